@@ -1,0 +1,11 @@
+// Package policies holds the Rego bundle that is built into the binary: the
+// decision, one package per payment system with its route table, the rules they
+// share, and the schema of the input.
+package policies
+
+import "embed"
+
+// FS is the bundle, with its tests and schemas, rooted at this directory.
+//
+//go:embed decision.rego shared systems schemas
+var FS embed.FS

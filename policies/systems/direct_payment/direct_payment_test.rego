@@ -1,0 +1,152 @@
+# METADATA
+# title: Tests of direct payment
+# description: Whole decisions, case by case.
+# schemas:
+#   - input: schema.input
+package payments.systems.direct_payment_test
+
+good := {
+	"version": 1,
+	"now_ns": 1795532400000000000,
+	"call": {
+		"system": "direct_payment",
+		"operation": "pay",
+		"account": "acc_anna",
+		"payee": "mer_bakery",
+		"amount_minor": 1250,
+		"currency": "EUR",
+	},
+	"identity": {"kind": "user", "issuer": "https://id.example", "subject": "anna"},
+	"facts": {"account": {
+		"id": "acc_anna",
+		"owner": {"kind": "user", "issuer": "https://id.example", "subject": "anna"},
+		"state": "active",
+		"currency": "EUR",
+		"max_payment_minor": 50000,
+	}},
+}
+
+allowed := {"allow": true, "reasons": set(), "effects": set()}
+
+refused(codes) := {"allow": false, "reasons": {reason | some code in codes; reason := reasons[code]}, "effects": set()}
+
+reasons := {
+	"account_unknown": {
+		"code": "account_unknown",
+		"message": "There is no such account, or it is not yours.",
+	},
+	"account_frozen": {
+		"code": "account_frozen",
+		"message": "The account is frozen.",
+	},
+	"currency_not_account": {
+		"code": "currency_not_account",
+		"message": "The payment is not in the account's currency.",
+	},
+	"amount_over_payment_maximum": {
+		"code": "amount_over_payment_maximum",
+		"message": "The amount is over the account's maximum for one payment.",
+	},
+}
+
+set_at(path, value) := json.patch(good, [{"op": "replace", "path": path, "value": value}])
+
+test_decision[note] if {
+	some note, case in {
+		"the owner pays": {
+			"input": good,
+			"decision": allowed,
+		},
+		"exactly the maximum passes": {
+			"input": set_at("/call/amount_minor", 50000),
+			"decision": allowed,
+		},
+		"one minor unit over the maximum": {
+			"input": set_at("/call/amount_minor", 50001),
+			"decision": refused({"amount_over_payment_maximum"}),
+		},
+		"nothing to pay": {
+			"input": set_at("/call/amount_minor", 0),
+			"decision": refused({"amount_over_payment_maximum"}),
+		},
+		"a frozen account": {
+			"input": set_at("/facts/account/state", "frozen"),
+			"decision": refused({"account_frozen"}),
+		},
+		"a state nobody knows": {
+			"input": set_at("/facts/account/state", "ACTIVE"),
+			"decision": refused({"account_frozen"}),
+		},
+		"another currency": {
+			"input": set_at("/call/currency", "USD"),
+			"decision": refused({"currency_not_account"}),
+		},
+		"frozen and over the maximum: both reasons": {
+			"input": json.patch(set_at("/call/amount_minor", 50001), [{
+				"op": "replace",
+				"path": "/facts/account/state",
+				"value": "frozen",
+			}]),
+			"decision": refused({"account_frozen", "amount_over_payment_maximum"}),
+		},
+		"no such account": {
+			"input": set_at("/facts", {}),
+			"decision": refused({"account_unknown"}),
+		},
+		"somebody else's account, frozen: not told": {
+			"input": json.patch(set_at("/facts/account/owner/subject", "ben"), [{
+				"op": "replace",
+				"path": "/facts/account/state",
+				"value": "frozen",
+			}]),
+			"decision": refused({"account_unknown"}),
+		},
+		"the same subject of another issuer": {
+			"input": set_at("/identity/issuer", "https://evil.example"),
+			"decision": refused({"account_unknown"}),
+		},
+		"the same subject of another kind": {
+			"input": set_at("/identity/kind", "agent"),
+			"decision": refused({"account_unknown"}),
+		},
+		"another operation: nobody permits it": {
+			"input": set_at("/call/operation", "refund"),
+			"decision": refused(set()),
+		},
+		"another system: nobody permits it": {
+			"input": set_at("/call/system", "direct_debit"),
+			"decision": refused(set()),
+		},
+		"nothing at all": {
+			"input": {},
+			"decision": refused(set()),
+		},
+	}
+
+	decision := data.payments.decision with input as case.input
+	decision == case.decision
+}
+
+# Every field of the input, and every object that holds some.
+paths contains path if {
+	walk(good, [path, _])
+	count(path) > 0
+}
+
+test_nothing_passes_with_a_field_removed if {
+	count(paths) == 23
+	every path in paths {
+		decision := data.payments.decision with input as json.remove(good, [path])
+		decision.allow == false
+		decision.effects == set()
+	}
+}
+
+test_nothing_passes_with_a_field_null if {
+	every path in paths {
+		bent := json.patch(good, [{"op": "replace", "path": path, "value": null}])
+		decision := data.payments.decision with input as bent
+		decision.allow == false
+		decision.effects == set()
+	}
+}
