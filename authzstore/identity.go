@@ -1,0 +1,25 @@
+package authzstore
+
+import "fmt"
+
+// An Identity is a principal as Envoy verified it. Two are the same only if all
+// parts are. Kind and issuer come from configuration, never from a claim of the
+// principal's choosing.
+type Identity struct {
+	Kind    string `cbor:"1,keyasint"` // user, agent, merchant, …
+	Issuer  string `cbor:"2,keyasint"` // the issuer of a token (RFC 7519, iss) or a trust domain
+	Subject string `cbor:"3,keyasint"` // unique within the issuer
+}
+
+func (id Identity) check() error {
+	for _, part := range []struct{ name, value string }{
+		{"kind", id.Kind}, {"issuer", id.Issuer}, {"subject", id.Subject},
+	} {
+		if part.value == "" || len(part.value) > maxIdentityBytes {
+			return fmt.Errorf("%w: identity %s is not a text of 1 to %d bytes", ErrInvalid, part.name, maxIdentityBytes)
+		}
+	}
+	return nil
+}
+
+const maxIdentityBytes = 256
