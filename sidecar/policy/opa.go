@@ -1,0 +1,180 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/bundle"
+	"github.com/open-policy-agent/opa/v1/loader/filter"
+	"github.com/open-policy-agent/opa/v1/metrics"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/open-policy-agent/opa/v1/util"
+)
+
+// entrypoint is the rule that decides.
+const entrypoint = "data.payments.decision"
+
+// stuckAfter is how long an evaluation may outlive its budget before it counts
+// as stuck: OPA looks at the cancel between its own steps, so only a single
+// step without end (a built-in that cannot be cancelled) gets there.
+const stuckAfter = time.Second
+
+// engine evaluates the entrypoint on one input. OPA's own evaluator is one.
+type engine interface {
+	// eval returns the value of the entrypoint, or a zero Value where it is
+	// undefined. After the budget it gives up with errTimeout; if it still runs
+	// a second later, it calls stuck, once.
+	eval(ctx context.Context, input Value, budget time.Duration, stuck func()) (Value, error)
+}
+
+var errTimeout = errors.New("evaluation took longer than its budget")
+
+// topdownEngine calls OPA's evaluator directly. package rego would start a
+// goroutine for every evaluation to watch its context; a cancel of our own and a
+// result that stays an ast.Value save a fifth to a third of the time on a busy
+// machine (measured with OPA 1.22 on realistic policies).
+type topdownEngine struct {
+	compiler *ast.Compiler
+	query    ast.Body
+	result   ast.Var
+	store    storage.Store
+	// txn is open for the engine's life. Nothing ever writes to the store.
+	txn storage.Transaction
+}
+
+// newTopdownEngine compiles the bundle in dir.
+func newTopdownEngine(ctx context.Context, dir fs.FS) (*topdownEngine, error) {
+	b, err := readBundle(dir)
+	if err != nil {
+		return nil, err
+	}
+	schemas, err := readSchemas(dir)
+	if err != nil {
+		return nil, err
+	}
+	// Data is kept as ast.Values: scans over it then take half the time
+	// (measured), and nothing writes to it.
+	store := inmem.NewFromObjectWithOpts(b.Data, inmem.OptReturnASTValuesOnRead(true))
+	txn, err := store.NewTransaction(ctx)
+	if err != nil {
+		return nil, err
+	}
+	compiler := ast.NewCompiler().
+		WithCapabilities(capabilities()).
+		WithStrict(true).
+		WithSchemas(schemas).
+		WithUseTypeCheckAnnotations(true).
+		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
+	if compiler.Compile(b.ParsedModules("")); compiler.Failed() {
+		return nil, compiler.Errors
+	}
+	if len(compiler.GetRules(ast.MustParseRef(entrypoint))) == 0 {
+		return nil, fmt.Errorf("no rule %s in the bundle", entrypoint)
+	}
+	const result = "result"
+	query, err := compiler.QueryCompiler().Compile(ast.MustParseBody(entrypoint + " = " + result))
+	if err != nil {
+		return nil, err
+	}
+	return &topdownEngine{compiler, query, ast.Var(result), store, txn}, nil
+}
+
+// readBundle reads what `opa eval --bundle` would, but for the tests, whose
+// helpers have no business in a decision.
+func readBundle(dir fs.FS) (*bundle.Bundle, error) {
+	loader, err := bundle.NewFSLoader(dir)
+	if err != nil {
+		return nil, err
+	}
+	var skipTests filter.LoaderFilter = func(path string, info fs.FileInfo, _ int) bool {
+		return !info.IsDir() && strings.HasSuffix(path, "_test.rego")
+	}
+	b, err := bundle.NewCustomReader(loader.WithFilter(skipTests)).
+		WithCapabilities(capabilities()).
+		WithProcessAnnotations(true).
+		WithRegoVersion(ast.RegoV1).
+		WithSkipBundleVerification(true).
+		Read()
+	if err != nil {
+		return nil, err
+	}
+	return &b, nil
+}
+
+// readSchemas reads schemas/NAME.json as schema.NAME.
+func readSchemas(dir fs.FS) (*ast.SchemaSet, error) {
+	set := ast.NewSchemaSet()
+	names, err := fs.Glob(dir, "schemas/*.json")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		var schema any
+		if err := util.UnmarshalJSON(text, &schema); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		stem := strings.TrimSuffix(strings.TrimPrefix(name, "schemas/"), ".json")
+		set.Put(ast.SchemaRootRef.Append(ast.StringTerm(stem)), schema)
+	}
+	return set, nil
+}
+
+func (e *topdownEngine) eval(ctx context.Context, input Value, budget time.Duration, stuck func()) (result Value, err error) {
+	cancel := topdown.NewCancel()
+	stop := watch(budget, cancel, stuck)
+	defer stop()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("evaluation panicked: %v", p)
+		}
+	}()
+	query := topdown.NewQuery(e.query).
+		WithCompiler(e.compiler).
+		WithStore(e.store).
+		WithTransaction(e.txn).
+		WithInput(input.term).
+		WithCancel(cancel).
+		WithMetrics(metrics.NoOp()).
+		WithStrictBuiltinErrors(true)
+	err = query.Iter(ctx, func(bindings topdown.QueryResult) error {
+		result = Value{bindings[e.result]}
+		return nil
+	})
+	if topdown.IsCancel(err) {
+		return Value{}, errTimeout
+	}
+	if err != nil {
+		return Value{}, err
+	}
+	return result, nil
+}
+
+// watch cancels an evaluation at the end of its budget, and calls stuck if it
+// was not stopped a second later.
+func watch(budget time.Duration, cancel topdown.Cancel, stuck func()) (stop func()) {
+	var done atomic.Bool
+	timer := time.AfterFunc(budget, func() {
+		cancel.Cancel()
+		time.AfterFunc(stuckAfter, func() {
+			if !done.Load() {
+				stuck()
+			}
+		})
+	})
+	return func() {
+		done.Store(true)
+		timer.Stop()
+	}
+}

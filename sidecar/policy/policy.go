@@ -1,0 +1,93 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"time"
+)
+
+// Config says how a Policy evaluates.
+type Config struct {
+	// Budget bounds one evaluation. Zero means DefaultBudget.
+	Budget time.Duration
+	// Concurrent bounds the evaluations that run at once; the rest wait. Zero
+	// means one for each processor: more would only share the same processors
+	// and spend each other's budgets.
+	Concurrent int
+	// Stuck is called when an evaluation does not end a second after its
+	// budget. The process cannot free itself from it and must exit. Nil means
+	// panic.
+	Stuck func()
+}
+
+// DefaultBudget of one evaluation. A decision takes tens of microseconds.
+const DefaultBudget = 25 * time.Millisecond
+
+// A Policy is one compiled bundle. It never changes; its methods may be called
+// concurrently.
+type Policy struct {
+	engine engine
+	budget time.Duration
+	slots  chan struct{}
+	stuck  func()
+}
+
+// Errors of Decide. Neither allows anything.
+var (
+	// ErrTimeout: no answer within the budget or the caller's deadline. The
+	// call can be tried again.
+	ErrTimeout = errors.New("policy: no answer in time")
+	// ErrDefect: the policy failed: an error of a built-in, a conflict, a
+	// panic, or a result that is not a decision. Trying again will not help.
+	ErrDefect = errors.New("policy: defect")
+)
+
+// Load compiles the bundle in dir. The error names file and line.
+func Load(ctx context.Context, dir fs.FS, cfg Config) (*Policy, error) {
+	engine, err := newTopdownEngine(ctx, dir)
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	if cfg.Budget == 0 {
+		cfg.Budget = DefaultBudget
+	}
+	if cfg.Concurrent == 0 {
+		cfg.Concurrent = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Stuck == nil {
+		cfg.Stuck = func() { panic("policy: an evaluation cannot be stopped") }
+	}
+	return &Policy{engine, cfg.Budget, make(chan struct{}, cfg.Concurrent), cfg.Stuck}, nil
+}
+
+// Decide evaluates the decision on input. It waits for its turn until ctx is
+// done. An error wraps ErrTimeout or ErrDefect; its text is for the log, never
+// for the caller.
+func (p *Policy) Decide(ctx context.Context, input Value) (Decision, error) {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return Decision{}, fmt.Errorf("%w: waited for a processor", ErrTimeout)
+	}
+	defer func() { <-p.slots }()
+
+	budget := p.budget
+	if deadline, ok := ctx.Deadline(); ok {
+		budget = min(budget, time.Until(deadline))
+	}
+	result, err := p.engine.eval(ctx, input, budget, p.stuck)
+	switch {
+	case errors.Is(err, errTimeout):
+		return Decision{}, fmt.Errorf("%w: %w", ErrTimeout, err)
+	case err != nil:
+		return Decision{}, fmt.Errorf("%w: %w", ErrDefect, err)
+	}
+	decision, err := readDecision(result)
+	if err != nil {
+		return Decision{}, fmt.Errorf("%w: %s: %w", ErrDefect, entrypoint, err)
+	}
+	return decision, nil
+}
