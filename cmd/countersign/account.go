@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar"
+)
+
+func accountCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "account", Short: "Keep the accounts that pay"}
+	cmd.AddCommand(accountPutCommand())
+	return cmd
+}
+
+func accountPutCommand() *cobra.Command {
+	account := authzstore.Account{State: authzstore.AccountActive}
+	var dataDir string
+	var frozen bool
+	cmd := &cobra.Command{
+		Use:   "put ID",
+		Short: "Write an account, new or in place of what it was",
+		Long: `Write an account, new or in place of what it was. The store must not be in use
+by a sidecar.`,
+		Example: `  countersign account put acc_anna --owner-issuer https://id.example --owner anna \
+    --currency EUR --max-payment-minor 50000`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			account.ID = args[0]
+			if frozen {
+				account.State = authzstore.AccountFrozen
+			}
+			store, backend, err := sidecar.OpenStore(dataDir)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, backend.Close()) }()
+			refs := []kv.Ref{authzstore.AccountRef(account.ID, kv.Exclusive)}
+			return store.Update(cmd.Context(), refs, func(tx authzstore.Tx) error { return tx.PutAccount(account) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&dataDir, "data", "countersign-data", "directory of the store")
+	flags.StringVar(&account.Owner.Kind, "owner-kind", "user", "kind of the owner's identity")
+	flags.StringVar(&account.Owner.Issuer, "owner-issuer", "", "issuer of the owner's token (its iss)")
+	flags.StringVar(&account.Owner.Subject, "owner", "", "the owner's subject (the token's sub)")
+	flags.StringVar(&account.Currency, "currency", "", "ISO 4217 code")
+	flags.Int64Var(&account.MaxPaymentMinor, "max-payment-minor", 0, "most for one payment, in minor units")
+	flags.BoolVar(&frozen, "frozen", false, "the account pays nothing")
+	return cmd
+}

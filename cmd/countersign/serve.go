@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/sidecar"
+)
+
+func serveCommand() *cobra.Command {
+	var cfg sidecar.Config
+	var policyDir, decisionLog, socketMode string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Answer Envoy's checks",
+		Long: `Answer Envoy's checks until the process is told to stop (SIGTERM), then let the
+calls in flight end.
+
+Exit status: 0 when told to stop, 1 when it could not start, 3 when it found
+itself broken and must be restarted.`,
+		Example: `  countersign serve --data /var/lib/countersign --listen unix:/run/countersign/authz.sock
+  countersign serve --policies ./policies --decision-log decisions.jsonl`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
+			if policyDir != "" {
+				cfg.Policies = os.DirFS(policyDir)
+			}
+			mode, err := strconv.ParseUint(socketMode, 8, 32)
+			if err != nil {
+				return fmt.Errorf("--socket-mode %q is not an octal mode", socketMode)
+			}
+			cfg.SocketMode = fs.FileMode(mode)
+			if decisionLog != "" {
+				file, err := os.OpenFile(decisionLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+				if err != nil {
+					return fmt.Errorf("--decision-log: %w", err)
+				}
+				defer file.Close()
+				cfg.DecisionLog = file
+			}
+			return sidecar.Run(cmd.Context(), cfg)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&cfg.Listen, "listen", "unix:countersign.sock", "where Envoy finds us: unix:PATH, or tcp:127.0.0.1:PORT")
+	flags.StringVar(&socketMode, "socket-mode", "0600", "mode of the unix socket: 0600, or 0660 for Envoy under another user of the group")
+	flags.StringVar(&cfg.DataDir, "data", "countersign-data", "directory of the store")
+	flags.StringVar(&policyDir, "policies", "", "directory of the policy bundle (default: the built-in one)")
+	flags.StringVar(&decisionLog, "decision-log", "", "file that gets a line of JSON for each decision")
+	return cmd
+}

@@ -1,0 +1,58 @@
+// Command demo plays payment calls over HTTP through a real Envoy, a real
+// sidecar and a small payment service, and says of each whether it went as it
+// should. It exits with 0 only if all did.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	keep := flag.Bool("keep", false, "leave everything running, and print curl lines")
+	binary := flag.String("countersign", "build/countersign", "the sidecar's binary")
+	dir := flag.String("dir", "build/demo", "where inputs, logs and the store go; emptied first")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *binary, *dir, *keep); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, binary, dir string, keep bool) (err error) {
+	w, err := newWorld(ctx, binary, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.stop()) }()
+
+	asExpected := 0
+	for i, c := range calls {
+		ok, err := w.play(ctx, i+1, c)
+		if err != nil {
+			return fmt.Errorf("call %d: %w", i+1, err)
+		}
+		if ok {
+			asExpected++
+		}
+	}
+	if err := w.writeInputs(); err != nil {
+		return err
+	}
+	fmt.Printf("\nThe policy's inputs are in %s/NN.input.json; what the sidecar said is in %s/countersign.log.\n", dir, dir)
+	fmt.Printf("demo: %d calls, %d as expected\n", len(calls), asExpected)
+	if asExpected != len(calls) {
+		return errors.New("not every call went as expected")
+	}
+	if keep {
+		return w.keep(ctx)
+	}
+	return nil
+}

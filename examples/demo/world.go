@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/countersign/countersign/examples/envoy"
+	"github.com/countersign/countersign/examples/issuer"
+	"github.com/countersign/countersign/examples/payments"
+)
+
+const (
+	tokenLife = time.Hour
+	keepPort  = 10000 // where Envoy listens when it stays, if the port is free
+
+	startTimeout = 10 * time.Second
+	stopTimeout  = 10 * time.Second
+)
+
+// world is everything that runs: the payment service and the issuer in this
+// process, Envoy and the sidecar in their own.
+type world struct {
+	binary, dir string
+	socketDir   string // short: the path of a unix socket has about 100 bytes
+	payments    *payments.Service
+	upstream    *http.Server
+	issuer      *issuer.Issuer
+	envoy       *envoy.Envoy
+	sidecar     *exec.Cmd
+	decided     map[string]int // decision ID → number of the call
+}
+
+func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
+	w := &world{binary: binary, dir: dir, payments: payments.New(), decided: map[string]int{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.stop())
+		}
+	}()
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+		return nil, err
+	}
+	if w.socketDir, err = os.MkdirTemp("", "countersign-demo-"); err != nil {
+		return nil, err
+	}
+	if w.issuer, err = issuer.New(); err != nil {
+		return nil, err
+	}
+	if err := w.putAccounts(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.startSidecar(ctx); err != nil {
+		return nil, err
+	}
+	address, err := w.startPayments()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Println("Starting Envoy; the first time, it is fetched (about 40 MB).")
+	w.envoy, err = envoy.Start(ctx, envoy.Config{
+		Socket:   w.socket(),
+		Upstream: address,
+		Port:     freePort(keepPort),
+		JWKS:     w.issuer.JWKS(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return w, w.envoy.AwaitSidecar(ctx, true)
+}
+
+func (w *world) socket() string { return filepath.Join(w.socketDir, "authz.sock") }
+
+// putAccounts writes the demo's accounts, with the command an operator has.
+func (w *world) putAccounts(ctx context.Context) error {
+	for _, account := range [][]string{
+		{"acc_anna", "--owner", "anna", "--max-payment-minor", "50000"},
+		{"acc_ben", "--owner", "ben", "--max-payment-minor", "50000", "--frozen"},
+	} {
+		args := append([]string{"account", "put", "--data", filepath.Join(w.dir, "data"),
+			"--owner-issuer", issuer.URL, "--currency", "EUR"}, account...)
+		if out, err := exec.CommandContext(ctx, w.binary, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("account put: %w\n%s", err, out)
+		}
+	}
+	return nil
+}
+
+func (w *world) startPayments() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	w.upstream = &http.Server{Handler: w.payments, ReadHeaderTimeout: time.Second}
+	go func() { _ = w.upstream.Serve(listener) }() // until Close
+	return listener.Addr().String(), nil
+}
+
+// startSidecar starts the sidecar and returns when its socket is there.
+func (w *world) startSidecar(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(w.dir, "countersign.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(w.binary, "serve",
+		"--listen", "unix:"+w.socket(),
+		"--data", filepath.Join(w.dir, "data"),
+		"--decision-log", w.decisionLog())
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	w.sidecar = cmd
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		conn, err := net.Dial("unix", w.socket())
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the sidecar does not answer; see %s", log.Name())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (w *world) killSidecar(context.Context) error {
+	if err := w.sidecar.Process.Kill(); err != nil {
+		return err
+	}
+	_ = w.sidecar.Wait() // it was killed, and says so
+	w.sidecar = nil
+	return nil
+}
+
+func (w *world) restartSidecar(ctx context.Context) error {
+	if err := w.startSidecar(ctx); err != nil {
+		return err
+	}
+	return w.envoy.AwaitSidecar(ctx, true)
+}
+
+func (w *world) decisionLog() string { return filepath.Join(w.dir, "decisions.jsonl") }
+
+// writeInputs writes the input of each decision to a file of its own, named for
+// the call, as `opa eval --input` reads it.
+func (w *world) writeInputs() error {
+	file, err := os.Open(w.decisionLog())
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		var record struct {
+			DecisionID string          `json:"decision_id"`
+			Input      json.RawMessage `json:"input"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &record); err != nil {
+			return fmt.Errorf("decision log: %w", err)
+		}
+		number, ok := w.decided[record.DecisionID]
+		if !ok {
+			continue
+		}
+		name := filepath.Join(w.dir, fmt.Sprintf("%02d.input.json", number))
+		if err := os.WriteFile(name, record.Input, 0o600); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// keep prints how to call by hand and waits until it is told to end.
+func (w *world) keep(ctx context.Context) error {
+	token, err := w.issuer.Token("anna", tokenLife, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nStill running, until Ctrl-C. Anna's token is good for an hour:\n\n  TOKEN=%s\n\n", token)
+	for _, s := range calls[:3] {
+		fmt.Printf("  # %s\n  curl -i -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n    -d '%s' %s\n\n",
+			s.says, s.body, w.envoy.URL()+s.path)
+	}
+	fmt.Printf("Envoy's admin page: %s\n", w.envoy.AdminURL())
+	<-ctx.Done()
+	return nil
+}
+
+// stop ends whatever was started.
+func (w *world) stop() error {
+	var errs []error
+	if w.envoy != nil {
+		errs = append(errs, w.envoy.Stop())
+	}
+	if w.upstream != nil {
+		errs = append(errs, w.upstream.Close())
+	}
+	if w.sidecar != nil {
+		errs = append(errs, w.sidecar.Process.Signal(syscall.SIGTERM))
+		kill := time.AfterFunc(stopTimeout, func() { _ = w.sidecar.Process.Kill() })
+		if err := w.sidecar.Wait(); err != nil {
+			errs = append(errs, fmt.Errorf("sidecar: %w", err))
+		}
+		kill.Stop()
+	}
+	errs = append(errs, os.RemoveAll(w.socketDir))
+	return errors.Join(errs...)
+}
+
+// freePort returns the port if nobody listens on it, and 0, any port, otherwise.
+func freePort(port int) int {
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return 0
+	}
+	_ = listener.Close()
+	return port
+}

@@ -1,0 +1,97 @@
+package call
+
+import (
+	"net/http"
+
+	"github.com/countersign/countersign/authzstore"
+)
+
+// A Request is one HTTP request as Envoy would forward it.
+type Request struct {
+	Method    string
+	Authority string
+	// Path is the request target: path and query, with all normalisation done.
+	Path    string
+	Headers []Header
+	Body    []byte
+	// Claims are those of the verified token, nil where there was none. Numbers
+	// are float64: they went through Envoy's metadata, which has no integers.
+	Claims map[string]any
+}
+
+// A Header is one field line. Names are lower-case (RFC 9113, 8.2.1).
+type Header struct {
+	Name  string
+	Value []byte
+}
+
+// A Call is a request in the terms of a payment system.
+type Call struct {
+	Route    *Route
+	Identity authzstore.Identity
+	// Fields are in the order of their names, as Route.Fields are.
+	Fields []Value
+}
+
+// A Value is a field's value: Text, or Int for an amount.
+type Value struct {
+	Text string
+	Int  int64
+}
+
+// Text returns a text field, "" where the route maps none.
+func (c Call) Text(name string) string {
+	for i, f := range c.Route.Fields {
+		if f.Name == name {
+			return c.Fields[i].Text
+		}
+	}
+	return ""
+}
+
+// A Refusal is the error of Decode.
+type Refusal struct {
+	Status  int    // 400 to 499
+	Code    string // snake_case, stable
+	Message string // for the caller; says nothing of the request's content
+}
+
+func (r *Refusal) Error() string { return r.Code + ": " + r.Message }
+
+// Everything that Decode refuses, but for what strictjson says of a body.
+var (
+	errNoRoute = &Refusal{http.StatusForbidden, "no_route",
+		"No route of this service has this method and path."}
+	errPath = &Refusal{http.StatusBadRequest, "path_not_canonical",
+		"The path holds an empty or dot segment, or a character other than letters, digits and - . _ ~ : /"}
+	errQuery = &Refusal{http.StatusBadRequest, "query_unexpected",
+		"This route takes no query."}
+	errAuthority = &Refusal{http.StatusBadRequest, "authority_ambiguous",
+		"The request names more than one host."}
+	errOverride = &Refusal{http.StatusBadRequest, "override_header",
+		"A header that overrides the method or the path is not accepted."}
+	errUpgrade = &Refusal{http.StatusBadRequest, "upgrade_unexpected",
+		"A protocol upgrade is not accepted."}
+	errDuplicateHeader = &Refusal{http.StatusBadRequest, "header_duplicate",
+		"A header that this route reads is there more than once."}
+	errIdentity = &Refusal{http.StatusUnauthorized, "identity_missing",
+		"The call carries no verified identity of the kind that this route takes."}
+	errMediaType = &Refusal{http.StatusUnsupportedMediaType, "media_type_unsupported",
+		"The body must be application/json in UTF-8."}
+	errEncoding = &Refusal{http.StatusUnsupportedMediaType, "content_encoding_unsupported",
+		"The body must not be compressed."}
+	errPartial = &Refusal{http.StatusRequestEntityTooLarge, "body_too_big",
+		"The body is longer than what can be checked."}
+	errLength = &Refusal{http.StatusBadRequest, "body_length_mismatch",
+		"The body is not as long as its content-length says."}
+	errBodyUnexpected = &Refusal{http.StatusBadRequest, "body_unexpected",
+		"This route takes no body."}
+)
+
+func fieldMissing(name string) *Refusal {
+	return &Refusal{http.StatusBadRequest, "field_missing", "The field " + name + " is missing."}
+}
+
+func fieldInvalid(name, rule string) *Refusal {
+	return &Refusal{http.StatusBadRequest, "field_invalid", "The field " + name + " " + rule + "."}
+}

@@ -1,0 +1,244 @@
+package call
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/call/strictjson"
+)
+
+// maxTextBytes bounds a text field.
+const maxTextBytes = 256
+
+// Decode turns a request into a call. Every error is a *Refusal.
+func (t *Table) Decode(req Request) (Call, error) {
+	segments, err := splitPath(req.Path)
+	if err != nil {
+		return Call{}, err
+	}
+	if strings.Contains(req.Authority, ",") {
+		return Call{}, errAuthority
+	}
+	route := t.match(req.Method, segments)
+	if route == nil {
+		return Call{}, errNoRoute
+	}
+	headers, err := readHeaders(req.Headers)
+	if err != nil {
+		return Call{}, err
+	}
+	c := Call{Route: route, Fields: make([]Value, len(route.Fields))}
+	if c.Identity, err = route.Identity.read(req.Claims); err != nil {
+		return Call{}, err
+	}
+	body, err := route.readBody(headers, req.Body)
+	if err != nil {
+		return Call{}, err
+	}
+	for i, field := range route.Fields {
+		if c.Fields[i], err = field.read(segments, body); err != nil {
+			return Call{}, err
+		}
+	}
+	return c, nil
+}
+
+// splitPath returns the segments of a path in its one canonical form. Paths
+// that name the same resource in two ways are where gateways and services come
+// to disagree (Envoy CVE-2021-29492, CVE-2021-32779), so a path that could be
+// written otherwise is refused rather than normalised.
+func splitPath(target string) ([]string, error) {
+	path, _, hasQuery := strings.Cut(target, "?")
+	rest, ok := strings.CutPrefix(path, "/")
+	if !ok {
+		return nil, errPath
+	}
+	segments := strings.Split(rest, "/")
+	for _, s := range segments {
+		if !isSegment(s) {
+			return nil, errPath
+		}
+	}
+	if hasQuery {
+		return nil, errQuery
+	}
+	return segments, nil
+}
+
+// isSegment tells whether s is a path segment of unreserved characters (RFC
+// 3986, 2.3) and the colon.
+func isSegment(s string) bool {
+	if s == "" || s == "." || s == ".." {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-' || c == '.' || c == '_' || c == '~' || c == ':':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// headerValues are the headers that decide how a request is read.
+type headerValues struct {
+	contentType, contentLength, contentEncoding, partialBody string
+}
+
+func readHeaders(headers []Header) (headerValues, error) {
+	var v headerValues
+	var err error
+	for _, h := range headers {
+		switch h.Name {
+		case "content-type":
+			err = once(&v.contentType, h.Value)
+		case "content-length":
+			err = once(&v.contentLength, h.Value)
+		case "content-encoding":
+			err = once(&v.contentEncoding, h.Value)
+		case "x-envoy-auth-partial-body":
+			err = once(&v.partialBody, h.Value)
+		case "upgrade":
+			err = errUpgrade
+		// Frameworks that honour one of these run another method or path than
+		// the one decided on.
+		case "x-http-method", "x-http-method-override", "x-method-override",
+			"x-original-url", "x-rewrite-url", "x-original-uri":
+			err = errOverride
+		}
+		if err != nil {
+			return headerValues{}, err
+		}
+	}
+	return v, nil
+}
+
+// once keeps the value of a header that may be there once. Envoy joins some
+// repeated headers by commas, so a comma is a repetition too.
+func once(to *string, value []byte) error {
+	if *to != "" || strings.IndexByte(string(value), ',') >= 0 {
+		return errDuplicateHeader
+	}
+	*to = string(value)
+	return nil
+}
+
+func (s IdentitySource) read(claims map[string]any) (authzstore.Identity, error) {
+	issuer, _ := claims["iss"].(string)
+	subject, _ := claims["sub"].(string)
+	if issuer != s.Issuer || checkText(subject) != "" {
+		return authzstore.Identity{}, errIdentity
+	}
+	return authzstore.Identity{Kind: s.Kind, Issuer: issuer, Subject: subject}, nil
+}
+
+// readBody parses the body of a route that has one.
+func (r *Route) readBody(h headerValues, body []byte) (*strictjson.Document, error) {
+	switch {
+	case h.partialBody != "" && h.partialBody != "false":
+		return nil, errPartial
+	case h.contentLength != "" && h.contentLength != strconv.Itoa(len(body)):
+		return nil, errLength
+	case h.contentEncoding != "" && h.contentEncoding != "identity":
+		return nil, errEncoding
+	case !r.hasBody && len(body) > 0:
+		return nil, errBodyUnexpected
+	case !r.hasBody:
+		return nil, nil
+	case !isJSON(h.contentType):
+		return nil, errMediaType
+	}
+	doc, err := strictjson.Parse(body, strictjson.Limits{})
+	if err != nil {
+		return nil, bodyRefusal(err)
+	}
+	return doc, nil
+}
+
+func bodyRefusal(err error) error {
+	var syntax *strictjson.Error
+	if !errors.As(err, &syntax) {
+		return err
+	}
+	status := http.StatusBadRequest
+	if syntax.Code == strictjson.CodeTooBig {
+		status = http.StatusRequestEntityTooLarge
+	}
+	return &Refusal{status, string(syntax.Code), syntax.Error()}
+}
+
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil || media != "application/json" {
+		return false
+	}
+	charset, has := params["charset"]
+	return len(params) == 0 || len(params) == 1 && has && strings.EqualFold(charset, "utf-8")
+}
+
+// read returns the field's value.
+func (f Field) read(segments []string, body *strictjson.Document) (Value, error) {
+	if f.segment >= 0 {
+		return f.fromText(segments[f.segment])
+	}
+	v, ok := body.Lookup(f.json)
+	if !ok {
+		return Value{}, fieldMissing(f.Name)
+	}
+	if f.kind == amount {
+		n, ok := v.Int()
+		if !ok || n < 1 || n > authzstore.MaxAmountMinor {
+			return Value{}, fieldInvalid(f.Name, "must be an integer from 1 to 9007199254740991, without fraction or exponent")
+		}
+		return Value{Int: n}, nil
+	}
+	if v.Kind() != strictjson.String {
+		return Value{}, fieldInvalid(f.Name, "must be a text")
+	}
+	return f.fromText(v.String())
+}
+
+func (f Field) fromText(s string) (Value, error) {
+	if f.kind == currency && !isCurrency(s) {
+		return Value{}, fieldInvalid(f.Name, "must be an ISO 4217 code of three capital letters")
+	}
+	if rule := checkText(s); rule != "" {
+		return Value{}, fieldInvalid(f.Name, rule)
+	}
+	return Value{Text: s}, nil
+}
+
+// checkText returns the rule that a text breaks, "" where it breaks none.
+func checkText(s string) string {
+	if s == "" || len(s) > maxTextBytes {
+		return "must have 1 to 256 bytes"
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return "must not hold control characters"
+	}
+	return ""
+}
+
+func isCurrency(s string) bool {
+	if len(s) != 3 {
+		return false
+	}
+	for i := range 3 {
+		if s[i] < 'A' || s[i] > 'Z' {
+			return false
+		}
+	}
+	return true
+}

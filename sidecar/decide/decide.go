@@ -1,0 +1,176 @@
+package decide
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// Config of a Decider. Routes, Policy and Store are required.
+type Config struct {
+	Routes *call.Table
+	Policy *policy.Policy
+	Store  *authzstore.Store
+	// MaxInFlight bounds the calls that are being decided; more are answered
+	// `overloaded` at once. Zero means DefaultMaxInFlight.
+	MaxInFlight int
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+	// Record receives every decision that the policy was asked for, before it is
+	// answered. Nil means that nobody does.
+	Record func(Record)
+	// Log receives what went wrong inside. Nil means slog.Default.
+	Log *slog.Logger
+}
+
+// DefaultMaxInFlight is a few hundred times what a processor decides at once:
+// enough for a burst, and little memory.
+const DefaultMaxInFlight = 512
+
+// minTime is the least time until the caller's deadline that is worth a start.
+const minTime = 5 * time.Millisecond
+
+// A Decider decides calls. Its methods may be called concurrently.
+type Decider struct {
+	Config
+	inFlight chan struct{}
+}
+
+// A Record is what a decision was made of: enough to repeat it.
+type Record struct {
+	DecisionID string          `json:"decision_id"`
+	Time       time.Time       `json:"time"`
+	Outcome    Outcome         `json:"outcome"`
+	Status     int             `json:"status,omitempty"`
+	Reasons    []policy.Reason `json:"reasons,omitempty"`
+	// Input and Decision are the policy's own: `opa eval` on the one gives the
+	// other. Decision is null where the policy gave none.
+	Input    policy.Value `json:"input"`
+	Decision policy.Value `json:"decision"`
+}
+
+// New returns a Decider.
+func New(cfg Config) *Decider {
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = DefaultMaxInFlight
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return &Decider{Config: cfg, inFlight: make(chan struct{}, cfg.MaxInFlight)}
+}
+
+// Decide decides one request. It always answers, and never later than ctx's
+// deadline by more than an evaluation's step.
+func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decision) {
+	id := "dec_" + strings.ToLower(rand.Text())
+	defer func() {
+		if p := recover(); p != nil {
+			d.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			decision = internalError()
+		}
+		decision.ID = id
+	}()
+	now := d.Now()
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minTime {
+		return overloaded
+	}
+	select {
+	case d.inFlight <- struct{}{}:
+		defer func() { <-d.inFlight }()
+	default:
+		return overloaded
+	}
+	return d.decide(ctx, id, now, req)
+}
+
+func (d *Decider) decide(ctx context.Context, id string, now time.Time, req call.Request) Decision {
+	c, err := d.Routes.Decode(req)
+	if err != nil {
+		return d.fail(id, err)
+	}
+	var facts Facts
+	err = d.Store.View(ctx, func(r authzstore.Reader) (err error) {
+		facts, err = readFacts(r, c)
+		return err
+	})
+	if err != nil {
+		return d.fail(id, fmt.Errorf("%w: %w", errStore, err))
+	}
+	input := newInput(now, c, facts)
+	verdict, err := d.Policy.Decide(ctx, input)
+	decision := fromPolicy(verdict)
+	if err != nil {
+		decision = d.fail(id, err)
+	}
+	if d.Record != nil {
+		d.Record(Record{id, now, decision.Outcome, decision.Status, decision.Reasons, input, verdict.Document})
+	}
+	return decision
+}
+
+// readFacts reads what the route says the policy wants to know.
+func readFacts(r authzstore.Reader, c call.Call) (Facts, error) {
+	var f Facts
+	for _, fact := range c.Route.Facts {
+		switch fact {
+		case "account":
+			account, ok, err := r.Account(c.Text("account"))
+			if err != nil {
+				return Facts{}, err
+			}
+			if ok {
+				f.Account = &account
+			}
+		default:
+			return Facts{}, fmt.Errorf("fact %q is not known", fact)
+		}
+	}
+	return f, nil
+}
+
+var errStore = errors.New("store")
+
+var overloaded = unavailable("overloaded", "Too many calls are being decided. Try again.")
+
+// fail is the answer to an error, whose detail goes to the log alone.
+func (d *Decider) fail(id string, err error) Decision {
+	var refusal *call.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return refused(refusal)
+	case errors.Is(err, policy.ErrTimeout):
+		d.Log.Warn("no decision in time", "decision_id", id, "error", err)
+		return unavailable("decision_timeout", "The call could not be decided in time. Try again.")
+	case errors.Is(err, policy.ErrDefect):
+		d.Log.Error("policy defect", "decision_id", id, "error", err)
+		return defect()
+	case errors.Is(err, errStore):
+		d.Log.Error("store", "decision_id", id, "error", err)
+		return unavailable("store_unavailable", "The facts about this call cannot be read now. Try again.")
+	default:
+		d.Log.Error("internal error", "decision_id", id, "error", err)
+		return internalError()
+	}
+}
+
+func internalError() Decision {
+	return Decision{
+		Outcome: Defect,
+		Status:  http.StatusInternalServerError,
+		Reasons: []policy.Reason{{Code: "internal_error", Message: "The call could not be decided. It was not made."}},
+	}
+}

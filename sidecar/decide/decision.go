@@ -1,0 +1,68 @@
+package decide
+
+import (
+	"net/http"
+
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// An Outcome is the kind of an answer.
+type Outcome string
+
+// The outcomes; see the package's comment.
+const (
+	Allow       Outcome = "allow"
+	Deny        Outcome = "deny"
+	Defect      Outcome = "defect"
+	Unavailable Outcome = "unavailable"
+)
+
+// A Decision is the answer to one call. The zero Decision is no allow.
+type Decision struct {
+	ID      string // dec_…, 130 random bits
+	Outcome Outcome
+	Status  int             // HTTP status for the caller; 0 for an allow
+	Reasons []policy.Reason // for the caller; the first one leads; none for an allow
+}
+
+func denied(status int, reasons ...policy.Reason) Decision {
+	return Decision{Outcome: Deny, Status: status, Reasons: reasons}
+}
+
+func refused(r *call.Refusal) Decision {
+	return denied(r.Status, policy.Reason{Code: r.Code, Message: r.Message})
+}
+
+func unavailable(code, message string) Decision {
+	return Decision{
+		Outcome: Unavailable,
+		Status:  http.StatusServiceUnavailable,
+		Reasons: []policy.Reason{{Code: code, Message: message}},
+	}
+}
+
+func defect() Decision {
+	return Decision{
+		Outcome: Defect,
+		Status:  http.StatusInternalServerError,
+		Reasons: []policy.Reason{{
+			Code:    "policy_defect",
+			Message: "The policy of this service failed. The call was not made.",
+		}},
+	}
+}
+
+var noPermit = policy.Reason{Code: "no_permit", Message: "No rule permits this call."}
+
+// fromPolicy is the answer that a policy's decision stands for.
+func fromPolicy(d policy.Decision) Decision {
+	switch {
+	case d.Allow:
+		return Decision{Outcome: Allow}
+	case len(d.Reasons) == 0:
+		return denied(http.StatusForbidden, noPermit)
+	default:
+		return denied(http.StatusForbidden, d.Reasons...)
+	}
+}

@@ -1,0 +1,90 @@
+package extauthz
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// Service answers Envoy's Checks.
+type Service struct {
+	authv3.UnimplementedAuthorizationServer
+	// Decide decides one request: [decide.Decider.Decide].
+	Decide func(context.Context, call.Request) decide.Decision
+	// Log receives panics. Nil means slog.Default.
+	Log *slog.Logger
+}
+
+// Check answers one call. It never returns an error.
+func (s *Service) Check(ctx context.Context, check *authv3.CheckRequest) (response *authv3.CheckResponse, _ error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log := s.Log
+			if log == nil {
+				log = slog.Default()
+			}
+			log.Error("panic while answering", "panic", p, "stack", string(debug.Stack()))
+			response = reply(decide.Decision{}, call.Request{})
+		}
+	}()
+	req, problem := readRequest(check)
+	if problem != nil {
+		return reply(decide.Decision{
+			Outcome: decide.Defect,
+			Status:  http.StatusInternalServerError,
+			Reasons: []policy.Reason{*problem},
+		}, req), nil
+	}
+	return reply(s.Decide(ctx, req), req), nil
+}
+
+// jwtNamespace and jwtPayload are where the example configuration has the
+// jwt_authn filter put the claims of a verified token.
+const (
+	jwtNamespace = "envoy.filters.http.jwt_authn"
+	jwtPayload   = "jwt_payload"
+)
+
+var (
+	notHTTP = &policy.Reason{Code: "envoy_not_http",
+		Message: "Envoy sent no HTTP request to decide on."}
+	notRaw = &policy.Reason{Code: "envoy_not_raw",
+		Message: "Envoy must send headers and body as they are: set encode_raw_headers and pack_as_bytes."}
+)
+
+// readRequest returns the request that a CheckRequest describes. Headers and
+// body must be the bytes that the upstream will get: in the other encodings
+// Envoy joins repeated headers and replaces bytes that are not UTF-8.
+func readRequest(check *authv3.CheckRequest) (call.Request, *policy.Reason) {
+	attributes := check.GetAttributes()
+	h := attributes.GetRequest().GetHttp()
+	if h == nil {
+		return call.Request{}, notHTTP
+	}
+	if len(h.GetHeaders()) > 0 || h.GetBody() != "" {
+		return call.Request{}, notRaw
+	}
+	lines := h.GetHeaderMap().GetHeaders()
+	req := call.Request{
+		Method:    h.GetMethod(),
+		Authority: h.GetHost(),
+		Path:      h.GetPath(),
+		Headers:   make([]call.Header, len(lines)),
+		Body:      h.GetRawBody(),
+	}
+	for i, line := range lines {
+		req.Headers[i] = call.Header{Name: line.GetKey(), Value: line.GetRawValue()}
+	}
+	metadata := attributes.GetMetadataContext().GetFilterMetadata()
+	if payload := metadata[jwtNamespace].GetFields()[jwtPayload].GetStructValue(); payload != nil {
+		req.Claims = payload.AsMap()
+	}
+	return req, nil
+}

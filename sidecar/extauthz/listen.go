@@ -1,0 +1,91 @@
+package extauthz
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrListen: the address is refused.
+var ErrListen = errors.New("listen")
+
+// Listen opens the listener for Envoy. Whoever can connect to it can claim to be
+// anybody, so it is either
+//
+//   - unix:PATH, a socket with the mode given: 0600 (this user alone) or 0660
+//     (its group too), or
+//   - tcp:127.0.0.1:PORT or another loopback address,
+//
+// and anything else is refused. A socket file that nobody listens on any more is
+// replaced.
+func Listen(address string, mode fs.FileMode) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return listenUnix(path, mode)
+	}
+	if hostPort, ok := strings.CutPrefix(address, "tcp:"); ok {
+		return listenLoopback(hostPort)
+	}
+	return nil, fmt.Errorf("%w: %q is neither unix:PATH nor tcp:127.0.0.1:PORT", ErrListen, address)
+}
+
+func listenLoopback(hostPort string) (net.Listener, error) {
+	addr, err := netip.ParseAddrPort(hostPort)
+	if err != nil {
+		return nil, fmt.Errorf("%w: tcp:%s: not an IP address and a port", ErrListen, hostPort)
+	}
+	if !addr.Addr().Unmap().IsLoopback() {
+		return nil, fmt.Errorf("%w: tcp:%s is not a loopback address: whoever reaches this port can claim any identity", ErrListen, hostPort)
+	}
+	return net.Listen("tcp", addr.String())
+}
+
+func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
+	if mode != 0o600 && mode != 0o660 {
+		return nil, fmt.Errorf("%w: socket mode %04o is neither 0600 nor 0660", ErrListen, mode)
+	}
+	if path == "" || strings.HasPrefix(path, "@") {
+		// An abstract socket has no mode: every user of the host could connect.
+		return nil, fmt.Errorf("%w: unix:%s is not a path in the file system", ErrListen, path)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	// The socket is never, not even for a moment, open to others: its mode is
+	// what the umask leaves.
+	old := syscall.Umask(int(0o777 &^ mode))
+	defer syscall.Umask(old)
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrListen, err)
+	}
+	return listener, nil
+}
+
+// removeStale removes a socket that a killed process left behind.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrListen, err)
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%w: %s exists and is not a socket", ErrListen, path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		conn.Close()
+		return fmt.Errorf("%w: somebody already listens on %s", ErrListen, path)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%w: %s: %w", ErrListen, path, err)
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,138 @@
+package extauthz
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+const (
+	headerPrefix     = "countersign-"
+	headerDecisionID = headerPrefix + "decision-id"
+
+	// maxBodyBytes bounds a denial's body: the example configuration cuts it
+	// there (max_denied_response_body_bytes).
+	maxBodyBytes = 4096
+
+	retryAfterSeconds = 1
+)
+
+// reply turns a decision into Envoy's answer. It is a denial unless the
+// decision's outcome is an allow.
+func reply(d decide.Decision, req call.Request) *authv3.CheckResponse {
+	response := &authv3.CheckResponse{
+		Status:          &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
+		DynamicMetadata: metadata(d),
+	}
+	if d.Outcome == decide.Allow {
+		response.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: allowed(d, req)}
+		response.Status.Code = int32(codes.OK)
+		return response
+	}
+	response.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: denied(d)}
+	return response
+}
+
+// metadata is on every answer: filters and access logs tell by it that a call
+// was decided, and how.
+func metadata(d decide.Decision) *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{
+		"decision_id": structpb.NewStringValue(d.ID),
+		"outcome":     structpb.NewStringValue(string(d.Outcome)),
+	}}
+}
+
+// allowed sets our headers and removes those of the same kind that came with
+// the request: only we speak as countersign-*. Setting replaces every copy that
+// the client sent (measured).
+func allowed(d decide.Decision, req call.Request) *authv3.OkHttpResponse {
+	ok := &authv3.OkHttpResponse{
+		Headers:              []*corev3.HeaderValueOption{header(headerDecisionID, d.ID)},
+		ResponseHeadersToAdd: []*corev3.HeaderValueOption{header(headerDecisionID, d.ID)},
+	}
+	for _, h := range req.Headers {
+		if strings.HasPrefix(h.Name, headerPrefix) && h.Name != headerDecisionID {
+			ok.HeadersToRemove = append(ok.HeadersToRemove, h.Name)
+		}
+	}
+	return ok
+}
+
+func denied(d decide.Decision) *authv3.DeniedHttpResponse {
+	status := d.Status
+	if status < 400 || status > 599 {
+		status = http.StatusInternalServerError
+	}
+	headers := []*corev3.HeaderValueOption{
+		header("content-type", "application/problem+json"),
+		header("cache-control", "no-store"),
+		header(headerDecisionID, d.ID),
+	}
+	switch status {
+	case http.StatusServiceUnavailable:
+		headers = append(headers, header("retry-after", strconv.Itoa(retryAfterSeconds)))
+	case http.StatusUnauthorized:
+		headers = append(headers, header("www-authenticate", "Bearer")) // RFC 9110, 11.6.1
+	}
+	return &authv3.DeniedHttpResponse{
+		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)},
+		Headers: headers,
+		Body:    problem(status, d),
+	}
+}
+
+// A problem document (RFC 9457). The type is about:blank, so the title is the
+// status's phrase; code says what the problem is.
+type problemJSON struct {
+	Title      string          `json:"title"`
+	Status     int             `json:"status"`
+	Detail     string          `json:"detail,omitempty"`
+	Code       string          `json:"code"`
+	DecisionID string          `json:"decision_id"`
+	Reasons    []policy.Reason `json:"reasons,omitempty"`
+}
+
+// problem writes the body of a denial: all reasons, as far as there is room.
+func problem(status int, d decide.Decision) string {
+	p := problemJSON{
+		Title:      http.StatusText(status),
+		Status:     status,
+		Code:       "internal_error",
+		DecisionID: d.ID,
+		Reasons:    d.Reasons,
+	}
+	if len(d.Reasons) > 0 {
+		p.Code, p.Detail = d.Reasons[0].Code, d.Reasons[0].Message
+	}
+	for {
+		body, err := json.Marshal(p)
+		if err == nil && len(body) <= maxBodyBytes {
+			// A string field of a protobuf that is not UTF-8 is an error to the
+			// gRPC library; json.Marshal has replaced what is not.
+			return string(body)
+		}
+		if len(p.Reasons) == 0 {
+			return `{"title":"Internal Server Error","status":500,"code":"internal_error"}`
+		}
+		p.Reasons = p.Reasons[:len(p.Reasons)-1]
+	}
+}
+
+func header(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}

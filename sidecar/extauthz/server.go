@@ -1,0 +1,48 @@
+package extauthz
+
+import (
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Bounds of the gRPC server. There is one client, Envoy, with a connection for
+// each of its workers.
+const (
+	maxMessageBytes    = 1 << 20 // a body of 64 KiB, 60 KiB of headers, a certificate
+	maxHeaderListBytes = 16 << 10
+	maxStreams         = 1024 // for each connection
+	connectTimeout     = 5 * time.Second
+	idleAfter          = 30 * time.Second
+	idleTimeout        = 10 * time.Second
+)
+
+// Server is the gRPC server with the Authorization and the Health service.
+type Server struct {
+	*grpc.Server
+	health *health.Server
+}
+
+// NewServer returns a server that answers Checks. Health says SERVING for the
+// whole server and for the Authorization service, which Envoy asks about.
+func NewServer(service *Service) *Server {
+	server := grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.MaxHeaderListSize(maxHeaderListBytes),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(connectTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idleAfter, Timeout: idleTimeout}),
+	)
+	authv3.RegisterAuthorizationServer(server, service)
+	h := health.NewServer()
+	h.SetServingStatus(authv3.Authorization_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	healthv1.RegisterHealthServer(server, h)
+	return &Server{server, h}
+}
+
+// NotServing has health say NOT_SERVING from now on.
+func (s *Server) NotServing() { s.health.Shutdown() }

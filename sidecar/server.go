@@ -1,0 +1,132 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/badgerkv"
+	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/extauthz"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// Config of a sidecar.
+type Config struct {
+	// Listen is where Envoy finds the sidecar; see [extauthz.Listen].
+	Listen string
+	// SocketMode of a unix socket, 0600 or 0660. Zero means 0600.
+	SocketMode fs.FileMode
+	// DataDir is the directory of the store. It is created where missing.
+	DataDir string
+	// Policies is the bundle: Rego, data and route tables. Nil means the
+	// built-in one.
+	Policies fs.FS
+	// DecisionLog receives a line of JSON for each decision that a policy was
+	// asked for. Nil means none.
+	DecisionLog io.Writer
+	// Policy bounds evaluations. Its Stuck is the server's.
+	Policy policy.Config
+	// MaxInFlight bounds the calls decided at once. Zero means
+	// decide.DefaultMaxInFlight.
+	MaxInFlight int
+	// Log receives what an operator should know. Nil means slog.Default.
+	Log *slog.Logger
+}
+
+// ErrFailStop: something failed that this process cannot mend (a commit, or an
+// evaluation without end). It answers nothing any more and must be restarted.
+var ErrFailStop = errors.New("stopped: restart the process")
+
+// shutdownTimeout bounds how long the calls in flight may take to end.
+const shutdownTimeout = 5 * time.Second
+
+// OpenStore opens the store in dir. The backend is chosen here and nowhere else.
+func OpenStore(dir string) (*authzstore.Store, kv.Store, error) {
+	backend, err := badgerkv.Open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return authzstore.New(backend), backend, nil
+}
+
+// Run runs a sidecar until ctx is done, and then lets the calls in flight end.
+func Run(ctx context.Context, cfg Config) (err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Policies == nil {
+		cfg.Policies = policies.FS
+	}
+	if cfg.SocketMode == 0 {
+		cfg.SocketMode = 0o600
+	}
+	routes, err := call.Load(cfg.Policies)
+	if err != nil {
+		return err
+	}
+	stuck := make(chan struct{}, 1)
+	cfg.Policy.Stuck = func() {
+		select {
+		case stuck <- struct{}{}:
+		default:
+		}
+	}
+	rules, err := policy.Load(ctx, cfg.Policies, cfg.Policy)
+	if err != nil {
+		return err
+	}
+	store, backend, err := OpenStore(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, backend.Close()) }()
+
+	decider := decide.New(decide.Config{
+		Routes:      routes,
+		Policy:      rules,
+		Store:       store,
+		MaxInFlight: cfg.MaxInFlight,
+		Record:      recorder(cfg.DecisionLog, cfg.Log),
+		Log:         cfg.Log,
+	})
+	server := extauthz.NewServer(&extauthz.Service{Decide: decider.Decide, Log: cfg.Log})
+	listener, err := extauthz.Listen(cfg.Listen, cfg.SocketMode)
+	if err != nil {
+		return err
+	}
+	cfg.Log.Info("serving", "listen", cfg.Listen, "systems", routes.Systems())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	return wait(ctx, server, served, store.Failed(), stuck)
+}
+
+// wait returns when the server has ended, however it came to that.
+func wait(ctx context.Context, server *extauthz.Server, served <-chan error, failed, stuck <-chan struct{}) error {
+	select {
+	case <-ctx.Done():
+		server.NotServing()
+		stopped := time.AfterFunc(shutdownTimeout, server.Stop)
+		defer stopped.Stop()
+		server.GracefulStop()
+		return <-served
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-failed:
+		server.NotServing()
+		server.Stop()
+		return fmt.Errorf("a commit failed: %w", ErrFailStop)
+	case <-stuck:
+		// Not Stop: it waits for the handlers, and one of them never ends.
+		server.NotServing()
+		return fmt.Errorf("an evaluation cannot be stopped: %w", ErrFailStop)
+	}
+}
