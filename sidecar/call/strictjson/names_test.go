@@ -115,6 +115,20 @@ func TestDuplicatesInLargeObjects(t *testing.T) {
 	}
 }
 
+// Hashes have 32 bits: among 2^18 names about eight pairs share one, whatever the seed, and
+// are still different names.
+func TestEqualHashesAreNoDuplicates(t *testing.T) {
+	const names = 1 << 18
+	var text strings.Builder
+	for i := range names {
+		fmt.Fprintf(&text, `,"%x":0`, i)
+	}
+	limits := Limits{MaxBytes: 16 << 20, MaxMembers: names + 1}
+	if e := failure(t, `{`+text.String()[1:]+`}`, limits); e != nil {
+		t.Error(e)
+	}
+}
+
 func TestCheckSpelling(t *testing.T) {
 	cases := []struct {
 		text, pointer string

@@ -32,7 +32,7 @@ def canonical(v):
 def same(a, b):
     if isinstance(a, Pairs):
         return isinstance(b, dict) and len(a) == len(b) and all(same(x, b[k]) for k, x in a)
-    if isinstance(a, Literal): return not isinstance(b, bool) and float(a) == float(b)
+    if isinstance(a, Literal): return type(b) in (int, float) and type(b)(a) == b
     if isinstance(a, list):
         return isinstance(b, list) and len(a) == len(b) and all(map(same, a, b))
     return type(a) is type(b) and a == b
@@ -134,6 +134,6 @@ func mutate(random *rand.Rand, text string, seeds []string) string {
 		}
 		return text[:from] + fmt.Sprintf(`\u%04x`, text[from]) + text[from+1:]
 	default:
-		return strings.ReplaceAll(text, "1", seeds[random.IntN(len(seeds))])
+		return strings.Replace(text, "1", seeds[random.IntN(len(seeds))], 2)
 	}
 }
