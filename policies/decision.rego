@@ -27,7 +27,7 @@ default allow := false
 allow if {
 	input.version == 1
 	input.now_ns > 0
-	data.payments.systems[input.call.system].permit
+	data.payments.systems[input.call.system].permit == true
 	count(reasons) == 0
 }
 

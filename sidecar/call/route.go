@@ -143,7 +143,7 @@ func (r *Route) overlaps(other *Route) bool {
 func parseTemplate(template string) ([]segment, error) {
 	rest, ok := strings.CutPrefix(template, "/")
 	if !ok {
-		return nil, fmt.Errorf("path %q does not start with /", template)
+		return nil, fmt.Errorf("path %q has no / at its start", template)
 	}
 	var segments []segment
 	for part := range strings.SplitSeq(rest, "/") {

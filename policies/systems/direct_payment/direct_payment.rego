@@ -28,7 +28,3 @@ deny contains reason if {
 	account.owned_by_caller
 	some reason in account.deny
 }
-
-on_allow := set()
-
-on_deny := set()

@@ -1,0 +1,241 @@
+package sidecar_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/examples/envoy"
+	"github.com/countersign/countersign/examples/issuer"
+	"github.com/countersign/countersign/examples/payments"
+	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/sidecar"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// The suite's one Envoy, and what stands around it. Each test starts a sidecar
+// of its own on the same socket.
+var (
+	gateway  *envoy.Envoy
+	tokens   *issuer.Issuer
+	upstream = payments.New()
+	socket   string
+)
+
+func TestMain(m *testing.M) { os.Exit(runSuite(m)) }
+
+func runSuite(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "countersign-e2e-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	socket = filepath.Join(dir, "authz.sock")
+	server := httptest.NewServer(upstream)
+	defer server.Close()
+	if tokens, err = issuer.New(); err != nil {
+		panic(err)
+	}
+	return envoy.Main(envoy.Config{
+		Socket:   socket,
+		Upstream: server.Listener.Addr().String(),
+		JWKS:     tokens.JWKS(),
+		Edit:     checkHealthOften,
+	}, func(e *envoy.Envoy) int {
+		gateway = e
+		return m.Run()
+	})
+}
+
+// checkHealthOften saves each test a second: a sidecar that has just started is
+// unhealthy until Envoy asks again.
+func checkHealthOften(root map[string]any) {
+	cluster, err := envoy.Cluster(root, "countersign")
+	if err != nil {
+		panic(err)
+	}
+	check := cluster["health_checks"].([]any)[0].(map[string]any)
+	check["interval"], check["no_traffic_interval"] = "0.05s", "0.05s"
+	// The machine may be busy with other tests.
+	check["timeout"] = "5s"
+}
+
+// A running sidecar and what it logged.
+type running struct {
+	decisions *bytes.Buffer // read it after stop
+	log       *bytes.Buffer
+	stop      func()
+}
+
+// start runs a sidecar with the accounts of the suite until the test ends.
+func start(t *testing.T, bundle fs.FS) running {
+	t.Helper()
+	data := t.TempDir()
+	putAccounts(t, data)
+	r := running{decisions: &bytes.Buffer{}, log: &bytes.Buffer{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- sidecar.Run(ctx, sidecar.Config{
+			Listen:      "unix:" + socket,
+			DataDir:     data,
+			Policies:    bundle,
+			DecisionLog: r.decisions,
+			// The race detector makes an evaluation ten times slower.
+			Policy: policy.Config{Budget: 100 * time.Millisecond},
+			Log:    slog.New(slog.NewJSONHandler(r.log, nil)),
+		})
+	}()
+	stopped := false
+	r.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("sidecar: %v", err)
+		}
+		// Else the next test takes Envoy's last word on this one for its own.
+		awaitSidecar(t, false)
+	}
+	t.Cleanup(r.stop)
+	awaitSidecar(t, true)
+	return r
+}
+
+func awaitSidecar(t *testing.T, healthy bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := gateway.AwaitSidecar(ctx, healthy); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func owner(subject string) authzstore.Identity {
+	return authzstore.Identity{Kind: "user", Issuer: issuer.URL, Subject: subject}
+}
+
+var accounts = []authzstore.Account{
+	{ID: "acc_anna", Owner: owner("anna"), State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 50000},
+	{ID: "acc_ben", Owner: owner("ben"), State: authzstore.AccountFrozen, Currency: "EUR", MaxPaymentMinor: 50000},
+}
+
+func putAccounts(t *testing.T, dir string) {
+	t.Helper()
+	store, backend, err := sidecar.OpenStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range accounts {
+		refs := []kv.Ref{authzstore.AccountRef(a.ID, kv.Exclusive)}
+		err := store.Update(t.Context(), refs, func(tx authzstore.Tx) error { return tx.PutAccount(a) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := backend.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A request to the payment service.
+type request struct {
+	method, path, body, caller string
+	header                     http.Header
+}
+
+// good is a payment that is allowed.
+func good() request {
+	return request{
+		method: http.MethodPost,
+		path:   "/v1/accounts/acc_anna/payments",
+		body:   `{"payee": "mer_bakery", "amount_minor": 1250, "currency": "EUR"}`,
+		caller: "anna",
+		header: http.Header{"Content-Type": {"application/json"}},
+	}
+}
+
+func with(bend func(*request)) request {
+	r := good()
+	bend(&r)
+	return r
+}
+
+// An answer is what the caller got, and how many requests reached the upstream.
+type answer struct {
+	status  int
+	code    string
+	header  http.Header
+	body    string
+	reached int
+}
+
+// send makes the call; it may be used by one goroutine at a time if the answer's
+// reached is to mean anything.
+func send(t *testing.T, r request) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), r.method, gateway.URL()+r.path, strings.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = r.header.Clone()
+	if r.caller != "" {
+		token, err := tokens.Token(r.caller, time.Hour, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("authorization", "Bearer "+token)
+	}
+	before := upstream.Requests()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var problem struct{ Code string }
+	if resp.Header.Get("content-type") == "application/problem+json" {
+		if err := json.Unmarshal(body, &problem); err != nil {
+			t.Fatalf("problem document %q: %v", body, err)
+		}
+	}
+	return answer{resp.StatusCode, problem.Code, resp.Header, string(body), upstream.Requests() - before}
+}
+
+// bundleWith is the built-in bundle with one more file in the system
+// direct_payment.
+func bundleWith(t *testing.T, rego string) fs.FS {
+	t.Helper()
+	bundle := fstest.MapFS{}
+	err := fs.WalkDir(policies.FS, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(policies.FS, path)
+		bundle[path] = &fstest.MapFile{Data: text}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle["systems/direct_payment/added.rego"] = &fstest.MapFile{Data: []byte(rego)}
+	return bundle
+}
