@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -23,8 +24,8 @@ import (
 var ok = &rpcstatus.Status{Code: int32(codes.OK)}
 
 // Replies that Envoy would take as an allow, or that are no decision: none of
-// them may let the call pass. The first group fails without the RBAC filter of
-// envoy.yaml.
+// them may let the call pass. The first group fails without the filter "decided"
+// of envoy.yaml.
 func TestReplyThatIsNoDecision(t *testing.T) {
 	denied := &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
 		Status: &typev3.HttpStatus{Code: typev3.StatusCode_Forbidden}}}
@@ -136,7 +137,7 @@ func TestImpostor(t *testing.T) {
 func TestWrongOrStoppedServer(t *testing.T) {
 	noHealth := func(root map[string]any) { delete(object(Cluster(root, "countersign")), "health_checks") }
 	script(allow)
-	socket := filepath.Join(t.TempDir(), "s")
+	socket := socketPath(t)
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +171,7 @@ func TestNotServing(t *testing.T) {
 	expect(t, post(t, edge, "/v1/payments", "{}"), 200, 1, 1)
 }
 
-// Ways to switch ext_authz off that the RBAC filter closes: 403, and nothing
+// Ways to switch ext_authz off that the filter "decided" closes: 403, and nothing
 // reaches the upstream.
 func TestExtAuthzSwitchedOff(t *testing.T) {
 	const filter = "envoy.filters.http.ext_authz"
@@ -220,10 +221,21 @@ func TestExtAuthzSwitchedOff(t *testing.T) {
 	}
 }
 
+// socketPath is a new path short enough for a socket; t.TempDir may not be.
+func socketPath(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "s-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
+}
+
 // listen serves connections to a new socket until the test ends.
 func listen(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "s")
+	socket := socketPath(t)
 	if serve == nil {
 		return socket
 	}

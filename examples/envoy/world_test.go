@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -281,4 +282,18 @@ func expect(t *testing.T, resp response, status, wantAsked, wantPaid int) {
 		t.Errorf("status %d, %d checks, %d calls upstream; want %d, %d, %d; body %q",
 			resp.StatusCode, len(asked()), len(paid()), status, wantAsked, wantPaid, resp.body)
 	}
+}
+
+// port is where e listens.
+func port(t *testing.T, e *Envoy) int {
+	t.Helper()
+	_, text, err := net.SplitHostPort(e.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
