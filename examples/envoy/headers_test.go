@@ -1,6 +1,8 @@
 package envoy
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -224,5 +226,57 @@ func TestSidecarOversteps(t *testing.T) {
 			script(allowWith(test.ok))
 			expect(t, post(t, edge, "/", "{}"), http.StatusInternalServerError, 1, 0)
 		})
+	}
+}
+
+// A header of the sidecar does not choose the route after the decision.
+func TestSidecarCannotMoveTheCall(t *testing.T) {
+	e := bent(t, checks.socket, func(root map[string]any) {
+		host := object(At(object(Manager(root)), "route_config", "virtual_hosts", "payments"))
+		host["routes"] = append([]any{map[string]any{
+			"match": map[string]any{"prefix": "/", "headers": []any{
+				map[string]any{"name": "countersign-route", "present_match": true}}},
+			"direct_response": map[string]any{"status": 418},
+		}}, host["routes"].([]any)...)
+	})
+	script(allowWith(&authv3.OkHttpResponse{
+		Headers: []*corev3.HeaderValueOption{setHeader("countersign-route", "other")}}))
+	expect(t, post(t, e, "/", "{}"), 200, 1, 1)
+}
+
+// What a sidecar says to the client is checked before the call runs and never
+// refused after.
+func TestSidecarAnswersClient(t *testing.T) {
+	injected := setHeader("countersign-reason", "a\r\nset-cookie: evil=1")
+	script(allowWith(&authv3.OkHttpResponse{ResponseHeadersToAdd: []*corev3.HeaderValueOption{injected}}))
+	expect(t, post(t, edge, "/", "{}"), 500, 1, 0)
+
+	var many []*corev3.HeaderValueOption
+	for i := range 150 {
+		many = append(many, setHeader(fmt.Sprintf("countersign-%d", i), "x"))
+	}
+	script(allowWith(&authv3.OkHttpResponse{ResponseHeadersToAdd: many}))
+	expect(t, post(t, edge, "/", "{}"), 200, 1, 1)
+
+	script(func(ctx context.Context, req *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+		resp, err := deny(ctx, req)
+		resp.GetDeniedResponse().Body = strings.Repeat("a", 5000)
+		return resp, err
+	})
+	resp := post(t, edge, "/", "{}")
+	expect(t, resp, 403, 1, 0)
+	if len(resp.body) != 4096 {
+		t.Errorf("the client got %d bytes of denial, want 4096", len(resp.body))
+	}
+
+	script(func(ctx context.Context, req *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+		resp, err := deny(ctx, req)
+		resp.GetDeniedResponse().Headers = []*corev3.HeaderValueOption{injected}
+		return resp, err
+	})
+	resp = post(t, edge, "/", "{}")
+	expect(t, resp, 500, 1, 0)
+	if resp.Header.Get("Set-Cookie") != "" {
+		t.Error("the sidecar injected a header")
 	}
 }

@@ -135,7 +135,8 @@ func (s *sidecar) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.
 	return reply(ctx, req)
 }
 
-// upstream is a fake payment service: it remembers what reached it.
+// upstream is a fake payment service: it remembers what reached it, and breaks
+// off or fails if the header test-upstream says so.
 type upstream struct {
 	server *httptest.Server
 
@@ -156,6 +157,12 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.mu.Lock()
 	u.seen = append(u.seen, received{r, string(body)})
 	u.mu.Unlock()
+	switch r.Header.Get("Test-Upstream") {
+	case "reset":
+		panic(http.ErrAbortHandler)
+	case "500":
+		w.WriteHeader(http.StatusInternalServerError)
+	}
 	io.WriteString(w, "paid")
 }
 
