@@ -21,7 +21,7 @@ func TestEnvoyDiesWithItsParent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), "ENVOY_TEST_HELPER=panic")
+			cmd.Env = append(os.Environ(), "ENVOY_TEST_HELPER=panic", "TMPDIR="+t.TempDir()) // it cleans up nothing
 			in, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
