@@ -156,7 +156,7 @@ func parseTemplate(template string) ([]segment, error) {
 			s = segment{text: name, variable: true}
 		}
 		if !isSegment(s.text) {
-			return nil, fmt.Errorf("path %q: %q is not a segment of letters, digits and - . _ ~ :", template, part)
+			return nil, fmt.Errorf("path %q: %q is not a segment of letters, digits and - . : _ ~", template, part)
 		}
 		if s.variable && slices.Contains(segments, s) {
 			return nil, fmt.Errorf("path %q has {%s} twice", template, s.text)
