@@ -1,6 +1,7 @@
 package call
 
 import (
+	"bytes"
 	"errors"
 	"mime"
 	"net/http"
@@ -91,7 +92,14 @@ func isSegment(s string) bool {
 
 // headerValues are the headers that decide how a request is read.
 type headerValues struct {
-	contentType, contentLength, contentEncoding, partialBody string
+	contentType, contentLength, contentEncoding, partialBody headerValue
+}
+
+// A headerValue is the value of a header that may be there once, as text or not
+// at all: an empty value is there.
+type headerValue struct {
+	text string
+	set  bool
 }
 
 func readHeaders(headers []Header) (headerValues, error) {
@@ -100,13 +108,13 @@ func readHeaders(headers []Header) (headerValues, error) {
 	for _, h := range headers {
 		switch h.Name {
 		case "content-type":
-			err = once(&v.contentType, h.Value)
+			err = v.contentType.add(h.Value)
 		case "content-length":
-			err = once(&v.contentLength, h.Value)
+			err = v.contentLength.add(h.Value)
 		case "content-encoding":
-			err = once(&v.contentEncoding, h.Value)
+			err = v.contentEncoding.add(h.Value)
 		case "x-envoy-auth-partial-body":
-			err = once(&v.partialBody, h.Value)
+			err = v.partialBody.add(h.Value)
 		case "upgrade":
 			err = errUpgrade
 		// Frameworks that honour one of these run another method or path than
@@ -122,15 +130,18 @@ func readHeaders(headers []Header) (headerValues, error) {
 	return v, nil
 }
 
-// once keeps the value of a header that may be there once. Envoy joins some
-// repeated headers by commas, so a comma is a repetition too.
-func once(to *string, value []byte) error {
-	if *to != "" || strings.IndexByte(string(value), ',') >= 0 {
+// add refuses a repetition. Envoy joins some repeated headers by commas, so a
+// comma is one too.
+func (v *headerValue) add(value []byte) error {
+	if v.set || bytes.IndexByte(value, ',') >= 0 {
 		return errDuplicateHeader
 	}
-	*to = string(value)
+	*v = headerValue{text: string(value), set: true}
 	return nil
 }
+
+// not tells whether the header is there with any other value than this one.
+func (v headerValue) not(text string) bool { return v.set && v.text != text }
 
 func (s IdentitySource) read(claims map[string]any) (authzstore.Identity, error) {
 	issuer, _ := claims["iss"].(string)
@@ -144,17 +155,17 @@ func (s IdentitySource) read(claims map[string]any) (authzstore.Identity, error)
 // readBody parses the body of a route that has one.
 func (r *Route) readBody(h headerValues, body []byte) (*strictjson.Document, error) {
 	switch {
-	case h.partialBody != "" && h.partialBody != "false":
+	case h.partialBody.not("false"):
 		return nil, errPartial
-	case h.contentLength != "" && h.contentLength != strconv.Itoa(len(body)):
+	case h.contentLength.not(strconv.Itoa(len(body))):
 		return nil, errLength
-	case h.contentEncoding != "" && h.contentEncoding != "identity":
+	case h.contentEncoding.not("identity"):
 		return nil, errEncoding
 	case !r.hasBody && len(body) > 0:
 		return nil, errBodyUnexpected
 	case !r.hasBody:
 		return nil, nil
-	case !isJSON(h.contentType):
+	case !isJSON(h.contentType.text):
 		return nil, errMediaType
 	}
 	doc, err := strictjson.Parse(body, strictjson.Limits{})
@@ -179,6 +190,11 @@ func bodyRefusal(err error) error {
 func isJSON(contentType string) bool {
 	if contentType == "application/json" {
 		return true
+	}
+	// ParseMediaType drops an extended parameter (RFC 8187, charset*=utf-7''utf-7)
+	// that it cannot decode; who reads it behind us reads another body.
+	if strings.Contains(contentType, "*") {
+		return false
 	}
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil || media != "application/json" {
