@@ -8,6 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -51,13 +52,14 @@ func (t *Table) add(name, system string, source []byte) error {
 	decoder := yaml.NewDecoder(bytes.NewReader(source))
 	decoder.KnownFields(true)
 	var file tableFile
-	if err := decoder.Decode(&file); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: more than one document", name)
-	}
 	fail := func(line int, err error) error { return fmt.Errorf("%s:%d: %w", name, line, err) }
+	if err := decoder.Decode(&file); err != nil {
+		return fail(yamlError(err))
+	}
+	var second yaml.Node
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		return fail(max(1, second.Line), errors.New("more than one document"))
+	}
 	if file.System != system {
 		return fail(lineOf(source, "system"), fmt.Errorf("system %q stands in the directory of %q: name them alike", file.System, system))
 	}
@@ -77,6 +79,33 @@ func (t *Table) add(name, system string, source []byte) error {
 		}
 	}
 	return nil
+}
+
+var (
+	yamlLine    = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
+	yamlUnknown = regexp.MustCompile(`^field (\S+) not found in type .*$`)
+	yamlKind    = regexp.MustCompile(`^(cannot unmarshal .*) into .*$`)
+)
+
+// yamlError takes line and text out of an error of the YAML decoder, in the
+// words of the file and not of our types.
+func yamlError(err error) (line int, _ error) {
+	text := err.Error()
+	var mismatch *yaml.TypeError
+	switch {
+	case errors.Is(err, io.EOF):
+		return 1, errors.New("no route table in the file")
+	case errors.As(err, &mismatch):
+		text = mismatch.Errors[0]
+	}
+	line = 1
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		text = m[2]
+	}
+	text = yamlUnknown.ReplaceAllString(text, `unknown key "$1"`)
+	text = yamlKind.ReplaceAllString(text, "$1")
+	return line, errors.New("yaml: " + text)
 }
 
 func (t *Table) insert(route *Route) error {
