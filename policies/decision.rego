@@ -26,6 +26,7 @@ default allow := false
 
 allow if {
 	input.version == 1
+	is_number(input.now_ns)
 	input.now_ns > 0
 	data.payments.systems[input.call.system].permit == true
 	count(reasons) == 0
