@@ -1,9 +1,12 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -87,6 +90,10 @@ func readReasons(t *ast.Term) ([]Reason, error) {
 		}
 		reasons = append(reasons, Reason{string(code), string(message)})
 	}
+	// A set is in the order of OPA's terms, an array in that of the policy.
+	slices.SortFunc(reasons, func(a, b Reason) int {
+		return cmp.Or(strings.Compare(a.Code, b.Code), strings.Compare(a.Message, b.Message))
+	})
 	return reasons, nil
 }
 
