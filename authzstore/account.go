@@ -51,11 +51,17 @@ func AccountRef(id string, mode kv.Mode) kv.Ref { return kv.Ref{Key: accountKey(
 
 // Account returns an account, and whether it exists.
 func (r Reader) Account(id string) (Account, bool, error) {
-	return get[Account](r, accountKey(id), accountVersion)
+	a, ok, err := get[Account](r, accountKey(id), accountVersion)
+	if ok && a.ID != id {
+		return Account{}, false, fmt.Errorf("%w: %s holds another account", ErrDamaged, accountKey(id))
+	}
+	return a, ok, err
 }
 
 // PutAccount writes an account. It must be declared Exclusive.
-func (tx Tx) PutAccount(a Account) error {
+func (tx Tx) PutAccount(a Account) error { return put(tx, accountKey(a.ID), accountVersion, a) }
+
+func (a Account) check() error {
 	switch {
 	case !IsAccountID(a.ID):
 		return fmt.Errorf("%w: account id %q is not acc_ and 1 to 60 letters, digits, _ or -", ErrInvalid, a.ID)
@@ -66,8 +72,5 @@ func (tx Tx) PutAccount(a Account) error {
 	case a.MaxPaymentMinor < 1 || a.MaxPaymentMinor > MaxAmountMinor:
 		return fmt.Errorf("%w: maximum for one payment %d is not from 1 to %d minor units", ErrInvalid, a.MaxPaymentMinor, int64(MaxAmountMinor))
 	}
-	if err := a.Owner.check(); err != nil {
-		return err
-	}
-	return put(tx, accountKey(a.ID), accountVersion, a)
+	return a.Owner.check()
 }

@@ -15,5 +15,6 @@
 //   - An ID is opaque, prefixed by its kind (acc_…), of at most 64 characters.
 //   - A stored value starts with the version of its form; a version or a field
 //     that this program does not know is refused, never dropped.
-//   - A noun is written only by a setter that checks it.
+//   - A noun is checked when it is written and when it is read; one that breaks a
+//     rule in the store is damaged.
 package authzstore

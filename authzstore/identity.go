@@ -1,6 +1,11 @@
 package authzstore
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // An Identity is a principal as Envoy verified it. Two are the same only if all
 // parts are. Kind and issuer come from configuration, never from a claim of the
@@ -17,6 +22,9 @@ func (id Identity) check() error {
 	} {
 		if part.value == "" || len(part.value) > maxIdentityBytes {
 			return fmt.Errorf("%w: identity %s is not a text of 1 to %d bytes", ErrInvalid, part.name, maxIdentityBytes)
+		}
+		if !utf8.ValidString(part.value) || strings.ContainsFunc(part.value, unicode.IsControl) {
+			return fmt.Errorf("%w: identity %s holds control characters or is not UTF-8", ErrInvalid, part.name)
 		}
 	}
 	return nil

@@ -58,22 +58,33 @@ var (
 	}.DecMode())
 )
 
-func get[T any](r Reader, key string, version byte) (noun T, ok bool, err error) {
+// A noun checks itself whenever it is written and whenever it is read: what
+// breaks a rule in the store is damaged, not merely odd.
+type noun interface{ check() error }
+
+func get[T noun](r Reader, key string, version byte) (T, bool, error) {
+	var none, v T
 	val, ok, err := r.from.Get(key)
 	if err != nil || !ok {
-		return noun, false, err
+		return none, false, err
 	}
 	if len(val) == 0 || val[0] != version {
-		return noun, false, fmt.Errorf("%w: %s: not version %d", ErrDamaged, key, version)
+		return none, false, fmt.Errorf("%w: %s: not version %d", ErrDamaged, key, version)
 	}
-	if err := decoding.Unmarshal(val[1:], &noun); err != nil {
-		return noun, false, fmt.Errorf("%w: %s: %w", ErrDamaged, key, err)
+	if err := decoding.Unmarshal(val[1:], &v); err != nil {
+		return none, false, fmt.Errorf("%w: %s: %w", ErrDamaged, key, err)
 	}
-	return noun, true, nil
+	if err := v.check(); err != nil {
+		return none, false, fmt.Errorf("%w: %s: %v", ErrDamaged, key, err)
+	}
+	return v, true, nil
 }
 
-func put[T any](tx Tx, key string, version byte, noun T) error {
-	val, err := encoding.Marshal(noun)
+func put[T noun](tx Tx, key string, version byte, v T) error {
+	if err := v.check(); err != nil {
+		return err
+	}
+	val, err := encoding.Marshal(v)
 	if err != nil {
 		return err
 	}
