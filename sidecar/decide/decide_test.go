@@ -1,0 +1,301 @@
+package decide_test
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// want checks a whole answer: its outcome, status and the codes of its reasons.
+func want(t *testing.T, d decide.Decision, outcome decide.Outcome, status int, codes ...string) {
+	t.Helper()
+	var got []string
+	for _, r := range d.Reasons {
+		got = append(got, r.Code)
+		if r.Message == "" {
+			t.Errorf("reason %s has no message", r.Code)
+		}
+	}
+	if d.Outcome != outcome || d.Status != status || strings.Join(got, " ") != strings.Join(codes, " ") {
+		t.Errorf("%s %d %v, want %s %d %v", d.Outcome, d.Status, got, outcome, status, codes)
+	}
+	if !regexp.MustCompile(`^dec_[a-z2-7]{26}$`).MatchString(d.ID) {
+		t.Errorf("ID %q", d.ID)
+	}
+}
+
+// The answers of the built-in bundle over a real store.
+func TestDecide(t *testing.T) {
+	w := newWorld(t)
+	frozen, dollars := anna(), anna()
+	frozen.ID, frozen.State = "acc_frozen", authzstore.AccountFrozen
+	dollars.ID, dollars.Currency = "acc_dollars", "USD"
+	putAccount(t, w.backend, frozen)
+	putAccount(t, w.backend, dollars)
+	for _, c := range []struct {
+		name    string
+		change  func(*call.Request)
+		outcome decide.Outcome
+		status  int
+		codes   []string
+	}{
+		{"good", func(*call.Request) {}, decide.Allow, 0, nil},
+		{"over the maximum", func(r *call.Request) { *r = payment(strings.Replace(goodBody, "1250", "50001", 1)) }, decide.Deny, 403, []string{"amount_over_payment_maximum"}},
+		{"frozen", func(r *call.Request) { r.Path = "/v1/accounts/acc_frozen/payments" }, decide.Deny, 403, []string{"account_frozen"}},
+		{"other currency", func(r *call.Request) { r.Path = "/v1/accounts/acc_dollars/payments" }, decide.Deny, 403, []string{"currency_not_account"}},
+		{"two reasons", func(r *call.Request) {
+			*r = payment(strings.Replace(goodBody, "1250", "50001", 1))
+			r.Path = "/v1/accounts/acc_frozen/payments"
+		}, decide.Deny, 403, []string{"account_frozen", "amount_over_payment_maximum"}},
+		{"unknown account", func(r *call.Request) { r.Path = "/v1/accounts/acc_nobody/payments" }, decide.Deny, 403, []string{"account_unknown"}},
+		{"another's account", func(r *call.Request) { r.Claims["sub"] = "bob" }, decide.Deny, 403, []string{"account_unknown"}},
+		{"another's frozen account", func(r *call.Request) {
+			r.Claims["sub"] = "bob"
+			r.Path = "/v1/accounts/acc_frozen/payments"
+		}, decide.Deny, 403, []string{"account_unknown"}},
+		{"longest account that a path can name", func(r *call.Request) { r.Path = "/v1/accounts/" + strings.Repeat("a", 256) + "/payments" }, decide.Deny, 403, []string{"account_unknown"}},
+		{"no identity", func(r *call.Request) { r.Claims = nil }, decide.Deny, 401, []string{"identity_missing"}},
+		{"no route", func(r *call.Request) { r.Path = "/" + "x" }, decide.Deny, 403, []string{"no_route"}},
+		{"broken body", func(r *call.Request) { *r = payment("{") }, decide.Deny, 400, []string{"body_syntax"}},
+		{"other media type", func(r *call.Request) { r.Headers = nil }, decide.Deny, 415, []string{"media_type_unsupported"}},
+		{"nothing at all", func(r *call.Request) { *r = call.Request{} }, decide.Deny, 400, []string{"path_not_canonical"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			req := good()
+			c.change(&req)
+			want(t, w.Decide(context.Background(), req), c.outcome, c.status, c.codes...)
+		})
+	}
+}
+
+// What the sidecar makes of each answer, or failure, of a policy.
+func TestPolicyAnswers(t *testing.T) {
+	const loop = `{"allow": true, "reasons": [], "effects": []} if {
+	some a in numbers.range(1, 10000)
+	some b in numbers.range(1, 10000)
+	some c in numbers.range(1, 10000)
+	(a + b) + c == 0
+}`
+	for _, c := range []struct {
+		name, rule string
+		budget     time.Duration
+		outcome    decide.Outcome
+		status     int
+		codes      []string
+	}{
+		{"allow", `{"allow": true, "reasons": [], "effects": []}`, time.Minute, decide.Allow, 0, nil},
+		{"neither", `{"allow": false, "reasons": [], "effects": []}`, time.Minute, decide.Deny, 403, []string{"no_permit"}},
+		{"reasons", `{"allow": false, "reasons": [{"code": "b", "message": "B."}, {"code": "a", "message": "A."}], "effects": []}`, time.Minute, decide.Deny, 403, []string{"a", "b"}},
+		{"wrong shape", `{"allow": "yes"}`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
+		{"contradiction", `{"allow": true, "reasons": [{"code": "a", "message": "A."}], "effects": []}`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
+		{"an effect", `{"allow": true, "reasons": [], "effects": [{"type": "reserve"}]}`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
+		{"undefined", `{"allow": true, "reasons": [], "effects": []} if input.nothing`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
+		{"error", `{"allow": true, "reasons": [], "effects": []} if not 1 / (input.version - 1) == 7`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
+		{"endless", loop, 20 * time.Millisecond, decide.Unavailable, 503, []string{"decision_timeout"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, withRule(t, c.rule, policy.Config{Budget: c.budget}))
+			d := w.Decide(context.Background(), good())
+			want(t, d, c.outcome, c.status, c.codes...)
+			if len(w.records) != 1 {
+				t.Fatalf("%d records", len(w.records))
+			}
+			r := w.records[0]
+			if r.DecisionID != d.ID || r.Outcome != d.Outcome || r.Status != d.Status || len(r.Reasons) != len(d.Reasons) || !r.Time.Equal(noon) {
+				t.Errorf("record %+v of decision %+v", r, d)
+			}
+			failed := c.outcome == decide.Defect || c.outcome == decide.Unavailable
+			if logged := strings.Contains(w.log.String(), d.ID); logged != failed {
+				t.Errorf("logged %v, want %v: %s", logged, failed, &w.log)
+			}
+		})
+	}
+}
+
+// A store that fails is "cannot decide now", whatever the failure is; the caller
+// learns nothing of it and the log does.
+func TestStoreFails(t *testing.T) {
+	failure := errors.New("disk4711")
+	readFails := fakeKV{view: func(_ context.Context, fn func(kv.Snap) error) error {
+		return fn(fakeSnap{get: func(string) ([]byte, bool, error) { return nil, false, failure }})
+	}}
+	for name, backend := range map[string]fakeKV{
+		"view":   {view: func(context.Context, func(kv.Snap) error) error { return failure }},
+		"read":   readFails,
+		"failed": {view: func(context.Context, func(kv.Snap) error) error { return kv.ErrFailed }},
+		"closed": {view: func(context.Context, func(kv.Snap) error) error { return kv.ErrClosed }},
+		"read, and the error lost": {view: func(ctx context.Context, fn func(kv.Snap) error) error {
+			_ = readFails.view(ctx, fn)
+			return failure
+		}},
+		"empty value":     serving(nil),
+		"damaged value":   serving([]byte{1, 0xff}),
+		"newer version":   serving([]byte{2, 0xa0}),
+		"null for a noun": serving([]byte{1, 0xf6}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withStore(backend))
+			d := w.Decide(context.Background(), good())
+			want(t, d, decide.Unavailable, 503, "store_unavailable")
+			if strings.Contains(d.Reasons[0].Message, "4711") {
+				t.Errorf("the caller is told %q", d.Reasons[0].Message)
+			}
+			if !strings.Contains(w.log.String(), d.ID) {
+				t.Errorf("nothing of it in the log: %q", &w.log)
+			}
+			if len(w.records) != 0 {
+				t.Errorf("%d records of a call that no policy was asked for", len(w.records))
+			}
+		})
+	}
+}
+
+func TestClosedBadger(t *testing.T) {
+	w := newWorld(t)
+	if err := w.backend.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, w.Decide(context.Background(), good()), decide.Unavailable, 503, "store_unavailable")
+}
+
+// No fact can be taken away: the stored account with each of its parts removed or
+// null is never an allow.
+func TestFactsRemoved(t *testing.T) {
+	stored := func() map[int]any {
+		return map[int]any{1: "acc_anna", 2: map[int]any{1: "user", 2: "https://id.example", 3: "anna"}, 3: "active", 4: "EUR", 5: 50000}
+	}
+	decideOn := func(t *testing.T, account map[int]any) decide.Decision {
+		t.Helper()
+		text, err := cbor.Marshal(account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return newWorld(t, withStore(serving(append([]byte{1}, text...)))).Decide(context.Background(), good())
+	}
+	want(t, decideOn(t, stored()), decide.Allow, 0)
+	for key := range stored() {
+		without, null := stored(), stored()
+		delete(without, key)
+		null[key] = nil
+		want(t, decideOn(t, without), decide.Unavailable, 503, "store_unavailable")
+		want(t, decideOn(t, null), decide.Unavailable, 503, "store_unavailable")
+	}
+	for key := 1; key <= 3; key++ {
+		without := stored()
+		delete(without[2].(map[int]any), key)
+		want(t, decideOn(t, without), decide.Unavailable, 503, "store_unavailable")
+	}
+}
+
+// A panic anywhere inside is a defect, is logged, and gives its place back.
+func TestPanics(t *testing.T) {
+	for name, change := range map[string]func(*decide.Config){
+		"store": withStore(fakeKV{view: func(context.Context, func(kv.Snap) error) error { panic("panic4711") }}),
+		"reading a fact": withStore(fakeKV{view: func(_ context.Context, fn func(kv.Snap) error) error {
+			return fn(fakeSnap{get: func(string) ([]byte, bool, error) { panic("panic4711") }})
+		}}),
+		"record": func(cfg *decide.Config) { cfg.Record = func(decide.Record) { panic("panic4711") } },
+		"clock":  func(cfg *decide.Config) { cfg.Now = func() time.Time { panic("panic4711") } },
+		"routes": func(cfg *decide.Config) { cfg.Routes = nil },
+		"policy": func(cfg *decide.Config) { cfg.Policy = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, change, func(cfg *decide.Config) { cfg.MaxInFlight = 1 })
+			for range 3 {
+				d := w.Decide(context.Background(), good())
+				want(t, d, decide.Defect, 500, "internal_error")
+				if strings.Contains(d.Reasons[0].Message, "4711") {
+					t.Errorf("the caller is told %q", d.Reasons[0].Message)
+				}
+				if !strings.Contains(w.log.String(), d.ID) {
+					t.Errorf("nothing of it in the log: %q", &w.log)
+				}
+			}
+		})
+	}
+}
+
+// Too little time left, or too many calls at once: an answer at once, before
+// anything is read or evaluated.
+func TestOverloaded(t *testing.T) {
+	untouched := withStore(fakeKV{view: func(context.Context, func(kv.Snap) error) error {
+		t.Error("the store was read")
+		return nil
+	}})
+	for name, left := range map[string]time.Duration{"past": -time.Second, "now": 0, "too near": 4 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, untouched)
+			ctx, cancel := context.WithTimeout(context.Background(), left)
+			defer cancel()
+			want(t, w.Decide(ctx, good()), decide.Unavailable, 503, "overloaded")
+			if len(w.records) != 0 {
+				t.Error("recorded")
+			}
+		})
+	}
+	t.Run("far enough", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		want(t, newWorld(t).Decide(ctx, good()), decide.Allow, 0)
+	})
+}
+
+func TestTooManyInFlight(t *testing.T) {
+	const most = 3
+	entered, release := make(chan struct{}), make(chan struct{})
+	real := openBadger(t)
+	putAccount(t, real, anna())
+	w := newWorld(t, withStore(fakeKV{view: func(ctx context.Context, fn func(kv.Snap) error) error {
+		entered <- struct{}{}
+		<-release
+		return real.View(ctx, fn)
+	}}), func(cfg *decide.Config) { cfg.MaxInFlight = most })
+	var wg sync.WaitGroup
+	for range most {
+		wg.Go(func() { want(t, w.Decide(context.Background(), good()), decide.Allow, 0) })
+		<-entered
+	}
+	for range 5 { // entered has no more receivers: to read the store would hang
+		want(t, w.Decide(context.Background(), good()), decide.Unavailable, 503, "overloaded")
+	}
+	close(release)
+	wg.Wait()
+	go func() { <-entered }()
+	want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
+}
+
+// No two decisions have one ID, whatever their outcome.
+func TestIDs(t *testing.T) {
+	w := newWorld(t)
+	seen := map[string]bool{}
+	requests := []call.Request{good(), payment("{"), {}}
+	for i := range 3000 {
+		d := w.Decide(context.Background(), requests[i%len(requests)])
+		if seen[d.ID] || !strings.HasPrefix(d.ID, "dec_") {
+			t.Fatalf("decision %d has the ID %q", i, d.ID)
+		}
+		seen[d.ID] = true
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	w := newWorld(t, func(cfg *decide.Config) {
+		*cfg = decide.Config{Routes: cfg.Routes, Policy: cfg.Policy, Store: cfg.Store}
+	})
+	if w.MaxInFlight != decide.DefaultMaxInFlight || w.Now == nil || w.Log == nil {
+		t.Errorf("defaults: %+v", w.Config)
+	}
+	want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
+}

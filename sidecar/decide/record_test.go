@@ -1,0 +1,136 @@
+package decide_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/sidecar/call"
+)
+
+// goldenInput is the whole document that the policy decides on, for a good call.
+// It is an interface: rules, replays and other programs read it. A change of it
+// needs a new version.
+const goldenInput = `{
+  "call": {
+    "account": "acc_anna",
+    "amount_minor": 1250,
+    "currency": "EUR",
+    "operation": "pay",
+    "payee": "mer_bakery",
+    "system": "direct_payment"
+  },
+  "facts": {
+    "account": {
+      "currency": "EUR",
+      "id": "acc_anna",
+      "max_payment_minor": 50000,
+      "owner": {
+        "issuer": "https://id.example",
+        "kind": "user",
+        "subject": "anna"
+      },
+      "state": "active"
+    }
+  },
+  "identity": {
+    "issuer": "https://id.example",
+    "kind": "user",
+    "subject": "anna"
+  },
+  "now_ns": 1795532400123456789,
+  "version": 1
+}`
+
+func indented(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// A record holds the input and the policy's own answer: enough to decide again.
+func TestRecord(t *testing.T) {
+	w := newWorld(t)
+	d := w.Decide(context.Background(), good())
+	if len(w.records) != 1 {
+		t.Fatalf("%d records", len(w.records))
+	}
+	r := w.records[0]
+	if got := indented(t, r.Input); got != goldenInput {
+		t.Errorf("input %s\nwant %s", got, goldenInput)
+	}
+	wantLine := `{"decision_id":"` + d.ID + `","time":"` + noon.Format("2006-01-02T15:04:05.999999999Z07:00") +
+		`","outcome":"allow","input":` + compact(t, goldenInput) + `,"decision":{"allow":true,"effects":[],"reasons":[]}}`
+	line, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(line) != wantLine {
+		t.Errorf("record %s\nwant   %s", line, wantLine)
+	}
+}
+
+func compact(t *testing.T, text string) string {
+	t.Helper()
+	line, err := json.Marshal(json.RawMessage(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(line)
+}
+
+// A fact that does not exist is absent from the input, not null.
+func TestRecordWithoutFact(t *testing.T) {
+	w := newWorld(t)
+	req := good()
+	req.Path = "/v1/accounts/acc_nobody/payments"
+	w.Decide(context.Background(), req)
+	text := indented(t, w.records[0].Input)
+	if !strings.Contains(text, `"facts": {},`) {
+		t.Errorf("input %s", text)
+	}
+}
+
+// Only what the route maps is in the input, and so in the record: no token, no
+// other claim, no other header, no other member of the body.
+func TestRecordHoldsNothingElse(t *testing.T) {
+	w := newWorld(t)
+	req := payment(`{"pin":"4711","payee":"mer_bakery","amount_minor":1250,"currency":"EUR"}`)
+	w.Decide(context.Background(), req)
+	line := indented(t, w.records[0])
+	if strings.Contains(line, "4711") || strings.Contains(w.log.String(), "4711") {
+		t.Errorf("record %s, log %s", line, &w.log)
+	}
+}
+
+// Record is called once for each call that the policy was asked for, and for no
+// other.
+func TestRecordedCalls(t *testing.T) {
+	w := newWorld(t)
+	denied := payment(strings.Replace(goodBody, "1250", "50001", 1))
+	unauthenticated := good()
+	unauthenticated.Claims = nil
+	for _, c := range []struct {
+		req      call.Request
+		recorded bool
+	}{
+		{good(), true}, {denied, true}, {unauthenticated, false}, {payment("{"), false}, {call.Request{}, false},
+	} {
+		w.records = nil
+		d := w.Decide(context.Background(), c.req)
+		if recorded := len(w.records) == 1; recorded != c.recorded || recorded && w.records[0].DecisionID != d.ID {
+			t.Errorf("%s: %d records", d.Outcome, len(w.records))
+		}
+	}
+}
+
+// A decider without Record decides all the same.
+func TestNoRecord(t *testing.T) {
+	w := newWorld(t)
+	w.Config.Record = nil
+	want(t, w.Decide(context.Background(), good()), "allow", 0)
+}
