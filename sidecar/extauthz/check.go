@@ -80,6 +80,9 @@ func readRequest(check *authv3.CheckRequest) (call.Request, *policy.Reason) {
 		Body:      h.GetRawBody(),
 	}
 	for i, line := range lines {
+		if line.GetValue() != "" {
+			return call.Request{}, notRaw
+		}
 		req.Headers[i] = call.Header{Name: line.GetKey(), Value: line.GetRawValue()}
 	}
 	metadata := attributes.GetMetadataContext().GetFilterMetadata()
