@@ -32,6 +32,11 @@ const (
 // reply turns a decision into Envoy's answer. It is a denial unless the
 // decision's outcome is an allow.
 func reply(d decide.Decision, req call.Request) *authv3.CheckResponse {
+	switch d.Outcome {
+	case decide.Allow, decide.Deny, decide.Defect, decide.Unavailable:
+	default:
+		d.Outcome = decide.Defect
+	}
 	response := &authv3.CheckResponse{
 		Status:          &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
 		DynamicMetadata: metadata(d),
@@ -118,15 +123,18 @@ func problem(status int, d decide.Decision) string {
 	}
 	for {
 		body, err := json.Marshal(p)
-		if err == nil && len(body) <= maxBodyBytes {
+		switch {
+		case err == nil && len(body) <= maxBodyBytes:
 			// A string field of a protobuf that is not UTF-8 is an error to the
 			// gRPC library; json.Marshal has replaced what is not.
 			return string(body)
-		}
-		if len(p.Reasons) == 0 {
+		case len(p.Reasons) > 0:
+			p.Reasons = p.Reasons[:len(p.Reasons)-1]
+		case p.Detail != "":
+			p.Detail = ""
+		default:
 			return `{"title":"Internal Server Error","status":500,"code":"internal_error"}`
 		}
-		p.Reasons = p.Reasons[:len(p.Reasons)-1]
 	}
 }
 
