@@ -42,7 +42,11 @@ func listenLoopback(hostPort string) (net.Listener, error) {
 	if !addr.Addr().Unmap().IsLoopback() {
 		return nil, fmt.Errorf("%w: tcp:%s is not a loopback address: whoever reaches this port can claim any identity", ErrListen, hostPort)
 	}
-	return net.Listen("tcp", addr.String())
+	listener, err := net.Listen("tcp", addr.String())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrListen, err)
+	}
+	return listener, nil
 }
 
 func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
