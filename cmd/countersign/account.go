@@ -11,7 +11,13 @@ import (
 )
 
 func accountCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "account", Short: "Keep the accounts that pay"}
+	cmd := &cobra.Command{
+		Use:   "account",
+		Short: "Keep the accounts that pay",
+		// Without these two a misspelled subcommand would print the help and exit 0.
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	cmd.AddCommand(accountPutCommand())
 	return cmd
 }

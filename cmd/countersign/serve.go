@@ -29,6 +29,9 @@ itself broken and must be restarted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
 			if policyDir != "" {
+				if _, err := os.ReadDir(policyDir); err != nil {
+					return fmt.Errorf("--policies: %w", err)
+				}
 				cfg.Policies = os.DirFS(policyDir)
 			}
 			mode, err := strconv.ParseUint(socketMode, 8, 32)
