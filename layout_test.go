@@ -1,0 +1,285 @@
+// Package countersign_test holds the layout of the tree: which packages there
+// are, and who may import whom.
+package countersign_test
+
+import (
+	"bytes"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/countersign/countersign"
+
+// layers are the packages from the bottom to the top. A package imports only
+// packages of layers below its own, so imports point one way, and those of one
+// layer do not know each other. A new package gets its place here.
+var layers = [][]string{
+	{"authzstore/kv", "policies", "sidecar/call/strictjson"},
+	{"authzstore", "authzstore/kv/badgerkv"},
+	{"sidecar/call", "sidecar/policy"},
+	{"sidecar/decide"},
+	{"sidecar/extauthz"},
+	{"sidecar"},
+	{"cmd/countersign"},
+}
+
+// outside are directories whose packages may import all of ours, and which only
+// they import.
+var outside = []string{"examples", "bench"}
+
+// A rule says who may import a package, or any below it. The directories count
+// with everything in them.
+type rule struct {
+	imported string
+	by       []string
+	tests    bool // tests may, wherever they stand
+}
+
+var rules = []rule{
+	{imported: "github.com/open-policy-agent/opa", by: []string{"sidecar/policy", "bench"}},
+	{imported: "github.com/envoyproxy/go-control-plane", by: []string{"sidecar/extauthz", "bench", "examples"}, tests: true},
+	{imported: "google.golang.org/grpc", by: []string{"sidecar/extauthz", "bench", "examples"}, tests: true},
+	{imported: "github.com/dgraph-io/badger", by: []string{"authzstore/kv/badgerkv"}},
+	{imported: "github.com/fxamacker/cbor", by: []string{"authzstore"}, tests: true},
+	{imported: "go.yaml.in/yaml", by: []string{"sidecar/call", "examples"}, tests: true},
+	{imported: "github.com/spf13/cobra", by: []string{"cmd"}},
+	// The backend is chosen in one place.
+	{imported: module + "/authzstore/kv/badgerkv", by: []string{"sidecar", "authzstore/kv/badgerkv"}, tests: true},
+	// Of the parser, only the decoder of calls is made.
+	{imported: module + "/sidecar/call/strictjson", by: []string{"sidecar/call", "bench"}, tests: true},
+}
+
+// exactly are directories in by that mean themselves alone, without what is
+// below them.
+var exactly = []string{"sidecar", "authzstore"}
+
+// bottom imports nothing but the standard library.
+const bottom = "authzstore/kv"
+
+var topLevel = []string{"authzstore", "bench", "build", "cmd", "docs", "examples", "policies", "sidecar"}
+
+const maxFileLines = 500
+
+// An importer is one import of one file.
+type importer struct {
+	file     string // from the top of the tree, with slashes
+	imported string
+}
+
+func (i importer) dir() string  { return path.Dir(i.file) }
+func (i importer) isTest() bool { return strings.HasSuffix(i.file, "_test.go") }
+
+func TestImports(t *testing.T) {
+	imports := readImports(t)
+	if len(imports) < 100 {
+		t.Fatalf("only %d imports found", len(imports))
+	}
+	for _, i := range imports {
+		for _, complaint := range []string{checkRules(i), checkLayers(i), checkBottom(i)} {
+			if complaint != "" {
+				t.Errorf("%s imports %s: %s", i.file, i.imported, complaint)
+			}
+		}
+	}
+}
+
+// Every package has its place, and no place is empty.
+func TestPackages(t *testing.T) {
+	seen := map[string]bool{}
+	for _, file := range files(t) {
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		dir := path.Dir(file)
+		if !seen[dir] && layerOf(dir) < 0 && !under(dir, outside) {
+			t.Errorf("the package %s has no place in layers", dir)
+		}
+		seen[dir] = true
+	}
+	for _, layer := range layers {
+		for _, dir := range layer {
+			if !seen[dir] {
+				t.Errorf("layers has %s, the tree has not", dir)
+			}
+		}
+	}
+}
+
+func TestTopLevel(t *testing.T) {
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && !slices.Contains(topLevel, e.Name()) {
+			t.Errorf("the directory %s does not belong to the top of the tree", e.Name())
+		}
+	}
+}
+
+func TestFileLengths(t *testing.T) {
+	counted := 0
+	for _, file := range files(t) {
+		ext := path.Ext(file)
+		if ext != ".go" && ext != ".rego" || strings.HasSuffix(file, "_test"+ext) {
+			continue
+		}
+		text, err := os.ReadFile(filepath.FromSlash(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted++
+		if lines := bytes.Count(text, []byte("\n")); lines > maxFileLines {
+			t.Errorf("%s has %d lines, more than %d: split it", file, lines, maxFileLines)
+		}
+	}
+	if counted < 30 {
+		t.Errorf("only %d files counted", counted)
+	}
+}
+
+// The checks find what they are for.
+func TestChecksCanFail(t *testing.T) {
+	ours := module + "/"
+	for _, c := range []struct {
+		file, imported string
+		allowed        bool
+	}{
+		{"authzstore/kv/kv.go", "context", true},
+		{"authzstore/kv/kv.go", ours + "authzstore", false},
+		{"authzstore/kv/kv.go", "github.com/fxamacker/cbor/v2", false},
+		{"authzstore/store.go", ours + "authzstore/kv", true},
+		{"authzstore/store.go", ours + "authzstore/kv/badgerkv", false},
+		{"authzstore/store.go", ours + "sidecar/policy", false},
+		{"authzstore/store_test.go", ours + "authzstore/kv/badgerkv", true},
+		{"authzstore/store.go", "github.com/dgraph-io/badger/v4", false},
+		{"authzstore/kv/badgerkv/badgerkv.go", "github.com/dgraph-io/badger/v4", true},
+		{"authzstore/kv/badgerkv/badgerkv.go", ours + "authzstore", false},
+		{"sidecar/call/call.go", ours + "sidecar/policy", false},
+		{"sidecar/policy/policy.go", ours + "sidecar/call", false},
+		{"sidecar/policy/policy.go", "github.com/open-policy-agent/opa/v1/ast", true},
+		{"sidecar/decide/decide.go", "github.com/open-policy-agent/opa/v1/ast", false},
+		{"sidecar/decide/decide_test.go", "github.com/open-policy-agent/opa/v1/ast", false},
+		{"sidecar/decide/decide.go", "github.com/open-policy-agents/x", true},
+		{"bench/plain.go", "github.com/open-policy-agent/opa/v1/rego", true},
+		{"sidecar/decide/decide.go", "github.com/envoyproxy/go-control-plane/envoy/type/v3", false},
+		{"sidecar/decide/decide.go", ours + "sidecar/extauthz", false},
+		{"sidecar/decide/decide.go", ours + "sidecar/call", true},
+		{"sidecar/decide/decide.go", ours + "examples/issuer", false},
+		{"sidecar/e2e_test.go", ours + "examples/envoy", true},
+		{"sidecar/extauthz/check.go", "github.com/envoyproxy/go-control-plane/envoy/type/v3", true},
+		{"sidecar/extauthz/check.go", ours + "authzstore/kv/badgerkv", false},
+		{"sidecar/server.go", ours + "authzstore/kv/badgerkv", true},
+		{"sidecar/server.go", "github.com/envoyproxy/go-control-plane/envoy/type/v3", false},
+		{"sidecar/server.go", ours + "cmd/countersign", false},
+		{"sidecar/server.go", ours + "sidecar/call/strictjson", false},
+		{"cmd/countersign/main.go", ours + "sidecar", true},
+		{"cmd/countersign/main.go", ours + "authzstore/kv/badgerkv", false},
+		{"examples/demo/main.go", ours + "sidecar", true},
+		{"examples/demo/main.go", ours + "authzstore/kv/badgerkv", false},
+	} {
+		i := importer{c.file, c.imported}
+		complaint := checkRules(i) + checkLayers(i) + checkBottom(i)
+		if (complaint == "") != c.allowed {
+			t.Errorf("%s imports %s: allowed %v, complaint %q", c.file, c.imported, c.allowed, complaint)
+		}
+	}
+}
+
+func checkRules(i importer) string {
+	for _, r := range rules {
+		if i.imported != r.imported && !strings.HasPrefix(i.imported, r.imported+"/") || r.tests && i.isTest() {
+			continue
+		}
+		if !under(i.dir(), r.by) {
+			return "only " + strings.Join(r.by, ", ") + " may"
+		}
+	}
+	return ""
+}
+
+func checkLayers(i importer) string {
+	imported, isOurs := strings.CutPrefix(i.imported, module+"/")
+	if !isOurs || i.isTest() || under(i.dir(), outside) {
+		return ""
+	}
+	if under(imported, outside) {
+		return "no part of the program needs " + strings.Join(outside, ", ")
+	}
+	if layerOf(imported) >= layerOf(i.dir()) {
+		return fmt.Sprintf("its layer %d is not below layer %d", layerOf(imported), layerOf(i.dir()))
+	}
+	return ""
+}
+
+func checkBottom(i importer) string {
+	first, _, _ := strings.Cut(i.imported, "/")
+	if i.dir() == bottom && !i.isTest() && strings.Contains(first, ".") {
+		return bottom + " needs the standard library alone"
+	}
+	return ""
+}
+
+func layerOf(dir string) int {
+	return slices.IndexFunc(layers, func(layer []string) bool { return slices.Contains(layer, dir) })
+}
+
+// under tells whether dir is one of the directories or below one.
+func under(dir string, dirs []string) bool {
+	return slices.ContainsFunc(dirs, func(d string) bool {
+		return dir == d || !slices.Contains(exactly, d) && strings.HasPrefix(dir, d+"/")
+	})
+}
+
+func readImports(t *testing.T) []importer {
+	t.Helper()
+	var imports []importer
+	for _, file := range files(t) {
+		if !strings.HasSuffix(file, ".go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.FromSlash(file), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			imports = append(imports, importer{file, imported})
+		}
+	}
+	return imports
+}
+
+// files returns every file of the tree, whatever its build constraints, without
+// hidden directories and what builds leave.
+func files(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	err := fs.WalkDir(os.DirFS("."), ".", func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && file != "." && (strings.HasPrefix(entry.Name(), ".") || file == "build"):
+			return fs.SkipDir
+		case entry.Type().IsRegular():
+			all = append(all, file)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
