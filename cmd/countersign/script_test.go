@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -13,7 +15,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/sidecar"
 )
 
 func TestMain(m *testing.M) {
@@ -28,13 +32,14 @@ func TestMain(m *testing.M) {
 //	await FILE              wait until the file is there
 //	mode MODE FILE          the file must have this mode
 //	bundle DIR              write the built-in bundle to a directory
+//	stored DIR ID TEXT      the store must hold this account, written as {fields}
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "signal": signalBackground, "await": await, "mode": mode, "bundle": bundle,
+			"exits": exits, "signal": signalBackground, "await": await, "mode": mode, "bundle": bundle, "stored": stored,
 		},
 	})
 }
@@ -99,4 +104,21 @@ func bundle(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: bundle DIR")
 	}
 	ts.Check(os.CopyFS(filepath.Clean(ts.MkAbs(args[0])), policies.FS))
+}
+
+func stored(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: stored DIR ID TEXT")
+	}
+	store, backend, err := sidecar.OpenStore(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer backend.Close()
+	err = store.View(context.Background(), func(r authzstore.Reader) error {
+		account, ok, err := r.Account(args[1])
+		if got := fmt.Sprintf("%v", account); err == nil && (!ok || got != args[2]) {
+			return fmt.Errorf("the store has %s, %v, want %s", got, ok, args[2])
+		}
+		return err
+	})
+	ts.Check(err)
 }
