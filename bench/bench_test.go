@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+)
+
+// A comparison is worth something only if everybody does the same work: all
+// servers that decide give the same answers, byte for byte but for the ID.
+func TestServersAnswerAlike(t *testing.T) {
+	pay := payments()[7]
+	stranger := payments()[8].subject
+	cases := []struct {
+		name string
+		payment
+		code string // of the problem document; "" for an allow
+	}{
+		{"allowed", pay, ""},
+		{"exactly the maximum", payment{pay.account, pay.subject, maxPaymentMinor, "EUR"}, ""},
+		{"over the maximum", overMaximum(), "amount_over_payment_maximum"},
+		{"other currency", payment{pay.account, pay.subject, 1, "CHF"}, "currency_not_account"},
+		{"frozen account", payment{frozenID, owner(frozenID).Subject, 1, "EUR"}, "account_frozen"},
+		{"account of another", payment{pay.account, stranger, 1, "EUR"}, "account_unknown"},
+		{"no such account", payment{"acc_nobody", stranger, 1, "EUR"}, "account_unknown"},
+		{"two reasons", payment{frozenID, owner(frozenID).Subject, maxPaymentMinor + 1, "EUR"}, "account_frozen"},
+	}
+	clients := startServers(t)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var first *authv3.CheckResponse
+			for _, s := range servers {
+				if !s.decides {
+					continue
+				}
+				answer := clients[s.name].answer(t, s, c.payment)
+				checkAnswer(t, s.name, answer, c.code)
+				if first == nil {
+					first = answer
+				}
+				if !proto.Equal(answer, first) {
+					t.Errorf("%s answers\n%v\nnot\n%v", s.name, answer, first)
+				}
+			}
+		})
+	}
+}
+
+func TestNoOpAnswersLikeAnAllow(t *testing.T) {
+	clients := startServers(t)
+	var answers []*authv3.CheckResponse
+	for _, s := range servers {
+		if s.name == noOpName || s.name == "countersign" {
+			answers = append(answers, clients[s.name].answer(t, s, payments()[0]))
+		}
+	}
+	if !proto.Equal(answers[0], answers[1]) {
+		t.Errorf("no-op answers\n%v\nnot\n%v", answers[0], answers[1])
+	}
+}
+
+func TestDriveRefusesADenial(t *testing.T) {
+	c := startServers(t)["countersign"]
+	if _, err := c.drive(t.Context(), 2, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	c.requests = [][]byte{c.denied}
+	if _, err := c.drive(t.Context(), 2, time.Millisecond); err == nil {
+		t.Error("a denial was counted as an answer")
+	}
+}
+
+func TestPayments(t *testing.T) {
+	body := payments()[0].body()
+	if n := len(body); n < 325 || n > 375 {
+		t.Errorf("a body has %d bytes, not about 350", n)
+	}
+	if n := len(payments()[0].headers(1)); n != 15 {
+		t.Errorf("a request has %d headers, not 15", n)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{4, 1, 2}, 2}, {[]float64{4, 1, 2, 9}, 3}} {
+		if got := median(c.values); got != c.want {
+			t.Errorf("median(%v) = %v, not %v", c.values, got, c.want)
+		}
+	}
+}
+
+func TestReplaceTable(t *testing.T) {
+	text := "before\n" + tableBegin + "old\n" + tableEnd + "after\n"
+	want := "before\n" + tableBegin + "\nnew\n\n" + tableEnd + "after\n"
+	if got := replaceTable(text, "new\n"); got != want {
+		t.Errorf("got %q, not %q", got, want)
+	}
+	if got := replaceTable("no marks", "new\n"); got != "new\n" {
+		t.Errorf("got %q without marks", got)
+	}
+}
+
+// startServers runs every server inside the test until it ends.
+func startServers(t *testing.T) map[string]*client {
+	t.Helper()
+	// Not t.TempDir: the path of a unix socket has at most 103 bytes.
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	clients := map[string]*client{}
+	for _, s := range servers {
+		p := place{socket: filepath.Join(dir, s.name+".sock"), dir: filepath.Join(dir, s.name)}
+		if err := os.Mkdir(p.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		c, err := newClient(s, p.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.run(ctx, p) }()
+		t.Cleanup(func() {
+			if err := c.close(); err != nil {
+				t.Error(err)
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("%s: %v", s.name, err)
+			}
+		})
+		if err := c.verify(t.Context(), s.decides); err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		clients[s.name] = c
+	}
+	return clients
+}
+
+// answer returns the answer to a payment, without the decision's ID.
+func (c *client) answer(t *testing.T, s server, p payment) *authv3.CheckResponse {
+	t.Helper()
+	request, err := s.encode.marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.check(t.Context(), 0, request, checkTimeout)
+	if err != nil {
+		t.Fatalf("%s: %v", s.name, err)
+	}
+	var answer authv3.CheckResponse
+	if err := proto.Unmarshal(response, &answer); err != nil {
+		t.Fatal(err)
+	}
+	if isAllow(response) != (codes.Code(answer.GetStatus().GetCode()) == codes.OK) {
+		t.Errorf("isAllow says %t of %v", isAllow(response), &answer)
+	}
+	id := answer.GetDynamicMetadata().GetFields()["decision_id"].GetStringValue()
+	if !strings.HasPrefix(id, "dec_") {
+		t.Errorf("%s: decision ID %q", s.name, id)
+	}
+	blank := []byte(strings.Repeat("x", len(id)))
+	text := strings.ReplaceAll(string(response), id, string(blank))
+	if err := proto.Unmarshal([]byte(text), &answer); err != nil {
+		t.Fatal(err)
+	}
+	return &answer
+}
+
+// checkAnswer sees that the answer is an allow, or a denial with this code.
+func checkAnswer(t *testing.T, name string, answer *authv3.CheckResponse, code string) {
+	t.Helper()
+	body := answer.GetDeniedResponse().GetBody()
+	switch {
+	case code == "" && answer.GetOkResponse() == nil:
+		t.Errorf("%s: not allowed: %s", name, body)
+	case code != "" && !strings.Contains(body, `"code":"`+code+`","decision_id"`):
+		t.Errorf("%s: not denied as %s: %v", name, code, answer)
+	}
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar"
+)
+
+// countersign is the sidecar itself, as `countersign serve` runs it. It reads
+// the account from its store at each request.
+type countersign struct{ log bool }
+
+func (c countersign) run(ctx context.Context, p place) (err error) {
+	cfg := sidecar.Config{
+		Listen:  "unix:" + p.socket,
+		DataDir: filepath.Join(p.dir, "store"),
+		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	if err := seed(ctx, cfg.DataDir); err != nil {
+		return err
+	}
+	if c.log {
+		lines, err := openLog(p.dir)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, lines.Close()) }()
+		cfg.DecisionLog = lines
+	}
+	return sidecar.Run(ctx, cfg)
+}
+
+// seed writes the accounts to a new store.
+func seed(ctx context.Context, dir string) (err error) {
+	store, backend, err := sidecar.OpenStore(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, backend.Close()) }()
+	all := accounts()
+	var refs []kv.Ref
+	for _, a := range all {
+		refs = append(refs, authzstore.AccountRef(a.ID, kv.Exclusive))
+	}
+	return store.Update(ctx, refs, func(tx authzstore.Tx) error {
+		for _, a := range all {
+			if err := tx.PutAccount(a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// A result is everything that one run found.
+type result struct {
+	Machine machine  `json:"machine"`
+	Rounds  int      `json:"rounds"`
+	Seconds float64  `json:"seconds_per_cell"`
+	Rows    []row    `json:"rows"`
+	Samples []sample `json:"samples"`
+
+	opts options
+}
+
+// A row is the medians of one server with a number of callers.
+type row struct {
+	Title             string  `json:"title"`
+	Server            string  `json:"server"`
+	Callers           int     `json:"callers"`
+	RequestsPerSecond float64 `json:"requests_per_second"`
+	CPUMicros         float64 `json:"cpu_micros_per_request"`
+	CPUMicrosMin      float64 `json:"cpu_micros_per_request_min"`
+	CPUMicrosMax      float64 `json:"cpu_micros_per_request_max"`
+	P50Micros         float64 `json:"p50_micros"`
+	P99Micros         float64 `json:"p99_micros"`
+	// The ratios to plain OPA without a decision log are medians of the ratios
+	// within each round. Zero where plain OPA was not measured.
+	CPURatio  float64 `json:"cpu_ratio_to_plain_opa"`
+	RateRatio float64 `json:"rate_ratio_to_plain_opa"`
+}
+
+func newResult(opts options) *result {
+	r := &result{Rounds: opts.rounds, Seconds: opts.measured.Seconds(), opts: opts}
+	r.Machine = machine{
+		Time: time.Now().UTC().Truncate(time.Second),
+		OS:   runtime.GOOS,
+		Arch: runtime.GOARCH,
+		CPU:  cpuModel(),
+		CPUs: runtime.GOMAXPROCS(0),
+		Go:   runtime.Version(),
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, dep := range info.Deps {
+			switch dep.Path {
+			case "github.com/open-policy-agent/opa":
+				r.Machine.OPA = dep.Version
+			case "google.golang.org/grpc":
+				r.Machine.GRPC = dep.Version
+			}
+		}
+	}
+	return r
+}
+
+// rows are the medians, in the order of the table.
+func (r *result) rows() []row {
+	var rows []row
+	for _, callers := range r.opts.callers {
+		for _, s := range r.opts.servers {
+			samples := r.cell(s.name, callers)
+			base := r.cell(plainOPAName, callers)
+			column := func(value func(sample) float64) []float64 {
+				var values []float64
+				for _, s := range samples {
+					values = append(values, value(s))
+				}
+				return values
+			}
+			ratio := func(value func(sample) float64) float64 {
+				var ratios []float64
+				for i := range base {
+					ratios = append(ratios, value(samples[i])/value(base[i]))
+				}
+				return median(ratios)
+			}
+			cpu := func(s sample) float64 { return s.CPUMicros }
+			rate := func(s sample) float64 { return s.RequestsPerSecond }
+			rows = append(rows, row{
+				Title:             s.title,
+				Server:            s.name,
+				Callers:           callers,
+				RequestsPerSecond: median(column(rate)),
+				CPUMicros:         median(column(cpu)),
+				CPUMicrosMin:      slices.Min(column(cpu)),
+				CPUMicrosMax:      slices.Max(column(cpu)),
+				P50Micros:         median(column(func(s sample) float64 { return s.P50Micros })),
+				P99Micros:         median(column(func(s sample) float64 { return s.P99Micros })),
+				CPURatio:          ratio(cpu),
+				RateRatio:         ratio(rate),
+			})
+		}
+	}
+	return rows
+}
+
+// cell returns the samples of one cell, in the order of the rounds.
+func (r *result) cell(server string, callers int) []sample {
+	var samples []sample
+	for _, s := range r.Samples {
+		if s.Server == server && s.Callers == callers {
+			samples = append(samples, s)
+		}
+	}
+	return samples
+}
+
+// median of values; zero of none.
+func median(values []float64) float64 {
+	n := len(values)
+	if n == 0 {
+		return 0
+	}
+	values = slices.Sorted(slices.Values(values))
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
+
+var columns = []string{"server", "callers", "CPU µs/request", "(min–max)", "CPU ratio", "requests/s", "ratio", "p50 ms", "p99 ms"}
+
+func (r row) cells() []string {
+	return []string{
+		r.Title,
+		fmt.Sprint(r.Callers),
+		fmt.Sprintf("%.0f", r.CPUMicros),
+		fmt.Sprintf("%.0f–%.0f", r.CPUMicrosMin, r.CPUMicrosMax),
+		fmt.Sprintf("%.2f", r.CPURatio),
+		fmt.Sprintf("%.0f", r.RequestsPerSecond),
+		fmt.Sprintf("%.2f", r.RateRatio),
+		fmt.Sprintf("%.2f", r.P50Micros/1000),
+		fmt.Sprintf("%.2f", r.P99Micros/1000),
+	}
+}
+
+// about is a sentence on where the numbers come from.
+func (r *result) about() string {
+	m := r.Machine
+	return fmt.Sprintf("%s, %d × %s, %s/%s, %s, OPA %s, grpc-go %s; %d rounds of %.1f s, medians; "+
+		"ratios are to plain OPA in the same round; load average %s before, %s after.",
+		m.Time.Format(time.DateOnly), m.CPUs, m.CPU, m.OS, m.Arch, m.Go, m.OPA, m.GRPC,
+		r.Rounds, r.Seconds, m.LoadBefore, m.LoadAfter)
+}
+
+// print writes the table for a terminal.
+func (r *result) print(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, strings.Join(columns, "\t")+"\t")
+	callers := 0
+	for _, row := range r.rows() {
+		if callers != 0 && callers != row.Callers {
+			fmt.Fprintln(table, strings.Repeat("\t", len(columns)))
+		}
+		callers = row.Callers
+		fmt.Fprintln(table, strings.Join(row.cells(), "\t")+"\t")
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", r.about())
+	return err
+}
+
+// Marks around the table in a Markdown file.
+const (
+	tableBegin = "<!-- bench: begin -->\n"
+	tableEnd   = "<!-- bench: end -->\n"
+)
+
+func (r *result) markdownTable() string {
+	var b strings.Builder
+	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+	line(columns)
+	b.WriteString("|---|" + strings.Repeat("--:|", len(columns)-1) + "\n")
+	for _, row := range r.rows() {
+		line(row.cells())
+	}
+	b.WriteString("\n" + r.about() + "\n")
+	return b.String()
+}
+
+// write writes the files that were asked for.
+func (r *result) write(opts options) error {
+	if opts.json != "" {
+		r.Rows = r.rows()
+		text, err := json.MarshalIndent(r, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := writeFile(opts.json, append(text, '\n')); err != nil {
+			return err
+		}
+	}
+	if opts.markdown == "" {
+		return nil
+	}
+	old, err := os.ReadFile(opts.markdown)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return writeFile(opts.markdown, []byte(replaceTable(string(old), r.markdownTable())))
+}
+
+// replaceTable puts the table between the marks, or returns it alone where
+// there are none.
+func replaceTable(text, table string) string {
+	before, rest, begins := strings.Cut(text, tableBegin)
+	_, after, ends := strings.Cut(rest, tableEnd)
+	if !begins || !ends {
+		return table
+	}
+	return before + tableBegin + "\n" + table + "\n" + tableEnd + after
+}
+
+func writeFile(name string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(name, text, 0o644)
+}
+
+// cpuModel and loadAverage say what Linux says of them, and "unknown" elsewhere.
+func cpuModel() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown"
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
+
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	minute, _, _ := strings.Cut(string(text), " ")
+	return minute
+}
