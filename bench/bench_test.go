@@ -68,11 +68,11 @@ func TestNoOpAnswersLikeAnAllow(t *testing.T) {
 
 func TestDriveRefusesADenial(t *testing.T) {
 	c := startServers(t)["countersign"]
-	if _, err := c.drive(t.Context(), 2, time.Millisecond); err != nil {
+	if _, _, err := c.drive(t.Context(), 2, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	c.requests = [][]byte{c.denied}
-	if _, err := c.drive(t.Context(), 2, time.Millisecond); err == nil {
+	if _, _, err := c.drive(t.Context(), 2, time.Millisecond); err == nil {
 		t.Error("a denial was counted as an answer")
 	}
 }

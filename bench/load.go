@@ -8,9 +8,11 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -104,38 +106,44 @@ func (c *client) verify(ctx context.Context, decides bool) error {
 }
 
 // drive has the callers send payments of random accounts one after the other,
-// and returns how long each answer took, sorted. Any answer but an allow is an
-// error.
-func (c *client) drive(ctx context.Context, callers int, length time.Duration) ([]time.Duration, error) {
+// and returns how long each allow took, sorted, and how many answers were
+// "unavailable", which a busy machine may cause. Any other answer is an error.
+func (c *client) drive(ctx context.Context, callers int, length time.Duration) (_ []time.Duration, unavailable int, _ error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	taken := make([][]time.Duration, callers)
+	var failed atomic.Int64
 	end := time.Now().Add(length)
 	var wait sync.WaitGroup
 	for i := range callers {
 		wait.Go(func() {
 			for start := time.Now(); start.Before(end) && ctx.Err() == nil; {
 				response, err := c.check(ctx, i, c.requests[rand.IntN(len(c.requests))], checkTimeout)
-				if err == nil && !isAllow(response) {
+				now := time.Now()
+				switch {
+				case err != nil:
+				case isAllow(response):
+					taken[i] = append(taken[i], now.Sub(start))
+				case isUnavailable(response):
+					failed.Add(1)
+				default:
 					err = wrongAnswer(response)
 				}
 				if err != nil {
 					cancel(err)
 					return
 				}
-				now := time.Now()
-				taken[i] = append(taken[i], now.Sub(start))
 				start = now
 			}
 		})
 	}
 	wait.Wait()
 	if err := context.Cause(ctx); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	all := slices.Concat(taken...)
 	slices.Sort(all)
-	return all, nil
+	return all, int(failed.Load()), nil
 }
 
 func wrongAnswer(response []byte) error {
@@ -144,6 +152,13 @@ func wrongAnswer(response []byte) error {
 		return err
 	}
 	return fmt.Errorf("wrong answer: %v", &answer)
+}
+
+// isUnavailable tells whether the server could not decide now.
+func isUnavailable(response []byte) bool {
+	var answer authv3.CheckResponse
+	return proto.Unmarshal(response, &answer) == nil &&
+		answer.GetDeniedResponse().GetStatus().GetCode() == typev3.StatusCode_ServiceUnavailable
 }
 
 // Fields of a CheckResponse.

@@ -18,6 +18,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/util"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/countersign/countersign/policies"
@@ -29,18 +30,23 @@ import (
 type plainOPA struct {
 	authv3.UnimplementedAuthorizationServer
 	query rego.PreparedEvalQuery
-	// asValue hands the input over as an ast.Value, as OPA's own Envoy plugin
-	// does, instead of as a map, which package rego takes through JSON again.
-	asValue bool
-	log     bool
-	lines   *logFile // nil for no log
+	// tuned takes what a generic integration can have for little: the input as
+	// an ast.Value (as OPA's own Envoy plugin does; package rego takes a map
+	// through JSON once more), data that stays ast.Values, and goroutines that
+	// serve more than one request, so that their stacks are not grown anew.
+	tuned bool
+	log   bool
+	lines *logFile // nil for no log
 }
+
+// streamWorkers is as many as Countersign has.
+const streamWorkers = 64
 
 //go:embed plainopa.rego
 var adapter string
 
 func (s plainOPA) run(ctx context.Context, p place) (err error) {
-	if s.query, err = preparePlainOPA(ctx); err != nil {
+	if s.query, err = preparePlainOPA(ctx, s.tuned); err != nil {
 		return err
 	}
 	if s.log {
@@ -49,16 +55,20 @@ func (s plainOPA) run(ctx context.Context, p place) (err error) {
 		}
 		defer func() { err = errors.Join(err, s.lines.Close()) }()
 	}
+	if s.tuned {
+		return serveGRPC(ctx, p.socket, &s, grpc.NumStreamWorkers(streamWorkers))
+	}
 	return serveGRPC(ctx, p.socket, &s)
 }
 
 // preparePlainOPA prepares the adapter and the same policy that Countersign has
 // built in, over the same accounts.
-func preparePlainOPA(ctx context.Context) (rego.PreparedEvalQuery, error) {
+func preparePlainOPA(ctx context.Context, tuned bool) (rego.PreparedEvalQuery, error) {
+	data := inmem.NewFromObjectWithOpts(map[string]any{"accounts": accountData()}, inmem.OptReturnASTValuesOnRead(tuned))
 	options := []func(*rego.Rego){
 		rego.Query("data.bench.decision"),
 		rego.Module("plainopa.rego", adapter),
-		rego.Store(inmem.NewFromObject(map[string]any{"accounts": accountData()})),
+		rego.Store(data),
 		rego.StrictBuiltinErrors(true),
 	}
 	err := fs.WalkDir(policies.FS, ".", func(name string, _ fs.DirEntry, err error) error {
@@ -102,7 +112,7 @@ func (s *plainOPA) Check(ctx context.Context, check *authv3.CheckRequest) (*auth
 
 func (s *plainOPA) eval(ctx context.Context, input map[string]any) (map[string]any, error) {
 	option := rego.EvalInput(input)
-	if s.asValue {
+	if s.tuned {
 		value, err := ast.InterfaceToValue(input)
 		if err != nil {
 			return nil, err

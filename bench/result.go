@@ -145,13 +145,19 @@ func (r row) cells() []string {
 	}
 }
 
-// about is a sentence on where the numbers come from.
+// about says where the numbers come from.
 func (r *result) about() string {
 	m := r.Machine
+	requests, unavailable := 0, 0
+	for _, s := range r.Samples {
+		requests += s.Requests
+		unavailable += s.Unavailable
+	}
 	return fmt.Sprintf("%s, %d × %s, %s/%s, %s, OPA %s, grpc-go %s; %d rounds of %.1f s, medians; "+
-		"ratios are to plain OPA in the same round; load average %s before, %s after.",
+		"ratios are to plain OPA in the same round; load average %s before, %s after. "+
+		"%d answers were allows, %d \"unavailable\" (no decision in time).",
 		m.Time.Format(time.DateOnly), m.CPUs, m.CPU, m.OS, m.Arch, m.Go, m.OPA, m.GRPC,
-		r.Rounds, r.Seconds, m.LoadBefore, m.LoadAfter)
+		r.Rounds, r.Seconds, m.LoadBefore, m.LoadAfter, requests, unavailable)
 }
 
 // print writes the table for a terminal.

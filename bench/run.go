@@ -19,6 +19,8 @@ type sample struct {
 	CPUMicros         float64 `json:"cpu_micros_per_request"`
 	P50Micros         float64 `json:"p50_micros"`
 	P99Micros         float64 `json:"p99_micros"`
+	// Unavailable answers are no part of Requests, but of the CPU time.
+	Unavailable int `json:"unavailable"`
 }
 
 // machine says what the numbers were measured on.
@@ -75,7 +77,7 @@ func run(ctx context.Context, opts options, dir string) (result *result, err err
 
 // measure measures one cell. The CPU time is read while no request is under way.
 func measure(ctx context.Context, p *process, callers int, opts options) (sample, error) {
-	if _, err := p.drive(ctx, callers, opts.warmUp); err != nil {
+	if _, _, err := p.drive(ctx, callers, opts.warmUp); err != nil {
 		return sample{}, err
 	}
 	runtime.GC()
@@ -84,7 +86,7 @@ func measure(ctx context.Context, p *process, callers int, opts options) (sample
 		return sample{}, err
 	}
 	start := time.Now()
-	taken, err := p.drive(ctx, callers, opts.measured)
+	taken, unavailable, err := p.drive(ctx, callers, opts.measured)
 	if err != nil {
 		return sample{}, err
 	}
@@ -105,6 +107,7 @@ func measure(ctx context.Context, p *process, callers int, opts options) (sample
 		CPUMicros:         micros(after-before) / float64(n),
 		P50Micros:         micros(taken[n/2]),
 		P99Micros:         micros(taken[n*99/100]),
+		Unavailable:       unavailable,
 	}, nil
 }
 

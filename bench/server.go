@@ -42,7 +42,7 @@ var servers = []server{
 	{name: noOpName, title: "no-op", encode: encodeRaw, run: runNoOp},
 	{name: plainOPAName, title: "plain OPA", encode: encodeText, decides: true, run: plainOPA{}.run},
 	{name: "plain-opa-log", title: "plain OPA, decision log", encode: encodeText, decides: true, run: plainOPA{log: true}.run},
-	{name: "plain-opa-value", title: "plain OPA, input as ast.Value", encode: encodeText, decides: true, run: plainOPA{asValue: true}.run},
+	{name: "plain-opa-tuned", title: "plain OPA, tuned", encode: encodeText, decides: true, run: plainOPA{tuned: true}.run},
 	{name: "countersign", title: "Countersign", encode: encodeRaw, decides: true, run: countersign{}.run},
 	{name: "countersign-log", title: "Countersign, decision log", encode: encodeRaw, decides: true, run: countersign{log: true}.run},
 }
@@ -90,13 +90,14 @@ func serve(ctx context.Context, args []string) (err error) {
 	return selected[0].run(ctx, p)
 }
 
-// serveGRPC serves with a gRPC server as grpc-go makes it by default.
-func serveGRPC(ctx context.Context, socket string, service authv3.AuthorizationServer) error {
+// serveGRPC serves with a gRPC server as grpc-go makes it by default, but for
+// the options.
+func serveGRPC(ctx context.Context, socket string, service authv3.AuthorizationServer, options ...grpc.ServerOption) error {
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
 		return err
 	}
-	s := grpc.NewServer()
+	s := grpc.NewServer(options...)
 	authv3.RegisterAuthorizationServer(s, service)
 	defer context.AfterFunc(ctx, s.Stop)()
 	return s.Serve(listener)
