@@ -13,9 +13,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+func TestServers(t *testing.T) {
+	clients := startServers(t)
+	t.Run("answer alike", func(t *testing.T) { testAnswerAlike(t, clients) })
+	t.Run("no-op answers like an allow", func(t *testing.T) { testNoOp(t, clients) })
+	t.Run("a denial is no answer to a load", func(t *testing.T) { testDriveRefuses(t, clients["countersign"]) })
+}
+
 // A comparison is worth something only if everybody does the same work: all
-// servers that decide give the same answers, byte for byte but for the ID.
-func TestServersAnswerAlike(t *testing.T) {
+// servers that decide give the same answers but for the ID.
+func testAnswerAlike(t *testing.T, clients map[string]*client) {
 	pay := payments()[7]
 	stranger := payments()[8].subject
 	cases := []struct {
@@ -32,7 +39,6 @@ func TestServersAnswerAlike(t *testing.T) {
 		{"no such account", payment{"acc_nobody", stranger, 1, "EUR"}, "account_unknown"},
 		{"two reasons", payment{frozenID, owner(frozenID).Subject, maxPaymentMinor + 1, "EUR"}, "account_frozen"},
 	}
-	clients := startServers(t)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var first *authv3.CheckResponse
@@ -53,8 +59,7 @@ func TestServersAnswerAlike(t *testing.T) {
 	}
 }
 
-func TestNoOpAnswersLikeAnAllow(t *testing.T) {
-	clients := startServers(t)
+func testNoOp(t *testing.T, clients map[string]*client) {
 	var answers []*authv3.CheckResponse
 	for _, s := range servers {
 		if s.name == noOpName || s.name == "countersign" {
@@ -66,8 +71,7 @@ func TestNoOpAnswersLikeAnAllow(t *testing.T) {
 	}
 }
 
-func TestDriveRefusesADenial(t *testing.T) {
-	c := startServers(t)["countersign"]
+func testDriveRefuses(t *testing.T, c *client) {
 	if _, _, err := c.drive(t.Context(), 2, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}

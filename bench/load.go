@@ -14,6 +14,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
@@ -28,6 +29,12 @@ const (
 	checkTimeout = 5 * time.Second
 	startTimeout = 30 * time.Second
 )
+
+// whileStarting tries often: nobody listens until the server has started.
+var whileStarting = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1, MaxDelay: 10 * time.Millisecond},
+	MinConnectTimeout: time.Second,
+}
 
 // A client sends Checks to one server, over as many connections as Envoy would
 // have workers on this machine.
@@ -53,6 +60,7 @@ func newClient(s server, socket string) (*client, error) {
 	for range runtime.GOMAXPROCS(0) {
 		conn, err := grpc.NewClient("unix:"+socket,
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithConnectParams(whileStarting),
 			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.WaitForReady(true)))
 		if err != nil {
 			return nil, err
