@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -32,15 +33,18 @@ type plainOPA struct {
 	query rego.PreparedEvalQuery
 	// tuned takes what a generic integration can have for little: the input as
 	// an ast.Value (as OPA's own Envoy plugin does; package rego takes a map
-	// through JSON once more), data that stays ast.Values, and goroutines that
-	// serve more than one request, so that their stacks are not grown anew.
+	// through JSON once more), data that stays ast.Values, goroutines that serve
+	// more than one request, so that their stacks are not grown anew, and fewer
+	// garbage collections, each of which also shrinks those stacks.
 	tuned bool
 	log   bool
 	lines *logFile // nil for no log
 }
 
-// streamWorkers is as many as Countersign has.
-const streamWorkers = 64
+const (
+	streamWorkers  = 64 // as many as Countersign has
+	tunedGCPercent = 400
+)
 
 //go:embed plainopa.rego
 var adapter string
@@ -56,6 +60,7 @@ func (s plainOPA) run(ctx context.Context, p place) (err error) {
 		defer func() { err = errors.Join(err, s.lines.Close()) }()
 	}
 	if s.tuned {
+		defer debug.SetGCPercent(debug.SetGCPercent(tunedGCPercent))
 		return serveGRPC(ctx, p.socket, &s, grpc.NumStreamWorkers(streamWorkers))
 	}
 	return serveGRPC(ctx, p.socket, &s)
