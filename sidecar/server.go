@@ -84,6 +84,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	listener, err := extauthz.Listen(cfg.Listen, cfg.SocketMode)
+	if err != nil {
+		return err
+	}
+	defer listener.Close() // the server closes it too; a second time does nothing
 	store, backend, err := OpenStore(cfg.DataDir)
 	if err != nil {
 		return err
@@ -99,10 +104,6 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Log:         cfg.Log,
 	})
 	server := extauthz.NewServer(&extauthz.Service{Decide: decider.Decide, Log: cfg.Log})
-	listener, err := extauthz.Listen(cfg.Listen, cfg.SocketMode)
-	if err != nil {
-		return err
-	}
 	cfg.Log.Info("serving", "listen", cfg.Listen, "systems", routes.Systems())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

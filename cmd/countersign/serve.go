@@ -35,7 +35,7 @@ itself broken and must be restarted.`,
 				cfg.Policies = os.DirFS(policyDir)
 			}
 			mode, err := strconv.ParseUint(socketMode, 8, 32)
-			if err != nil {
+			if err != nil || mode == 0 {
 				return fmt.Errorf("--socket-mode %q is not an octal mode", socketMode)
 			}
 			cfg.SocketMode = fs.FileMode(mode)

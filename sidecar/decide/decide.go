@@ -2,13 +2,10 @@ package decide
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
@@ -76,11 +73,11 @@ func New(cfg Config) *Decider {
 // Decide decides one request. It always answers, and never later than ctx's
 // deadline by more than an evaluation's step.
 func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decision) {
-	id := "dec_" + strings.ToLower(rand.Text())
+	id := newID()
 	defer func() {
 		if p := recover(); p != nil {
 			d.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			decision = internalError()
+			decision = defect(internalError)
 		}
 		decision.ID = id
 	}()
@@ -157,20 +154,12 @@ func (d *Decider) fail(id string, err error) Decision {
 		return unavailable("decision_timeout", "The call could not be decided in time. Try again.")
 	case errors.Is(err, policy.ErrDefect):
 		d.Log.Error("policy defect", "decision_id", id, "error", err)
-		return defect()
+		return defect(policyDefect)
 	case errors.Is(err, errStore):
 		d.Log.Error("store", "decision_id", id, "error", err)
 		return unavailable("store_unavailable", "The facts about this call cannot be read now. Try again.")
 	default:
 		d.Log.Error("internal error", "decision_id", id, "error", err)
-		return internalError()
-	}
-}
-
-func internalError() Decision {
-	return Decision{
-		Outcome: Defect,
-		Status:  http.StatusInternalServerError,
-		Reasons: []policy.Reason{{Code: "internal_error", Message: "The call could not be decided. It was not made."}},
+		return defect(internalError)
 	}
 }

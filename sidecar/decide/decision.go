@@ -1,7 +1,9 @@
 package decide
 
 import (
+	"crypto/rand"
 	"net/http"
+	"strings"
 
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -42,16 +44,25 @@ func unavailable(code, message string) Decision {
 	}
 }
 
-func defect() Decision {
-	return Decision{
-		Outcome: Defect,
-		Status:  http.StatusInternalServerError,
-		Reasons: []policy.Reason{{
-			Code:    "policy_defect",
-			Message: "The policy of this service failed. The call was not made.",
-		}},
-	}
+var (
+	policyDefect = policy.Reason{Code: "policy_defect",
+		Message: "The policy of this service failed. The call was not made."}
+	internalError = policy.Reason{Code: "internal_error",
+		Message: "The call could not be decided. It was not made."}
+)
+
+func defect(reason policy.Reason) Decision {
+	return Decision{Outcome: Defect, Status: http.StatusInternalServerError, Reasons: []policy.Reason{reason}}
 }
+
+// Undecided is the answer to a check that names no call to decide.
+func Undecided(reason policy.Reason) Decision {
+	d := defect(reason)
+	d.ID = newID()
+	return d
+}
+
+func newID() string { return "dec_" + strings.ToLower(rand.Text()) }
 
 var noPermit = policy.Reason{Code: "no_permit", Message: "No rule permits this call."}
 

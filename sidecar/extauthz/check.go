@@ -3,7 +3,6 @@ package extauthz
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"runtime/debug"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -18,7 +17,7 @@ type Service struct {
 	authv3.UnimplementedAuthorizationServer
 	// Decide decides one request: [decide.Decider.Decide].
 	Decide func(context.Context, call.Request) decide.Decision
-	// Log receives panics. Nil means slog.Default.
+	// Log receives what Envoy does wrong, and panics. Nil means slog.Default.
 	Log *slog.Logger
 }
 
@@ -26,23 +25,25 @@ type Service struct {
 func (s *Service) Check(ctx context.Context, check *authv3.CheckRequest) (response *authv3.CheckResponse, _ error) {
 	defer func() {
 		if p := recover(); p != nil {
-			log := s.Log
-			if log == nil {
-				log = slog.Default()
-			}
-			log.Error("panic while answering", "panic", p, "stack", string(debug.Stack()))
-			response = reply(decide.Decision{}, call.Request{})
+			response = s.undecided(panicked, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	req, problem := readRequest(check)
 	if problem != nil {
-		return reply(decide.Decision{
-			Outcome: decide.Defect,
-			Status:  http.StatusInternalServerError,
-			Reasons: []policy.Reason{*problem},
-		}, req), nil
+		return s.undecided(*problem), nil
 	}
 	return reply(s.Decide(ctx, req), req), nil
+}
+
+// undecided answers a check that could not be put to Decide.
+func (s *Service) undecided(reason policy.Reason, detail ...any) *authv3.CheckResponse {
+	d := decide.Undecided(reason)
+	log := s.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	log.With(detail...).Error("check not decided", "decision_id", d.ID, "code", reason.Code, "message", reason.Message)
+	return reply(d, call.Request{})
 }
 
 // jwtNamespace and jwtPayload are where the example configuration has the
@@ -55,6 +56,8 @@ const (
 var (
 	notHTTP = &policy.Reason{Code: "envoy_not_http",
 		Message: "Envoy sent no HTTP request to decide on."}
+	panicked = policy.Reason{Code: "internal_error",
+		Message: "The call could not be decided. It was not made."}
 	notRaw = &policy.Reason{Code: "envoy_not_raw",
 		Message: "Envoy must send headers and body as they are: set encode_raw_headers and pack_as_bytes."}
 )

@@ -1,6 +1,8 @@
 package extauthz
 
 import (
+	"errors"
+	"net"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -49,6 +51,15 @@ func NewServer(service *Service) *Server {
 	h.SetServingStatus(authv3.Authorization_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthv1.RegisterHealthServer(server, h)
 	return &Server{server, h}
+}
+
+// Serve answers on the listener until the server is stopped, before or after it
+// starts to.
+func (s *Server) Serve(listener net.Listener) error {
+	if err := s.Server.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
 }
 
 // NotServing has health say NOT_SERVING from now on.

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/countersign/countersign/policies"
 )
@@ -157,6 +160,27 @@ func TestBuiltInBundleAmounts(t *testing.T) {
 		input["facts"].(map[string]any)["account"].(map[string]any)["max_payment_minor"] = json.RawMessage(c.maximum)
 		if d := decideJSON(t, p, input); d.Allow != c.allow {
 			t.Errorf("%s of at most %s: allow %v, want %v", c.amount, c.maximum, d.Allow, c.allow)
+		}
+	}
+}
+
+// TestEveryPackageIsDescribed: a package without a schema annotation is not
+// checked against the schema, and one without title and description is not
+// policy for people.
+func TestEveryPackageIsDescribed(t *testing.T) {
+	bundle, err := readBundle(policies.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(bundle.Modules) < 3 {
+		t.Fatalf("only %d modules", len(bundle.Modules))
+	}
+	for _, module := range bundle.Modules {
+		described := slices.ContainsFunc(module.Parsed.Annotations, func(a *ast.Annotations) bool {
+			return a.Scope == "package" && a.Title != "" && a.Description != "" && len(a.Schemas) > 0
+		})
+		if !described {
+			t.Errorf("%s: the package has no METADATA with title, description and schemas", module.Path)
 		}
 	}
 }
