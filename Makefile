@@ -29,7 +29,9 @@ bench:
 
 # Longer runs of what test does in short form.
 soak:
-	go test -count=5 ./...
+	go test -race -count=5 ./...
+	go test -run='^$$' -fuzz=FuzzParse -fuzztime=60s ./sidecar/call/strictjson
+	go test -run='^$$' -fuzz=FuzzDecode -fuzztime=60s ./sidecar/call
 
 clean:
 	rm -rf build
