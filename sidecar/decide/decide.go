@@ -77,7 +77,7 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 	defer func() {
 		if p := recover(); p != nil {
 			d.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			decision = defect(internalError)
+			decision = defect(InternalError)
 		}
 		decision.ID = id
 	}()
@@ -160,6 +160,6 @@ func (d *Decider) fail(id string, err error) Decision {
 		return unavailable("store_unavailable", "The facts about this call cannot be read now. Try again.")
 	default:
 		d.Log.Error("internal error", "decision_id", id, "error", err)
-		return defect(internalError)
+		return defect(InternalError)
 	}
 }

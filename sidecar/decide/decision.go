@@ -44,12 +44,12 @@ func unavailable(code, message string) Decision {
 	}
 }
 
-var (
-	policyDefect = policy.Reason{Code: "policy_defect",
-		Message: "The policy of this service failed. The call was not made."}
-	internalError = policy.Reason{Code: "internal_error",
-		Message: "The call could not be decided. It was not made."}
-)
+// InternalError is the reason for what went wrong inside and says nothing of it.
+var InternalError = policy.Reason{Code: "internal_error",
+	Message: "The call could not be decided. It was not made."}
+
+var policyDefect = policy.Reason{Code: "policy_defect",
+	Message: "The policy of this service failed. The call was not made."}
 
 func defect(reason policy.Reason) Decision {
 	return Decision{Outcome: Defect, Status: http.StatusInternalServerError, Reasons: []policy.Reason{reason}}

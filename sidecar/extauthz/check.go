@@ -25,7 +25,7 @@ type Service struct {
 func (s *Service) Check(ctx context.Context, check *authv3.CheckRequest) (response *authv3.CheckResponse, _ error) {
 	defer func() {
 		if p := recover(); p != nil {
-			response = s.undecided(panicked, "panic", p, "stack", string(debug.Stack()))
+			response = s.undecided(decide.InternalError, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	req, problem := readRequest(check)
@@ -56,8 +56,6 @@ const (
 var (
 	notHTTP = &policy.Reason{Code: "envoy_not_http",
 		Message: "Envoy sent no HTTP request to decide on."}
-	panicked = policy.Reason{Code: "internal_error",
-		Message: "The call could not be decided. It was not made."}
 	notRaw = &policy.Reason{Code: "envoy_not_raw",
 		Message: "Envoy must send headers and body as they are: set encode_raw_headers and pack_as_bytes."}
 )

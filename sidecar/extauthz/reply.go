@@ -114,7 +114,7 @@ func problem(status int, d decide.Decision) string {
 	p := problemJSON{
 		Title:      http.StatusText(status),
 		Status:     status,
-		Code:       "internal_error",
+		Code:       decide.InternalError.Code,
 		DecisionID: d.ID,
 		Reasons:    d.Reasons,
 	}
