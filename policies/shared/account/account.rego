@@ -3,15 +3,22 @@
 # description: |
 #   Rules that hold in every system whose calls name an account. A system
 #   collects `deny` once the caller has shown a right to the account: until
-#   then its state is nobody's business.
+#   then its state is nobody's business. Two nulls are equal, so what is compared
+#   must be a string first.
 # schemas:
 #   - input: schema.input
 package payments.shared.account
 
-known if input.facts.account.id == input.call.account
+known if {
+	is_string(input.call.account)
+	input.facts.account.id == input.call.account
+}
 
 owned_by_caller if {
 	known
+	is_string(input.identity.kind)
+	is_string(input.identity.issuer)
+	is_string(input.identity.subject)
 	input.facts.account.owner.kind == input.identity.kind
 	input.facts.account.owner.issuer == input.identity.issuer
 	input.facts.account.owner.subject == input.identity.subject
@@ -19,7 +26,10 @@ owned_by_caller if {
 
 active if input.facts.account.state == "active"
 
-currency_matches if input.call.currency == input.facts.account.currency
+currency_matches if {
+	is_string(input.call.currency)
+	input.call.currency == input.facts.account.currency
+}
 
 within_payment_maximum if {
 	is_number(input.facts.account.max_payment_minor)

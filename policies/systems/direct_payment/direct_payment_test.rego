@@ -28,7 +28,7 @@ good := {
 
 allowed := {"allow": true, "reasons": set(), "effects": set()}
 
-refused(codes) := {"allow": false, "reasons": {reason | some code in codes; reason := reasons[code]}, "effects": set()}
+refused(codes) := {"allow": false, "reasons": {reasons[code] | some code in codes}, "effects": set()}
 
 reasons := {
 	"account_unknown": {
@@ -145,6 +145,23 @@ test_nothing_passes_with_a_field_removed if {
 test_nothing_passes_with_a_field_null if {
 	every path in paths {
 		bent := json.patch(good, [{"op": "replace", "path": path, "value": null}])
+		decision := data.payments.decision with input as bent
+		decision.allow == false
+		decision.effects == set()
+	}
+}
+
+# Every field that holds a plain value.
+leaves contains path if {
+	walk(good, [path, value])
+	not is_object(value)
+}
+
+test_nothing_passes_with_two_fields_null if {
+	count(leaves) == 18
+	pairs := {[a, b] | some a in leaves; some b in leaves; a != b}
+	every pair in pairs {
+		bent := json.patch(good, [{"op": "replace", "path": path, "value": null} | some path in pair])
 		decision := data.payments.decision with input as bent
 		decision.allow == false
 		decision.effects == set()
