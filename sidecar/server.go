@@ -46,7 +46,10 @@ type Config struct {
 // evaluation without end). It answers nothing any more and must be restarted.
 var ErrFailStop = errors.New("stopped: restart the process")
 
-// shutdownTimeout bounds how long the calls in flight may take to end.
+var errStuck = fmt.Errorf("an evaluation cannot be stopped: %w", ErrFailStop)
+
+// shutdownTimeout is how long the calls in flight may take to end before their
+// connections are closed.
 const shutdownTimeout = 5 * time.Second
 
 // OpenStore opens the store in dir. The backend is chosen here and nowhere else.
@@ -114,11 +117,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 func wait(ctx context.Context, server *extauthz.Server, served <-chan error, failed, stuck <-chan struct{}) error {
 	select {
 	case <-ctx.Done():
-		server.NotServing()
-		stopped := time.AfterFunc(shutdownTimeout, server.Stop)
-		defer stopped.Stop()
-		server.GracefulStop()
-		return <-served
+		return shutDown(server, served, stuck)
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)
 	case <-failed:
@@ -126,8 +125,28 @@ func wait(ctx context.Context, server *extauthz.Server, served <-chan error, fai
 		server.Stop()
 		return fmt.Errorf("a commit failed: %w", ErrFailStop)
 	case <-stuck:
-		// Not Stop: it waits for the handlers, and one of them never ends.
 		server.NotServing()
-		return fmt.Errorf("an evaluation cannot be stopped: %w", ErrFailStop)
+		server.Stop() // it does not wait for the calls in flight
+		return errStuck
+	}
+}
+
+// shutDown lets the calls in flight end. GracefulStop waits for them even once
+// Stop was called, and so without end for an evaluation that has none.
+func shutDown(server *extauthz.Server, served <-chan error, stuck <-chan struct{}) error {
+	server.NotServing()
+	stop := time.AfterFunc(shutdownTimeout, server.Stop)
+	defer stop.Stop()
+	ended := make(chan struct{})
+	go func() {
+		server.GracefulStop()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return <-served
+	case <-stuck:
+		server.Stop()
+		return errStuck
 	}
 }
