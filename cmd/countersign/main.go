@@ -25,20 +25,20 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	err := command().ExecuteContext(ctx)
-	switch {
-	case errors.Is(err, sidecar.ErrFailStop):
-		fmt.Fprintln(os.Stderr, "countersign:", err)
-		os.Exit(exitFailStop)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "countersign:", err)
-		os.Exit(exitError)
+	if err == nil {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "countersign:", err)
+	if errors.Is(err, sidecar.ErrFailStop) {
+		os.Exit(exitFailStop)
+	}
+	os.Exit(exitError)
 }
 
 func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "countersign",
-		Short:         "Decide payment calls behind Envoy, with their effects in one transaction",
+		Short:         "Decide payment calls behind Envoy",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
