@@ -114,7 +114,15 @@ func (d *Decider) decide(ctx context.Context, id string, now time.Time, req call
 		decision = d.fail(id, err)
 	}
 	if d.Record != nil {
-		d.Record(Record{id, now, decision.Outcome, decision.Status, decision.Reasons, input, verdict.Document})
+		d.Record(Record{
+			DecisionID: id,
+			Time:       now,
+			Outcome:    decision.Outcome,
+			Status:     decision.Status,
+			Reasons:    decision.Reasons,
+			Input:      input,
+			Decision:   verdict.Document,
+		})
 	}
 	return decision
 }
