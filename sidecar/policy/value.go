@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"math"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -25,6 +26,9 @@ type Member struct {
 
 // String is a string, which must be valid UTF-8.
 func String(s string) Value { return Value{ast.StringTerm(s)} }
+
+// Where int has 32 bits, amounts and times would be cut: do not compile there.
+const _ int = math.MaxInt64
 
 // Int is an integer.
 func Int(n int64) Value { return Value{ast.IntNumberTerm(int(n))} }
