@@ -1,0 +1,3 @@
+package badgerkv
+
+func childMain() {}

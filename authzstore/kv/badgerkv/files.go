@@ -1,0 +1,120 @@
+package badgerkv
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+)
+
+// FS is the file system as the journal, the backups and the disk guard see it.
+// Tests put one in Options that fails, stalls, tears a write or fills up.
+// Badger's own files are memory maps and do not pass through here; nothing that
+// is acknowledged depends on them.
+type FS interface {
+	// Open opens a file for reading.
+	Open(name string) (File, error)
+	// Create makes an empty file for writing; it is durable after Sync.
+	Create(name string) (File, error)
+	// OpenSync opens a file in which every WriteAt is durable when it returns.
+	OpenSync(name string) (File, error)
+	Rename(from, to string) error
+	Remove(name string) error
+	// SyncDir makes renames and removals in a directory durable.
+	SyncDir(dir string) error
+	FreeBytes(dir string) (int64, error)
+}
+
+// File is an open file of an FS.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Size() (int64, error)
+	// Allocate reserves space, so that a full disk shows before it matters.
+	Allocate(bytes int64) error
+	Sync() error
+}
+
+// OSFS is the real file system.
+type OSFS struct{}
+
+type osFile struct{ *os.File }
+
+func (OSFS) Open(name string) (File, error) { return openFile(name, os.O_RDONLY) }
+func (OSFS) Create(name string) (File, error) {
+	return openFile(name, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
+}
+func (OSFS) OpenSync(name string) (File, error) {
+	return openFile(name, os.O_RDWR|syscall.O_DSYNC)
+}
+func (OSFS) Rename(from, to string) error { return os.Rename(from, to) }
+func (OSFS) Remove(name string) error     { return os.Remove(name) }
+
+func (OSFS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (OSFS) FreeBytes(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+func openFile(name string, flag int) (File, error) {
+	f, err := os.OpenFile(name, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (f osFile) Allocate(bytes int64) error {
+	err := syscall.Fallocate(int(f.Fd()), 0, 0, bytes)
+	if errors.Is(err, syscall.EOPNOTSUPP) {
+		return nil // then the writes that follow find a full disk
+	}
+	return err
+}
+
+// Sync is fdatasync: the size is part of what it makes durable.
+func (f osFile) Sync() error { return syscall.Fdatasync(int(f.Fd())) }
+
+// readFile reads a whole file through fs, into buf if it is large enough.
+func readFile(fs FS, name string, buf []byte) ([]byte, error) {
+	f, err := fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if int64(cap(buf)) < size {
+		buf = make([]byte, size)
+	}
+	buf = buf[:size]
+	if size == 0 {
+		return buf, nil
+	}
+	if _, err := f.ReadAt(buf, 0); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return buf, nil
+}

@@ -1,0 +1,143 @@
+package badgerkv
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// Prune implements kv.Store. Whole segments go. Before the first does, a state
+// backup that covers it was written and read back, and its batches lie in
+// Badger's synced tables: so both ways to recover stay open.
+func (s *Store) Prune(ctx context.Context, r kv.Retention) (uint64, error) {
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	s.pruning.Lock()
+	defer s.pruning.Unlock()
+	segs, err := s.prunable(r)
+	if err != nil {
+		return 0, err
+	}
+	if len(segs) > 0 {
+		if err := s.coverWithBackup(ctx, segs[len(segs)-1].last); err != nil {
+			return 0, err
+		}
+	}
+	for _, p := range segs {
+		if err := s.dropIndex(ctx, p); err != nil {
+			return 0, err
+		}
+		if err := s.journal.forget(p.seg); err != nil {
+			return 0, err
+		}
+		s.o.Logger.Info("pruned journal segment", "segment", p.seg, "last_seq", p.last)
+	}
+	return s.firstKept()
+}
+
+type prunableSegment struct{ seg, last uint64 }
+
+// prunable returns the oldest segments that may all go.
+func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
+	bound := min(s.SafeSeq(), r.Exported)
+	s.mu.Lock()
+	active := s.durableTo.seg
+	s.mu.Unlock()
+	kept := int64(0)
+	for seg := s.journal.first; seg <= active; seg++ {
+		kept += s.journal.sizeOf(seg)
+	}
+	var segs []prunableSegment
+	for seg := s.journal.first; seg < active; seg++ {
+		next, err := s.journal.header(seg + 1) // its first record came after the last one of seg
+		if err != nil {
+			return nil, err
+		}
+		old := r.MaxAge > 0 && next.createdMs < r.Now.Add(-r.MaxAge).UnixMilli()
+		large := r.MaxBytes > 0 && kept > r.MaxBytes
+		if !old && !large || next.first-1 > bound {
+			break
+		}
+		segs = append(segs, prunableSegment{seg, next.first - 1})
+		kept -= s.journal.sizeOf(seg)
+	}
+	return segs, nil
+}
+
+// coverWithBackup makes sure that a backup holds batches up to seq at least,
+// and removes all but the newest.
+func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
+	dir := filepath.Join(s.o.Dir, "backup")
+	seqs, err := listBackups(dir)
+	if err != nil {
+		return err
+	}
+	if len(seqs) > 0 && seqs[0] >= seq {
+		b := openBackup(s.o.FS, dir, seqs[0], s.journal.store)
+		if b.read(ctx, func(k, v []byte) error { return nil }) == nil {
+			return nil
+		}
+	}
+	s.mu.Lock()
+	p, at := s.snapshot, s.applied
+	p.refs++
+	s.mu.Unlock()
+	defer s.release(p)
+	if err := openBackup(s.o.FS, dir, at, s.journal.store).write(ctx, p); err != nil {
+		return err
+	}
+	for _, old := range seqs {
+		if old == at {
+			continue
+		}
+		if err := s.o.FS.Remove(openBackup(s.o.FS, dir, old, s.journal.store).name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropIndex removes a segment's entries from the index. If a crash brings some
+// of them back, they lead to a pruned segment, and readers know that.
+func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
+	h, err := s.journal.header(p.seg)
+	if err != nil {
+		return err
+	}
+	c := &cursor{j: s.journal, at: place{p.seg, pageBytes}, h: head{seq: h.first - 1, hash: h.prev}}
+	for c.h.seq < p.last {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rec, err := c.next(place{p.seg, s.journal.sizeOf(p.seg)})
+		if err != nil {
+			return err
+		}
+		gone := map[string][]byte{}
+		err = decodeBody(rec, unitSink{
+			unit:  func([]byte) {},
+			write: func(byte, string, []byte) {},
+			entry: func(e kv.Entry, at, size int) {
+				gone[nsID+e.ID], gone[entryKey(e.Stream, e.Num)] = nil, nil
+			},
+		})
+		if err == nil && len(gone) > 0 {
+			err = s.state.write(gone, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) firstKept() (uint64, error) {
+	s.journal.mu.Lock()
+	first := s.journal.first
+	s.journal.mu.Unlock()
+	h, err := s.journal.header(first)
+	return h.first, err
+}

@@ -1,0 +1,136 @@
+package badgerkv
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+const (
+	spareName = "spare.tmp"
+
+	// Segments grow from firstSegmentBytes, so that a first start and a small
+	// store are quick, up to Options.SegmentBytes.
+	firstSegmentBytes = 4 << 20
+	// Zeros are written in small steps, each synced, so that no large write
+	// stands in front of a batch in the device's queue.
+	zeroStepBytes = 256 << 10
+	zeroStepPause = 10 * time.Millisecond
+	zeroStepWaits = 5 // at most: at least 5 MB/s
+	spareRetry    = 200 * time.Millisecond
+)
+
+var errStopped = errors.New("badgerkv: stopped")
+
+// spare is the next segment: all zeros, written and durable.
+type spare struct {
+	seg  uint64
+	size int64
+	file File // open for synchronous writes
+	err  error
+}
+
+func (j *journal) sizeOf(seg uint64) int64 {
+	size := int64(firstSegmentBytes)
+	for n := uint64(1); n < seg && size < j.maxBytes; n++ {
+		size *= 2
+	}
+	return min(size, j.maxBytes)
+}
+
+// takeSpare waits for the next segment. In practice it lies ready: it is filled
+// at twice the pace at which the active one fills.
+func (j *journal) takeSpare() (spare, error) {
+	s := <-j.spares
+	j.coming = false
+	if s.err != nil {
+		return s, fmt.Errorf("next journal segment: %w", s.err)
+	}
+	return s, nil
+}
+
+// makeSpare prepares a segment in the background, and tries again while the
+// disk is full.
+func (j *journal) makeSpare(seg uint64) {
+	j.coming = true
+	go func() {
+		for {
+			f, err := makeSegment(j.fs, j.dir, seg, j.sizeOf(seg), j.pace)
+			j.starved.Store(err != nil)
+			if err == nil || errors.Is(err, errStopped) {
+				j.spares <- spare{seg, j.sizeOf(seg), f, err}
+				return
+			}
+			select {
+			case <-j.stop:
+				j.spares <- spare{err: errStopped}
+				return
+			case <-time.After(spareRetry):
+			}
+		}
+	}()
+}
+
+// pace holds a spare back that is far ahead of the active segment.
+func (j *journal) pace(done float64) error {
+	for range zeroStepWaits {
+		if done <= 2*float64(j.fill.Load())/float64(j.capacity.Load()) {
+			return nil
+		}
+		select {
+		case <-j.stop:
+			return errStopped
+		case <-time.After(zeroStepPause):
+		}
+	}
+	return nil
+}
+
+// full: there is no next segment, and the active one may not hold n more bytes.
+func (j *journal) full(n int64) bool {
+	return j.starved.Load() && j.fill.Load()+2*n+2*recordExtent(maxBodyBytes) > j.capacity.Load()
+}
+
+// makeSegment makes a file of written zeros under its final name. Unwritten
+// extents would not do: the first write into one changes metadata, which costs
+// a second write for every sync (measured: 161 µs against 96 µs).
+func makeSegment(fs FS, dir string, seg uint64, size int64, pace func(done float64) error) (File, error) {
+	tmp := filepath.Join(dir, spareName)
+	f, err := fs.Create(tmp)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(fillZeros(f, size, pace), f.Close())
+	if err == nil {
+		err = fs.Rename(tmp, segPath(dir, seg))
+	}
+	if err == nil {
+		err = fs.SyncDir(dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, fs.Remove(tmp))
+	}
+	return fs.OpenSync(segPath(dir, seg))
+}
+
+func fillZeros(f File, size int64, pace func(done float64) error) error {
+	if err := f.Allocate(size); err != nil {
+		return fmt.Errorf("preallocate: %w", err)
+	}
+	zeros := make([]byte, zeroStepBytes)
+	for off := int64(0); off < size; off += zeroStepBytes {
+		if _, err := f.WriteAt(zeros[:min(zeroStepBytes, size-off)], off); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		if pace != nil {
+			if err := pace(float64(off) / float64(size)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

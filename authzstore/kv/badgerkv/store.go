@@ -1,0 +1,294 @@
+package badgerkv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// Store is a kv.Store on a local disk. Its parts, each in a file of its own:
+// transactions run under locks (tx.go, locks.go), are published into the
+// current batch (publish.go), which one goroutine writes to the journal
+// (commit.go) and another, later, to Badger (apply.go). Readers put the parts
+// together again (snap.go).
+type Store struct {
+	o        Options
+	lockFile *os.File
+	locks    *lockTable
+	journal  *journal
+	state    *state
+	guard    *diskGuard
+	gather   gatherer
+	recovery Recovery
+
+	mu sync.Mutex // of everything down to the blank line
+
+	active  int  // Updates, Views and Tails that run
+	closing bool // no new ones
+	failure error
+
+	current   *batch            // being published to; never nil
+	queue     []*batch          // full, waiting for the journal
+	layers    []*batch          // durable, not in Badger; oldest first; old slices stay valid
+	overlay   map[string]latest // records that current, queue and layers hold
+	counters  map[string]*cell
+	snapshot  *snapshot // of Badger
+	nextSeq   uint64
+	durable   kv.Pos
+	durableTo place
+	applied   uint64
+	undurable int64 // bytes of bodies in current, queue and the batch being written
+	unapplied int64 // counted bytes of layers
+	marks     []mark
+	safeSeq   uint64
+	batches   uint64
+	units     uint64
+
+	wake      chan struct{} // the committer has something to look at
+	applyWake chan struct{} // so has the applier
+	moved     *sync.Cond    // on mu: durable moved, or the store stops
+	idle      *sync.Cond    // on mu: active fell
+	failed    chan struct{}
+	committed chan struct{} // the committer has ended
+	stop      chan struct{} // background work ends
+	done      sync.WaitGroup
+	pruning   sync.Mutex
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var _ kv.Store = (*Store)(nil)
+
+// latest is the newest published value of a record.
+type latest struct {
+	val []byte // nil: deleted
+	in  *batch
+}
+
+// batch is a group of units that becomes one journal record.
+type batch struct {
+	seq       uint64
+	units     []*unit
+	hashing   sync.WaitGroup // callers that still hash their unit
+	bodyBytes int64
+	size      stateSize
+	state     map[string][]byte // what it leaves in Badger; complete and fixed once durable
+
+	head head
+	end  place
+	done chan struct{} // closed when durable or failed
+	err  error         // set before done
+}
+
+// answer tells everyone who waits for the batch. Only the committer calls it.
+func (b *batch) answer(err error) {
+	select {
+	case <-b.done: // by Faults.AckBeforeWrite
+	default:
+		b.err = err
+		close(b.done)
+	}
+}
+
+// stateSize is what a batch costs in Badger's transaction and in memory.
+type stateSize struct{ bytes, keys int64 }
+
+func (a stateSize) plus(b stateSize) stateSize {
+	return stateSize{a.bytes + b.bytes, a.keys + b.keys}
+}
+
+// memory counts a map entry, its key's header and its share of the overlay.
+func (a stateSize) memory() int64 { return a.bytes + 200*a.keys }
+
+func (s *Store) newBatch() *batch {
+	b := &batch{seq: s.nextSeq, state: map[string][]byte{}, done: make(chan struct{})}
+	s.nextSeq++
+	return b
+}
+
+// enter admits an Update, View or Tail; leave ends it.
+func (s *Store) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure != nil {
+		return s.failure
+	}
+	if s.closing {
+		return kv.ErrClosed
+	}
+	s.active++
+	return nil
+}
+
+func (s *Store) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active--
+	if s.active == 0 && s.closing {
+		s.idle.Broadcast()
+	}
+}
+
+// Update implements kv.Store. It runs fn exactly once.
+func (s *Store) Update(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) error {
+	refs, err := normalize(refs)
+	if err != nil {
+		return err
+	}
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.locks.lock(ctx, refs); err != nil {
+		return err
+	}
+	u, b, err := s.runLocked(ctx, refs, fn)
+	if u != nil {
+		u.finish() // outside the locks: it hashes
+		b.hashing.Done()
+	}
+	return s.await(ctx, b, u != nil, err)
+}
+
+// runLocked runs fn, publishes what it wrote and releases the locks, also when
+// fn panics. It returns the published unit, if any, and the batch whose
+// durability the answer has to wait for.
+func (s *Store) runLocked(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) (*unit, *batch, error) {
+	defer s.locks.unlock(refs)
+	t := &tx{s: s, refs: refs}
+	defer t.end()
+	err := fn(t)
+	if err == nil {
+		err = t.err
+	}
+	if err != nil || t.empty() {
+		return nil, t.saw, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	u, err := t.unit()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := s.publish(u)
+	if err != nil {
+		return nil, nil, err
+	}
+	return u, b, nil
+}
+
+// await returns err once b, and with it every batch before, is durable.
+func (s *Store) await(ctx context.Context, b *batch, wrote bool, err error) error {
+	if b == nil {
+		return err
+	}
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		select {
+		case <-b.done: // both: the better answer
+		default:
+			if wrote {
+				return fmt.Errorf("%w: %w", kv.ErrUnknown, ctx.Err())
+			}
+			return ctx.Err()
+		}
+	}
+	switch {
+	case b.err == nil:
+		return err
+	case wrote:
+		// ErrFailed is a promise that nothing was written, so it is not wrapped.
+		return fmt.Errorf("%w: %v", kv.ErrUnknown, b.err)
+	}
+	return b.err
+}
+
+// fail stops the store. lost are batches that the committer took and did not
+// finish.
+func (s *Store) fail(cause error, lost ...*batch) {
+	s.mu.Lock()
+	if s.failure == nil {
+		s.failure = fmt.Errorf("%w: %w", kv.ErrFailed, cause)
+		close(s.failed)
+		s.o.Logger.Error("store failed", "error", cause)
+	}
+	failure := s.failure
+	if len(lost) > 0 { // only the committer may give batches up
+		lost = append(append(lost, s.queue...), s.current)
+		s.queue = nil
+	}
+	s.moved.Broadcast()
+	s.mu.Unlock()
+	for _, b := range lost {
+		if b != nil {
+			b.answer(failure)
+		}
+	}
+	signal(s.wake)
+	signal(s.applyWake)
+}
+
+// Failed implements kv.Store.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
+
+// Close implements kv.Store.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Store) close() error {
+	s.mu.Lock()
+	s.closing = true
+	s.moved.Broadcast()
+	for s.active > 0 {
+		s.idle.Wait()
+	}
+	s.mu.Unlock()
+	close(s.stop)
+	signal(s.wake)
+	<-s.committed
+	signal(s.applyWake)
+	s.done.Wait()
+	s.snapshot.txn.Discard()
+	err := s.state.close()
+	s.journal.close()
+	return errors.Join(err, s.lockFile.Close())
+}
+
+// Stats is what a metrics page shows.
+type Stats struct {
+	Seq            uint64 // last durable batch
+	Applied        uint64 // last batch in Badger
+	Batches, Units uint64 // published since Open
+	UndurableBytes int64
+	UnappliedBytes int64
+	DiskPaused     bool // Badger is left alone for want of free disk
+}
+
+// Stats returns a moment's numbers.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{
+		Seq: s.durable.Seq, Applied: s.applied, Batches: s.batches, Units: s.units,
+		UndurableBytes: s.undurable, UnappliedBytes: s.unapplied, DiskPaused: s.guard.paused.Load(),
+	}
+}
+
+// Recovery says what Open found.
+func (s *Store) Recovery() Recovery { return s.recovery }
+
+// signal fills a channel of capacity one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

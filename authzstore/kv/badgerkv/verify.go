@@ -1,0 +1,106 @@
+package badgerkv
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// Verify implements kv.Store: the whole journal, chain, checksums and digests,
+// then Badger's tables.
+func (s *Store) Verify(ctx context.Context, progress func(done, total int64)) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.verify(ctx, progress)
+}
+
+func (s *Store) verify(ctx context.Context, progress func(done, total int64)) error {
+	if progress == nil {
+		progress = func(int64, int64) {}
+	}
+	s.mu.Lock()
+	limit := s.durableTo
+	s.mu.Unlock()
+	s.journal.mu.Lock()
+	first := s.journal.first
+	s.journal.mu.Unlock()
+	done, total := int64(0), s.tableBytes()
+	for seg := first; seg < limit.seg; seg++ {
+		total += s.journal.sizeOf(seg)
+	}
+	total += limit.off
+	if err := s.verifyJournal(ctx, first, limit, func(n int64) { done += n; progress(done, total) }); err != nil {
+		return err
+	}
+	if err := s.state.verify(); err != nil {
+		return err
+	}
+	progress(total, total)
+	return nil
+}
+
+func (s *Store) tableBytes() (n int64) {
+	for _, t := range s.state.db.Tables() {
+		n += int64(t.OnDiskSize)
+	}
+	return n
+}
+
+func (s *Store) verifyJournal(ctx context.Context, first uint64, limit place, read func(bytes int64)) error {
+	h, err := s.journal.header(first)
+	if err != nil {
+		return err
+	}
+	c := &cursor{j: s.journal, at: place{first, pageBytes}, h: head{seq: h.first - 1, hash: h.prev}}
+	for c.at.before(limit) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rec, err := c.next(limit)
+		if err != nil {
+			return err
+		}
+		if _, err := toBatch(rec); err != nil {
+			return err
+		}
+		read(rec.next.off - rec.at.off)
+	}
+	return nil
+}
+
+// verifyLoop checks everything now and then: damage is better found before it
+// is needed. A damaged state answers wrongly, so it stops the store, and the
+// next Open rebuilds it. A damaged journal loses history, not state: that is
+// for people to decide.
+func (s *Store) verifyLoop() {
+	defer s.done.Done()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for {
+		select {
+		case <-time.After(s.o.VerifyEvery):
+		case <-s.stop:
+			return
+		}
+		err := s.verify(ctx, nil)
+		switch {
+		case err == nil || ctx.Err() != nil || errors.Is(err, kv.ErrPruned):
+		case s.state.verify() != nil:
+			s.fail(err)
+			return
+		default:
+			s.o.Logger.Error("background check", "error", err)
+		}
+	}
+}
