@@ -253,7 +253,7 @@ func (r *recoverer) bringStateInReach() error {
 		return r.checkJunction()
 	}
 	if r.first == 1 {
-		r.at = applied{end: place{1, 0}} // replay everything
+		r.at = applied{store: r.journal.store, end: place{1, 0}} // replay everything
 		return nil
 	}
 	b, err := r.usableBackup()
@@ -282,8 +282,11 @@ func (r *recoverer) checkJunction() error {
 	refuse := func(format string, args ...any) error {
 		return &kv.DamageError{
 			File: name, Offset: r.at.end.off, Seq: r.at.head.seq, What: fmt.Sprintf(format, args...),
-			Do: "the journal lost its end, was rolled back, or belongs to another store: " + doRestoreJournal,
+			Do: "the journal lost its end or was rolled back: " + doRestoreJournal,
 		}
+	}
+	if r.at.store != r.journal.store {
+		return refuse("the state belongs to store %x, the journal to another store, %x", r.at.store, r.journal.store)
 	}
 	if r.at.end.seg > r.last {
 		return refuse("the state holds batches up to %d, in a segment that does not exist or is empty", r.at.head.seq)

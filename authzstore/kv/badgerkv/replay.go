@@ -74,7 +74,7 @@ func (w *replayWriter) add(rec record) error {
 		w.values[k] = v
 	}
 	w.size = w.size.plus(size)
-	w.at = applied{rec.head, rec.next}
+	w.at = applied{w.r.journal.store, rec.head, rec.next}
 	w.r.found.Batches++
 	w.r.found.Bytes += rec.next.off - rec.at.off
 	return nil

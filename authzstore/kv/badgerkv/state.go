@@ -17,6 +17,8 @@ import (
 
 const doRebuild = "the journal is the truth and this is only derived from it: run Rebuild (countersign store rebuild), which throws state/ away and replays the journal"
 
+const doRestart = "restart: a damaged state is rebuilt from the journal"
+
 // state is Badger: the applied batches and the index of their entries.
 type state struct {
 	db       *badger.DB
@@ -26,17 +28,19 @@ type state struct {
 
 // applied says up to where the state has the journal.
 type applied struct {
-	head head
-	end  place // behind the record of head
+	store [16]byte // whose journal
+	head  head
+	end   place // behind the record of head
 }
 
 const (
 	keyApplied   = nsMeta + "applied"
-	appliedBytes = 2 + 8 + 3*32 + 8 + 8 + 4
+	appliedBytes = 2 + 16 + 8 + 3*32 + 8 + 8 + 4
 )
 
 func (a applied) encode() []byte {
 	b := binary.BigEndian.AppendUint16(make([]byte, 0, appliedBytes), formatVersion)
+	b = append(b, a.store[:]...)
 	b = binary.BigEndian.AppendUint64(b, a.head.seq)
 	b = append(b, a.head.prev[:]...)
 	b = append(b, a.head.digest[:]...)
@@ -54,6 +58,7 @@ func decodeApplied(b []byte) (a applied, err error) {
 		return a, fmt.Errorf("the state has format %d, this program knows %d: %s", v, formatVersion, doUpgrade)
 	}
 	r := reader{b: b, off: 2}
+	a.store = [16]byte(r.take(16))
 	a.head.seq = r.u64()
 	a.head.prev, a.head.digest, a.head.hash = hash(r.take(32)), hash(r.take(32)), hash(r.take(32))
 	a.end.seg, a.end.off = r.u64(), int64(r.u64())
@@ -88,7 +93,8 @@ func openState(dir string, o Options) (s *state, err error) {
 // cleanState removes what Badger must not see. Its write-ahead logs are not
 // synced: after a power loss a newer one may be there and an older one not, and
 // Badger would replay over the hole. Its tables are synced, in order: without
-// the logs the state is exactly some prefix of the journal.
+// the logs the state is exactly some prefix of the journal. Its value log holds
+// nothing, as no value reaches the threshold.
 func cleanState(dir string, o Options) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -102,9 +108,9 @@ func cleanState(dir string, o Options) error {
 		}
 		tables = tables || strings.HasSuffix(e.Name(), ".sst")
 		manifest = manifest || e.Name() == badger.ManifestFilename
-		wal := strings.HasSuffix(e.Name(), ".mem")
-		empty := info.Size() == 0 && (wal || strings.HasSuffix(e.Name(), ".vlog")) // a kill while creating one: Badger cannot open it
-		if empty || wal && !o.Faults.TrustWAL {
+		wal, valueLog := strings.HasSuffix(e.Name(), ".mem"), strings.HasSuffix(e.Name(), ".vlog") || e.Name() == "DISCARD"
+		empty := info.Size() == 0 && (wal || valueLog) // a kill while creating one: Badger cannot open it
+		if empty || (wal || valueLog) && !o.Faults.TrustWAL {
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
@@ -152,13 +158,9 @@ func verifyTable(name string) (err error) {
 
 // verify checks the tables of the open Badger.
 func (s *state) verify() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &kv.DamageError{File: s.db.Opts().Dir, Offset: -1, What: fmt.Sprintf("a table is unreadable: %v", p), Do: "restart: a damaged state is rebuilt from the journal"}
-		}
-	}()
+	defer recoverDamage(&err)
 	if err := s.db.VerifyChecksum(); err != nil {
-		return &kv.DamageError{File: s.db.Opts().Dir, Offset: -1, What: err.Error(), Do: "restart: a damaged state is rebuilt from the journal"}
+		return &kv.DamageError{File: s.db.Opts().Dir, Offset: -1, What: err.Error(), Do: doRestart}
 	}
 	return nil
 }
@@ -212,7 +214,8 @@ type snapshot struct {
 func (s *state) read() *snapshot { return &snapshot{txn: s.db.NewTransaction(false)} }
 
 // get returns a copy.
-func (p *snapshot) get(key string) ([]byte, bool, error) {
+func (p *snapshot) get(key string) (val []byte, ok bool, err error) {
+	defer recoverDamage(&err)
 	item, err := p.txn.Get([]byte(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, false, nil
@@ -220,9 +223,17 @@ func (p *snapshot) get(key string) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("badger: %w", err)
 	}
-	v, err := item.ValueCopy(nil)
+	val, err = item.ValueCopy(nil)
 	if err != nil {
 		return nil, false, fmt.Errorf("badger: %w", err)
 	}
-	return v, true, nil
+	return val, true, nil
+}
+
+// recoverDamage turns a panic of Badger, which is how it meets some damaged
+// blocks, into an error.
+func recoverDamage(err *error) {
+	if p := recover(); p != nil {
+		*err = &kv.DamageError{File: "state", Offset: -1, What: fmt.Sprintf("Badger panics: %.200v", p), Do: doRestart}
+	}
 }

@@ -1,0 +1,381 @@
+package badgerkv
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// tear leaves a random subset of the last record's sectors unwritten.
+func tear(t *testing.T, dir string, rng *rand.Rand) {
+	last := lastRecord(t, dir)
+	extent := int(last.next.off - last.at.off)
+	start := last.at.off
+	if start == pageBytes && rng.IntN(2) == 0 { // the header page was in the same write
+		start, extent = 0, extent+pageBytes
+	}
+	patch(t, segPath(filepath.Join(dir, "journal"), last.at.seg), start, func(b []byte) {
+		zeroed := 0
+		for o := 0; o < len(b); o += sectorBytes {
+			if rng.IntN(3) == 0 || zeroed == 0 && o+sectorBytes == len(b) {
+				clear(b[o : o+sectorBytes])
+				zeroed++
+			}
+		}
+	}, extent)
+}
+
+// TestTorn: a last write of which any sectors are missing is cut off, everything
+// before it is there, and the next start finds nothing to repair.
+func TestTorn(t *testing.T) {
+	src, _ := crashed(t)
+	last := lastRecord(t, src)
+	for seed := range uint64(12 * soak()) {
+		dir := crashCopy(t, src)
+		tear(t, dir, rand.New(rand.NewPCG(seed, 1)))
+		for round := range 2 {
+			s, err := Open(t.Context(), testOptions(dir, nil))
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			if got := s.Stats().Seq; got != last.seq-1 {
+				t.Fatalf("seed %d: journal ends at %d, want %d", seed, got, last.seq-1)
+			}
+			if torn := s.Recovery().TornBytes > 0; torn != (round == 0) {
+				t.Fatalf("seed %d, start %d: torn is %v", seed, round, torn)
+			}
+			if _, p := checkSpends(s, nil); !p.none() {
+				t.Fatalf("seed %d: %v", seed, p)
+			}
+			s.Close()
+		}
+		os.RemoveAll(dir)
+	}
+}
+
+// TestTornRoll: the write that starts a segment is torn like any other.
+func TestTornRoll(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, testOptions(dir, nil))
+	var acked []string
+	for i := 0; currentSegment(s) < 2; i++ {
+		acked = append(acked, spendMany(t, s, fmt.Sprint(i), 1)...)
+	}
+	src := crashCopy(t, dir)
+	acked = acked[:len(acked)-1]
+	for seed := range uint64(8) {
+		dir := crashCopy(t, src)
+		tear(t, dir, rand.New(rand.NewPCG(seed, 2)))
+		for range 2 {
+			s := mustOpen(t, testOptions(dir, nil))
+			if _, p := checkSpends(s, acked); !p.none() {
+				t.Fatalf("seed %d: %v", seed, p)
+			}
+			acked = append(acked, spendMany(t, s, fmt.Sprintf("more-%d", len(acked)), 3)...)
+			s.Close()
+		}
+		acked = acked[:len(acked)-6]
+	}
+}
+
+// verdict is what became of one damaged directory.
+type verdict string
+
+const (
+	refused  verdict = "refused"
+	rebuilt  verdict = "rebuilt"
+	noticed  verdict = "noticed when read or verified"
+	harmless verdict = "harmless"
+	silent   verdict = "SILENT LOSS"
+)
+
+// judge opens a damaged directory and compares it with what was acknowledged.
+func judge(t *testing.T, dir string, acked []string, f *Faults) (verdict, error) {
+	t.Helper()
+	o := testOptions(dir, nil)
+	o.Faults = f
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		if !errors.Is(err, kv.ErrDamaged) {
+			t.Errorf("refused without saying what is damaged: %v", err)
+		}
+		return refused, err
+	}
+	defer s.Close()
+	_, p := checkSpends(s, acked)
+	verified := s.Verify(t.Context(), nil)
+	switch {
+	case len(p.lost)+len(p.torn) > 0 && len(p.errors) == 0:
+		return silent, fmt.Errorf("%v", p)
+	case len(p.errors) > 0:
+		return noticed, p.errors[0]
+	case verified != nil:
+		return noticed, verified
+	case s.Recovery().Rebuilt != "":
+		return rebuilt, nil
+	}
+	return harmless, nil
+}
+
+// flip changes one bit of a file, within its first size bytes.
+func flip(t *testing.T, name string, rng *rand.Rand, from, to int64) int64 {
+	t.Helper()
+	off := from + rng.Int64N(to-from)
+	patch(t, name, off, func(b []byte) { b[0] ^= 1 << rng.IntN(8) }, 1)
+	return off
+}
+
+func count(t *testing.T, seen map[verdict]int, v verdict, format string, args ...any) {
+	t.Helper()
+	seen[v]++
+	if v == silent {
+		t.Errorf("silent loss: "+format, args...)
+	}
+}
+
+// TestFlipJournal flips bits all over the journal, and as many in its last
+// record, which has one copy: there a flip must not pass for a torn write.
+func TestFlipJournal(t *testing.T) {
+	src, acked := crashed(t)
+	last := lastRecord(t, src)
+	seen := map[verdict]int{}
+	for seed := range uint64(24 * soak()) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		dir := crashCopy(t, src)
+		seg, from, to := 1+rng.Uint64N(last.at.seg), int64(0), int64(4<<20)
+		if seed%2 == 0 {
+			seg, from, to = last.at.seg, last.at.off, last.next.off
+		} else if seg == last.at.seg {
+			to = last.next.off
+		}
+		off := flip(t, segPath(filepath.Join(dir, "journal"), seg), rng, from, to)
+		v, err := judge(t, dir, acked, nil)
+		count(t, seen, v, "seed %d, segment %d offset %d: %v", seed, seg, off, err)
+		if seed%2 == 0 && v != refused {
+			t.Errorf("seed %d: flip in the last record at %d: %s %v", seed, off, v, err)
+		}
+		if v == refused && !strings.Contains(err.Error(), ".seg") {
+			t.Errorf("the refusal does not name the file: %v", err)
+		}
+		os.RemoveAll(dir)
+	}
+	t.Log(seen)
+}
+
+// TestFlipJournalControl: a store that cuts the journal at any unreadable
+// record is caught.
+func TestFlipJournalControl(t *testing.T) {
+	src, acked := crashed(t)
+	last := lastRecord(t, src)
+	dir := crashCopy(t, src)
+	flip(t, segPath(filepath.Join(dir, "journal"), last.at.seg), rand.New(rand.NewPCG(1, 1)), last.at.off+recordHeaderBytes, last.at.off+1000)
+	if v, err := judge(t, dir, acked, &Faults{TrustJournal: true}); v != silent {
+		t.Fatalf("got %s (%v): the test cannot fail", v, err)
+	}
+}
+
+// TestFlipState flips bits in Badger's files.
+func TestFlipState(t *testing.T) {
+	src, acked := crashed(t)
+	files, _ := filepath.Glob(filepath.Join(src, "state", "*"))
+	seen := map[string]int{}
+	for seed := range uint64(24 * soak()) {
+		rng := rand.New(rand.NewPCG(seed, 4))
+		dir := crashCopy(t, src)
+		name := filepath.Join(dir, "state", filepath.Base(files[seed%uint64(len(files))]))
+		info, err := os.Stat(name)
+		if err != nil || info.Size() == 0 {
+			continue
+		}
+		b, _ := os.ReadFile(name)
+		used := int64(len(strings.TrimRight(string(b), "\x00")))
+		off := flip(t, name, rng, 0, max(used, 1))
+		v, err := judge(t, dir, acked, nil)
+		if v == silent {
+			t.Errorf("seed %d: %s offset %d: %v", seed, name, off, err)
+		}
+		if v == refused { // the way out that the message names
+			s, err := Rebuild(t.Context(), testOptions(dir, nil))
+			if err != nil {
+				t.Fatalf("seed %d: rebuild: %v", seed, err)
+			}
+			if _, p := checkSpends(s, acked); !p.none() {
+				t.Errorf("seed %d: after rebuild: %v", seed, p)
+			}
+			s.Close()
+		}
+		seen[strings.TrimLeft(filepath.Base(name), "0123456789")+" "+string(v)]++
+		os.RemoveAll(dir)
+	}
+	t.Log(seen)
+}
+
+// TestFlipStateControl: a store that does not verify tables serves damage
+// silently.
+func TestFlipStateControl(t *testing.T) {
+	src, acked := crashed(t)
+	tables, _ := filepath.Glob(filepath.Join(src, "state", "*.sst"))
+	if len(tables) == 0 {
+		t.Fatal("no tables")
+	}
+	for seed := range uint64(40) {
+		dir := crashCopy(t, src)
+		name := filepath.Join(dir, "state", filepath.Base(tables[0]))
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flip(t, name, rand.New(rand.NewPCG(seed, 5)), 0, info.Size()*3/4)
+		if unverified(t, dir, acked) {
+			return
+		}
+	}
+	t.Fatal("40 flips in unverified tables did no harm: the test cannot fail")
+}
+
+// unverified opens a directory without verifying tables and says whether
+// something is missing without any error.
+func unverified(t *testing.T, dir string, acked []string) (missing bool) {
+	o := testOptions(dir, nil)
+	o.Faults = &Faults{TrustTables: true}
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		return false
+	}
+	defer s.Close()
+	defer func() {
+		if p := recover(); p != nil { // of Badger's iterator: noticed, in its way
+			missing = false
+		}
+	}()
+	_, p := checkSpends(s, acked)
+	return len(p.errors) == 0 && len(p.lost)+len(p.torn) > 0
+}
+
+// TestTruncate cuts files short.
+func TestTruncate(t *testing.T) {
+	src, acked := crashed(t)
+	var files []string
+	for _, d := range []string{"journal", "state"} {
+		names, _ := filepath.Glob(filepath.Join(src, d, "*"))
+		files = append(files, names...)
+	}
+	seen := map[verdict]int{}
+	for i := range 2 * len(files) * soak() {
+		rng := rand.New(rand.NewPCG(uint64(i), 6))
+		dir := crashCopy(t, src)
+		rel, _ := filepath.Rel(src, files[i%len(files)])
+		name := filepath.Join(dir, rel)
+		info, err := os.Stat(name)
+		if err != nil || info.Size() == 0 {
+			continue
+		}
+		size := rng.Int64N(info.Size())
+		if i%3 == 0 {
+			size = 0
+		}
+		if err := os.Truncate(name, size); err != nil {
+			t.Fatal(err)
+		}
+		v, err := judge(t, dir, acked, nil)
+		count(t, seen, v, "%s cut to %d: %v", rel, size, err)
+		os.RemoveAll(dir)
+	}
+	t.Log(seen)
+}
+
+// TestRefusals: each of these directories is refused, by a message that says
+// where and what, and is opened again once the cause is undone.
+func TestRefusals(t *testing.T) {
+	src, acked := crashed(t)
+	other, _ := crashed(t)
+	older := t.TempDir()
+	s := mustOpen(t, testOptions(older, nil))
+	spendMany(t, s, "x", 10)
+	s.Close()
+	for name, c := range map[string]struct {
+		damage func(dir string) error
+		says   string
+	}{
+		"manifest missing":      {func(d string) error { return os.Remove(filepath.Join(d, "state", "MANIFEST")) }, "MANIFEST"},
+		"journal missing":       {func(d string) error { return emptyDir(filepath.Join(d, "journal")) }, "journal is missing"},
+		"first segment missing": {func(d string) error { return os.Remove(segPath(filepath.Join(d, "journal"), 1)) }, "backup"},
+		"another store's journal": {func(d string) error {
+			return replaceDir(filepath.Join(d, "journal"), filepath.Join(other, "journal"))
+		}, "another store"},
+		"journal rolled back": {func(d string) error {
+			return replaceDir(filepath.Join(d, "journal"), filepath.Join(older, "journal"))
+		}, "rolled back"},
+		"unknown format": {func(d string) error { return setFormat(t, d, 9, 9) }, "newer program"},
+		"unknown writer": {func(d string) error { return setFormat(t, d, 1, 2) }, "newer program"},
+		"stray segment": {func(d string) error {
+			return os.WriteFile(filepath.Join(d, "journal", "x.seg"), nil, 0o600)
+		}, "x.seg"},
+		"gap": {func(d string) error {
+			return os.Rename(segPath(filepath.Join(d, "journal"), 2), segPath(filepath.Join(d, "journal"), 5))
+		}, "missing between"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := crashCopy(t, src)
+			if err := c.damage(dir); err != nil {
+				t.Fatal(err)
+			}
+			before := listing(t, dir)
+			_, err := Open(t.Context(), testOptions(dir, nil))
+			if !errors.Is(err, kv.ErrDamaged) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "what to do:") {
+				t.Fatalf("got %v, want a refusal that says %q", err, c.says)
+			}
+			if after := listing(t, dir); after != before {
+				t.Errorf("refusing changed files:\n%s\n%s", before, after)
+			}
+		})
+	}
+	if v, err := judge(t, crashCopy(t, src), acked, nil); v != harmless {
+		t.Fatalf("control: the untouched directory: %s %v", v, err)
+	}
+}
+
+func emptyDir(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Mkdir(dir, 0o700)
+}
+
+func replaceDir(dir, from string) error {
+	if err := emptyDir(dir); err != nil {
+		return err
+	}
+	return os.CopyFS(filepath.Join(dir), os.DirFS(from))
+}
+
+// setFormat rewrites the first segment's header.
+func setFormat(t *testing.T, dir string, reader, writer uint16) error {
+	patch(t, segPath(filepath.Join(dir, "journal"), 1), 0, func(b []byte) {
+		h, _ := decodeSegHeader(b)
+		h.format, h.minReader, h.minWriter = 9, reader, writer
+		h.encode(b)
+	}, pageBytes)
+	return nil
+}
+
+// listing names journal, tables and backups with their sizes.
+func listing(t *testing.T, dir string) (out string) {
+	for _, p := range []string{"journal/*.seg", "state/*.sst", "backup/*"} {
+		names, _ := filepath.Glob(filepath.Join(dir, p))
+		for _, n := range names {
+			info, err := os.Stat(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out += fmt.Sprintf("%s %d\n", filepath.Base(n), info.Size())
+		}
+	}
+	return out
+}

@@ -1,0 +1,224 @@
+package badgerkv
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// soak is 1 in go test and larger in long runs: COUNTERSIGN_SOAK=50 runs fifty
+// times as many faults.
+func soak() int {
+	n, err := strconv.Atoi(os.Getenv("COUNTERSIGN_SOAK"))
+	if err != nil || n < 1 {
+		return 1
+	}
+	return n
+}
+
+// spend is the load of the fault tests: it raises one of 20 records, marks the
+// call as done, counts it and appends an entry, all or nothing.
+func spend(ctx context.Context, s kv.Store, id string, padding int) error {
+	grant := "grant/" + strconv.Itoa(rand.IntN(20))
+	rec := make([]byte, 200+rand.IntN(3000))
+	return s.Update(ctx, excl(grant, "done/"+id), func(tx kv.Tx) error {
+		b, _, err := tx.Get(grant)
+		if err != nil {
+			return err
+		}
+		n := uint64(0)
+		if len(b) >= 8 {
+			n = binary.BigEndian.Uint64(b)
+		}
+		val := binary.BigEndian.AppendUint64(nil, n+1)
+		copy(rec, grant+" ")
+		return errors.Join(tx.Put(grant, append(val, make([]byte, padding)...)), tx.Put("done/"+id, []byte(grant)),
+			tx.Add("spent", 1), tx.Append("spends", id, rec))
+	})
+}
+
+// problem is what checkSpends found.
+type problem struct {
+	lost   []string // acknowledged, and now missing
+	torn   []string // parts of one transaction disagree
+	errors []error  // reads that failed: noticed damage
+}
+
+func (p problem) String() string {
+	return fmt.Sprintf("lost %d %v, torn %v, errors %v", len(p.lost), head3(p.lost), head3(p.torn), head3(p.errors))
+}
+
+func head3[T any](s []T) []T { return s[:min(len(s), 3)] }
+
+func (p problem) none() bool { return len(p.lost)+len(p.torn)+len(p.errors) == 0 }
+
+// checkSpends reads everything that spend wrote and returns how many spends
+// there are.
+func checkSpends(s kv.Store, acked []string) (present int, p problem) {
+	note := func(err error) {
+		if err != nil {
+			p.errors = append(p.errors, err)
+		}
+	}
+	note(s.View(context.Background(), func(v kv.Snap) error {
+		per := map[string]uint64{}
+		note(v.Stream("spends", 0, func(e kv.Entry) error {
+			if present++; e.Num != uint64(present) {
+				p.torn = append(p.torn, fmt.Sprintf("entry %d is number %d", present, e.Num))
+			}
+			grant, _, _ := strings.Cut(string(e.Rec), " ")
+			per[grant]++
+			mark, ok, err := v.Get("done/" + e.ID)
+			note(err)
+			if err == nil && (!ok || string(mark) != grant) {
+				p.torn = append(p.torn, "entry without its mark: "+e.ID)
+			}
+			return nil
+		}))
+		marks := 0
+		note(v.Scan("done/", "", func(string, []byte) error { marks++; return nil }))
+		note(v.Scan("grant/", "", func(k string, val []byte) error {
+			if n := binary.BigEndian.Uint64(val); n != per[k] {
+				p.torn = append(p.torn, fmt.Sprintf("%s is %d and has %d entries", k, n, per[k]))
+			}
+			return nil
+		}))
+		spent, err := v.Counter("spent")
+		note(err)
+		if len(p.errors) == 0 && (int(spent) != present || marks != present) {
+			p.torn = append(p.torn, fmt.Sprintf("%d entries, %d counted, %d marks", present, spent, marks))
+		}
+		for _, id := range acked {
+			_, ok, err := v.Record(id)
+			if err != nil {
+				p.errors = append(p.errors, err)
+			} else if !ok {
+				p.lost = append(p.lost, id)
+			}
+		}
+		return nil
+	}))
+	return present, p
+}
+
+// spendMany runs n spends, some at once, and returns their IDs.
+func spendMany(t testing.TB, s kv.Store, prefix string, n int) (ids []string) {
+	t.Helper()
+	errs := make(chan error, n)
+	for i := range n {
+		ids = append(ids, fmt.Sprintf("%s-%d", prefix, i))
+	}
+	work := make(chan string, n)
+	for _, id := range ids {
+		work <- id
+	}
+	close(work)
+	for range 8 {
+		go func() {
+			for id := range work {
+				errs <- spend(context.Background(), s, id, 0)
+			}
+		}()
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ids
+}
+
+// crashCopy copies a store's directory as a crash would leave it.
+func crashCopy(t testing.TB, from string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "copy")
+	if out, err := exec.Command("cp", "-r", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, name := range []string{filepath.Join("state", "LOCK"), lockName} {
+		if err := os.Remove(filepath.Join(to, name)); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
+// crashed makes a directory of a store that crashed: tables, two segments with
+// data, the end of the journal not in the tables.
+func crashed(t testing.TB) (dir string, acked []string) {
+	t.Helper()
+	dir = t.TempDir()
+	s := mustOpen(t, testOptions(dir, nil))
+	acked = spendMany(t, s, "a", 400)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, testOptions(dir, nil))
+	for i := 0; s.Stats().Seq == 0 || currentSegment(s) < 2; i++ {
+		acked = append(acked, spendMany(t, s, fmt.Sprintf("b%d", i), 200)...)
+	}
+	acked = append(acked, spendMany(t, s, "c", 100)...)
+	return crashCopy(t, dir), acked
+}
+
+func currentSegment(s *Store) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.durableTo.seg
+}
+
+// lastRecord finds the last record of a directory's journal.
+func lastRecord(t testing.TB, dir string) (last record) {
+	t.Helper()
+	segs, err := listSegments(filepath.Join(dir, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := head{}
+	for _, num := range segs {
+		name := segPath(filepath.Join(dir, "journal"), num)
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isAll(b, 0) {
+			break
+		}
+		got, err := segment{num: num, name: name, size: int64(len(b)), bytes: b, last: true}.scan(0, h, func(r record) error {
+			last = r
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h = got.head
+	}
+	return last
+}
+
+func patch(t testing.TB, name string, off int64, fn func(b []byte), size int) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, off); err != nil {
+		t.Fatal(err)
+	}
+	fn(b)
+	if _, err := f.WriteAt(b, off); err != nil {
+		t.Fatal(err)
+	}
+}
