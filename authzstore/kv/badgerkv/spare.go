@@ -87,9 +87,10 @@ func (j *journal) pace(done float64) error {
 	return nil
 }
 
-// full: there is no next segment, and the active one may not hold n more bytes.
+// full: there is no next segment, and the active one may not hold the n bytes
+// that wait, with padding.
 func (j *journal) full(n int64) bool {
-	return j.starved.Load() && j.fill.Load()+2*n+2*recordExtent(maxBodyBytes) > j.capacity.Load()
+	return j.starved.Load() && j.fill.Load()+n+n/64+64<<10 > j.capacity.Load()
 }
 
 // makeSegment makes a file of written zeros under its final name. Unwritten

@@ -1,0 +1,316 @@
+package badgerkv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// outcomes is what callers were told.
+type outcomes struct {
+	mu                                  sync.Mutex
+	acked                               []string
+	unknown, failed, overloaded, others int
+}
+
+func (o *outcomes) note(id string, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case err == nil:
+		o.acked = append(o.acked, id)
+	case errors.Is(err, kv.ErrUnknown):
+		o.unknown++
+	case errors.Is(err, kv.ErrFailed):
+		o.failed++
+	case errors.Is(err, kv.ErrOverloaded):
+		o.overloaded++
+	default:
+		o.others++
+	}
+}
+
+// failAt runs a load whose nth journal write fails, half of them after some
+// bytes reached the disk, and returns what callers were told.
+func failAt(t *testing.T, nth int, faults *Faults) (o *outcomes, dir string) {
+	t.Helper()
+	o, dir = &outcomes{}, t.TempDir()
+	fs := &faultFS{}
+	opts := testOptions(dir, fs)
+	opts.Faults = faults
+	s := mustOpen(t, opts)
+	var writes atomic.Int64
+	fs.failWrites(func(name string, b []byte, off int64) (int, error) {
+		if writes.Add(1) < int64(nth) {
+			return 0, nil
+		}
+		return nth % 2 * rand.IntN(len(b)) &^ (sectorBytes - 1), errIO
+	})
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 20 {
+				id := fmt.Sprintf("%d-%d-%d", nth, w, i)
+				o.note(id, spend(context.Background(), s, id, 0))
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case <-s.Failed():
+	default:
+		t.Fatalf("write %d failed and the store goes on", nth)
+	}
+	if err := s.View(context.Background(), func(kv.Snap) error { return nil }); !errors.Is(err, kv.ErrFailed) {
+		t.Fatalf("View after a failed write: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return o, dir
+}
+
+// TestFailingWrite: when the nth write fails, nobody of that batch or a later
+// one is told yes or no, and everything told before is there after a restart.
+func TestFailingWrite(t *testing.T) {
+	for nth := 1; nth <= 12*soak(); nth++ {
+		o, dir := failAt(t, nth, nil)
+		if o.unknown == 0 || o.others > 0 {
+			t.Fatalf("write %d: %d acknowledged, %d unknown, %d other errors", nth, len(o.acked), o.unknown, o.others)
+		}
+		s := mustOpen(t, testOptions(dir, nil))
+		present, p := checkSpends(s, o.acked)
+		if !p.none() {
+			t.Fatalf("write %d: %v", nth, p)
+		}
+		if present > len(o.acked)+o.unknown {
+			t.Fatalf("write %d: %d present, %d acknowledged, %d unknown", nth, present, len(o.acked), o.unknown)
+		}
+		s.Close()
+	}
+}
+
+// TestFailingWriteControl: acknowledging before the write is caught.
+func TestFailingWriteControl(t *testing.T) {
+	o, dir := failAt(t, 6, &Faults{AckBeforeWrite: true})
+	s := mustOpen(t, testOptions(dir, nil))
+	if _, p := checkSpends(s, o.acked); len(p.lost) == 0 {
+		t.Fatal("nothing was lost: the test cannot fail")
+	}
+}
+
+// TestFailingApply: Badger's failure stops the store and loses nothing.
+func TestFailingApply(t *testing.T) {
+	dir := t.TempDir()
+	var fail atomic.Bool
+	o := testOptions(dir, nil)
+	o.Faults = &Faults{Apply: func() error {
+		if fail.Load() {
+			return errIO
+		}
+		return nil
+	}}
+	s := mustOpen(t, o)
+	acked := spendMany(t, s, "a", 50)
+	fail.Store(true)
+	var rest outcomes
+	for i := 0; ; i++ {
+		id := fmt.Sprint("b", i)
+		err := spend(context.Background(), s, id, 0)
+		rest.note(id, err)
+		if err != nil {
+			break
+		}
+	}
+	<-s.Failed()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, testOptions(dir, nil))
+	if _, p := checkSpends(s, append(acked, rest.acked...)); !p.none() {
+		t.Fatal(p)
+	}
+}
+
+// TestStalledDisk: memory stays within its bound, callers over it are told
+// "overloaded" and nothing happened to them, and all others succeed once the
+// disk comes back.
+func TestStalledDisk(t *testing.T) {
+	dir := t.TempDir()
+	fs := &faultFS{}
+	o := testOptions(dir, fs)
+	o.MaxPendingBytes = 256 << 10
+	s := mustOpen(t, o)
+	resume := fs.stall()
+	var out outcomes
+	var wg sync.WaitGroup
+	const callers = 400
+	for i := range callers {
+		wg.Go(func() {
+			id := fmt.Sprint(i)
+			out.note(id, s.Update(context.Background(), excl(id), func(tx kv.Tx) error {
+				return errors.Join(tx.Put(id, make([]byte, 1000)), tx.Append("st", id, make([]byte, 1000)))
+			}))
+		})
+	}
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		out.mu.Lock()
+		done := out.overloaded
+		out.mu.Unlock()
+		if pending := s.Stats().UndurableBytes; pending > o.MaxPendingBytes {
+			t.Fatalf("%d bytes pending, bound %d", pending, o.MaxPendingBytes)
+		}
+		if done > callers/2 {
+			break
+		}
+	}
+	resume()
+	wg.Wait()
+	if out.overloaded < callers/2 || len(out.acked)+out.overloaded != callers {
+		t.Fatalf("%d acknowledged, %d overloaded, %d unknown, %d others", len(out.acked), out.overloaded, out.unknown, out.others)
+	}
+	n := 0
+	if err := s.View(context.Background(), func(v kv.Snap) error {
+		return v.Stream("st", 0, func(kv.Entry) error { n++; return nil })
+	}); err != nil || n != len(out.acked) {
+		t.Fatalf("%d present, %d acknowledged (%v): an overloaded call had an effect", n, len(out.acked), err)
+	}
+}
+
+// TestFullDisk: with too little room Badger is left alone and updates go on
+// until the bound, then are refused; nothing acknowledged is lost; it opens only
+// when there is room, also for the replay.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	fs := &faultFS{}
+	o := testOptions(dir, fs)
+	o.MinFreeBytes, o.BallastBytes, o.MaxUnappliedBytes = 1<<20, 64<<10, 256<<10
+	s := mustOpen(t, o)
+	ballast := filepath.Join(dir, ballastName)
+	if _, err := os.Stat(ballast); err != nil {
+		t.Fatalf("no ballast: %v", err)
+	}
+	acked := spendMany(t, s, "a", 20)
+	fs.free.Store(1 << 10)
+	var out outcomes
+	for i := 0; out.overloaded < 20 && i < 100_000; i++ {
+		id := fmt.Sprint("full", i)
+		out.note(id, spend(context.Background(), s, id, 0))
+	}
+	if out.overloaded == 0 || len(out.acked) == 0 || out.unknown+out.failed+out.others > 0 {
+		t.Fatalf("%d acknowledged, %d overloaded, %d unknown, %d failed, %d others", len(out.acked), out.overloaded, out.unknown, out.failed, out.others)
+	}
+	acked = append(acked, out.acked...)
+	if _, p := checkSpends(s, acked); !p.none() { // reading goes on
+		t.Fatal(p)
+	}
+	if _, err := os.Stat(ballast); !os.IsNotExist(err) {
+		t.Fatalf("the ballast was not given up: %v", err)
+	}
+	if !s.Stats().DiskPaused {
+		t.Fatal("Stats does not show the pause")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "free some") {
+		t.Fatalf("Open on a full disk: %v", err)
+	}
+	fs.free.Store(0)
+	s = mustOpen(t, o)
+	if s.Recovery().Batches == 0 {
+		t.Fatal("nothing was left to replay: the guard did not hold Badger back")
+	}
+	acked = append(acked, spendMany(t, s, "after", 20)...)
+	if _, p := checkSpends(s, acked); !p.none() {
+		t.Fatal(p)
+	}
+}
+
+// TestNoNextSegment: with no room for the next segment updates are refused
+// before the active one is full, and go on once there is room.
+func TestNoNextSegment(t *testing.T) {
+	dir := t.TempDir()
+	fs := &faultFS{}
+	fs.fillUp(false)
+	o := testOptions(dir, fs)
+	o.SegmentBytes = 16 << 20
+	s := mustOpen(t, o)
+	var out outcomes
+	big := func(id string) error {
+		return s.Update(context.Background(), nil, func(tx kv.Tx) error { return tx.Append("st", id, make([]byte, 200<<10)) })
+	}
+	fs.fillUp(true)
+	for i := 0; out.overloaded < 5 && i < 1000; i++ {
+		id := fmt.Sprint(i)
+		out.note(id, big(id))
+	}
+	if out.overloaded == 0 || len(out.acked) == 0 || out.unknown+out.failed+out.others > 0 {
+		t.Fatalf("%d acknowledged, %d overloaded, %d unknown, %d failed, %d others", len(out.acked), out.overloaded, out.unknown, out.failed, out.others)
+	}
+	fs.fillUp(false)
+	for i := 0; ; i++ {
+		id := fmt.Sprint("later", i)
+		err := big(id)
+		if err == nil && currentSegment(s) > 2 {
+			break
+		}
+		if err != nil && !errors.Is(err, kv.ErrOverloaded) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestLostMiddle: of two write-ahead logs of Badger the older is damaged. The
+// store does not trust them, so nothing is missing.
+func TestLostMiddle(t *testing.T) {
+	src, acked := crashed(t)
+	dir := crashCopy(t, src)
+	hole := func(d string) {
+		logs, _ := filepath.Glob(filepath.Join(d, "state", "*.mem"))
+		if len(logs) == 0 {
+			t.Fatal("no write-ahead logs to damage")
+		}
+		patch(t, logs[0], pageBytes, func(b []byte) { clear(b) }, pageBytes)
+	}
+	hole(dir)
+	if v, err := judge(t, dir, acked, nil); v != harmless {
+		t.Fatalf("%s: %v", v, err)
+	}
+}
+
+// TestBackgroundVerify: damage under an open store is found, and stops it; the
+// next start rebuilds the state.
+func TestBackgroundVerify(t *testing.T) {
+	src, acked := crashed(t)
+	o := testOptions(src, nil)
+	o.VerifyEvery = 5 * time.Millisecond
+	s := mustOpen(t, o)
+	select {
+	case <-s.Failed():
+		t.Fatal("control: an undamaged store failed")
+	case <-time.After(50 * time.Millisecond):
+	}
+	tables, _ := filepath.Glob(filepath.Join(src, "state", "*.sst"))
+	patch(t, tables[0], 100, func(b []byte) { b[0] ^= 1 }, 1)
+	select {
+	case <-s.Failed():
+	case <-time.After(30 * time.Second):
+		t.Fatal("damage was not found")
+	}
+	s.Close()
+	if v, err := judge(t, src, acked, nil); v != rebuilt {
+		t.Fatalf("%s: %v", v, err)
+	}
+}

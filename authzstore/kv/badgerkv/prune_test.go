@@ -1,0 +1,210 @@
+package badgerkv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// grown makes a store of several segments whose state is in tables.
+func grown(t *testing.T, o Options) (*Store, []string) {
+	t.Helper()
+	s := mustOpen(t, o)
+	var acked []string
+	for i := 0; currentSegment(s) < 5; i++ {
+		acked = append(acked, spendMany(t, s, fmt.Sprint("g", i), 200)...)
+	}
+	if err := s.Close(); err != nil { // flushes Badger: all of it is safe
+		t.Fatal(err)
+	}
+	return mustOpen(t, o), acked
+}
+
+// state reads what must survive pruning.
+func records(t *testing.T, s *Store) string {
+	t.Helper()
+	var b strings.Builder
+	err := s.View(context.Background(), func(v kv.Snap) error {
+		n, err := v.Counter("spent")
+		fmt.Fprintf(&b, "%d ", n)
+		return errors.Join(err, v.Scan("", "", func(k string, val []byte) error {
+			_, err := fmt.Fprintf(&b, "%s=%x ", k, val[:min(8, len(val))])
+			return err
+		}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestPrune(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions(dir, nil)
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	o.Now = func() time.Time { return now }
+	s, acked := grown(t, o)
+	before, ctx := records(t, s), context.Background()
+	everything := kv.Retention{Now: now, MaxBytes: 1, Exported: math.MaxUint64}
+
+	for what, r := range map[string]kv.Retention{
+		"no limits":       {Now: now, Exported: math.MaxUint64},
+		"nothing is old":  {Now: now, MaxAge: time.Hour, Exported: math.MaxUint64},
+		"not exported":    {Now: now, MaxBytes: 1},
+		"exported a part": {Now: now, MaxBytes: 1, Exported: 10},
+	} {
+		if first, err := s.Prune(ctx, r); err != nil || first != 1 {
+			t.Fatalf("%s: pruned up to %d, %v", what, first, err)
+		}
+	}
+	first, err := s.Prune(ctx, kv.Retention{Now: now, MaxBytes: 9 << 20, Exported: math.MaxUint64})
+	if err != nil || first == 1 {
+		t.Fatalf("by size: first kept %d, %v", first, err)
+	}
+	second, err := s.Prune(ctx, kv.Retention{Now: now.Add(2 * time.Hour), MaxAge: time.Hour, Exported: math.MaxUint64})
+	if err != nil || second <= first {
+		t.Fatalf("by age: first kept %d, then %d, %v", first, second, err)
+	}
+	if again, err := s.Prune(ctx, everything); err != nil || again != second {
+		t.Fatalf("again: %d, want %d, %v", again, second, err)
+	}
+	if after := records(t, s); after != before {
+		t.Fatal("pruning changed records or counters")
+	}
+	// Entries of pruned segments are gone, the others are there, numbers stay.
+	total, kept, last := uint64(len(acked)), 0, uint64(0)
+	err = s.View(ctx, func(v kv.Snap) error {
+		return v.Stream("spends", 0, func(e kv.Entry) error { kept++; last = e.Num; return nil })
+	})
+	if err != nil || kept == 0 || uint64(kept) >= total || last != total {
+		t.Fatalf("%d of %d entries kept, last number %d, %v", kept, total, last, err)
+	}
+	stop := errors.New("stop")
+	if err := s.Tail(ctx, kv.Pos{}, func(kv.Batch) error { return stop }); !errors.Is(err, kv.ErrPruned) {
+		t.Fatalf("Tail from the start: %v", err)
+	}
+	if err := s.Tail(ctx, kv.Pos{Seq: second - 1}, func(b kv.Batch) error { return stop }); !errors.Is(err, stop) {
+		t.Fatalf("Tail from the first kept: %v", err)
+	}
+	if err := s.Verify(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	spendMany(t, s, "after", 50)
+	want := records(t, s)
+	crash := crashCopy(t, dir)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	// A restart, a crash, and a rebuild from backup and journal show the same.
+	for what, open := range map[string]func() (*Store, error){
+		"restart":       func() (*Store, error) { return Open(ctx, o) },
+		"crash":         func() (*Store, error) { return Open(ctx, testOptions(crashCopy(t, crash), nil)) },
+		"rebuild":       func() (*Store, error) { return Rebuild(ctx, testOptions(crashCopy(t, crash), nil)) },
+		"state deleted": func() (*Store, error) { return Open(ctx, testOptions(withoutState(t, crash), nil)) },
+	} {
+		s, err := open()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if got := records(t, s); got != want {
+			t.Errorf("%s: records differ", what)
+		}
+		spendMany(t, s, what, 10)
+		if err := errors.Join(s.Verify(ctx, nil), s.Close()); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func withoutState(t *testing.T, dir string) string {
+	dir = crashCopy(t, dir)
+	if err := os.RemoveAll(filepath.Join(dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestPruneNeedsBackup: without its backup, or with a damaged one, a pruned
+// store whose state is gone is refused and not opened half empty.
+func TestPruneNeedsBackup(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := grown(t, testOptions(dir, nil))
+	if _, err := s.Prune(t.Context(), kv.Retention{MaxBytes: 1, Exported: math.MaxUint64}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	for what, damage := range map[string]func(name string) error{
+		"missing": os.Remove,
+		"flipped": func(name string) error {
+			patch(t, name, 5000, func(b []byte) { b[0] ^= 4 }, 1)
+			return nil
+		},
+		"truncated": func(name string) error { return os.Truncate(name, 5000) },
+	} {
+		d := withoutState(t, dir)
+		backups, _ := filepath.Glob(filepath.Join(d, "backup", "*"))
+		if len(backups) != 1 {
+			t.Fatalf("backups: %v", backups)
+		}
+		if err := damage(backups[0]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), testOptions(d, nil)); !errors.Is(err, kv.ErrDamaged) || !strings.Contains(err.Error(), "cannot be rebuilt") {
+			t.Errorf("backup %s: %v", what, err)
+		}
+	}
+	// Control: with the backup it opens.
+	mustOpen(t, testOptions(withoutState(t, dir), nil))
+}
+
+// TestSafeSeq: what is not in Badger's tables is not safe to prune.
+func TestSafeSeq(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions(dir, nil)
+	s := mustOpen(t, o)
+	spendMany(t, s, "a", 100)
+	if got := s.SafeSeq(); got != 0 {
+		t.Fatalf("SafeSeq is %d before any table was written", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, o)
+	seq := s.Stats().Seq
+	if got := s.SafeSeq(); got != seq {
+		t.Fatalf("SafeSeq is %d after a clean restart, want %d", got, seq)
+	}
+	spendMany(t, s, "b", 100)
+	if got := s.SafeSeq(); got != seq {
+		t.Fatalf("SafeSeq is %d, want still %d", got, seq)
+	}
+}
+
+// TestRebuild: state/ can be thrown away at any time.
+func TestRebuild(t *testing.T) {
+	src, acked := crashed(t)
+	for _, open := range []func() (*Store, error){
+		func() (*Store, error) { return Rebuild(t.Context(), testOptions(crashCopy(t, src), nil)) },
+		func() (*Store, error) { return Open(t.Context(), testOptions(withoutState(t, src), nil)) },
+	} {
+		s, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, p := checkSpends(s, acked); !p.none() {
+			t.Error(p)
+		}
+		if err := errors.Join(s.Verify(t.Context(), nil), s.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
