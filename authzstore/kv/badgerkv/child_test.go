@@ -29,6 +29,8 @@ func childMain() {
 		return
 	case "open":
 		childOpen(o)
+	case "million":
+		childMillion(o)
 	case "load":
 	case "load, acknowledged early":
 		o.Faults = &Faults{AckBeforeWrite: true}
@@ -70,7 +72,7 @@ func childOpen(o Options) {
 	os.Exit(0)
 }
 
-func child(t *testing.T, what, dir string) (*exec.Cmd, *bufio.Reader) {
+func child(t testing.TB, what, dir string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+what, dirEnv+"="+dir)

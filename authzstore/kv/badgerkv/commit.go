@@ -92,6 +92,7 @@ func (s *Store) commit(b *batch) error {
 	s.undurable -= b.bodyBytes
 	s.unapplied += b.size.memory()
 	s.batches++
+	s.gather.present = len(s.current.units)
 	s.moved.Broadcast()
 	s.mu.Unlock()
 	b.answer(nil)

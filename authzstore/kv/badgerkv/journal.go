@@ -2,6 +2,7 @@ package badgerkv
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -123,7 +124,13 @@ func (j *journal) append(h head, units [][]byte, bodyBytes int64) (body place, e
 // end is the place behind the last record.
 func (j *journal) end() place { return place{j.seg, j.off} }
 
-// reading returns an open file of a segment.
+const (
+	maxOpenSegments = 256
+	readAttempts    = 8
+)
+
+// reading returns an open file of a segment. It may be closed by the time it is
+// read: readAt then asks again.
 func (j *journal) reading(seg uint64) (File, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -133,6 +140,13 @@ func (j *journal) reading(seg uint64) (File, error) {
 	if f := j.files[seg]; f != nil {
 		return f, nil
 	}
+	if len(j.files) >= maxOpenSegments {
+		for other, f := range j.files { // any one
+			f.Close()
+			delete(j.files, other)
+			break
+		}
+	}
 	f, err := j.fs.Open(segPath(j.dir, seg))
 	if err != nil {
 		return nil, err
@@ -141,20 +155,30 @@ func (j *journal) reading(seg uint64) (File, error) {
 	return f, nil
 }
 
+// readAt fills b from a segment, whoever appends, prunes or closes meanwhile.
+func (j *journal) readAt(seg uint64, b []byte, off int64) (err error) {
+	for range readAttempts {
+		f, openErr := j.reading(seg)
+		if openErr != nil {
+			return openErr
+		}
+		if _, err = f.ReadAt(b, off); err == nil {
+			return nil
+		}
+		if !errors.Is(err, os.ErrClosed) {
+			break
+		}
+	}
+	return fmt.Errorf("journal segment %d offset %d: %w", seg, off, err)
+}
+
 // readEntry reads one entry of a stream and checks it.
 func (j *journal) readEntry(l location) (kv.Entry, error) {
-	f, err := j.reading(uint64(l.seg))
-	if err != nil {
+	b := make([]byte, l.len)
+	if err := j.readAt(uint64(l.seg), b, int64(l.off)); err != nil {
 		return kv.Entry{}, err
 	}
-	b := make([]byte, l.len)
-	_, err = f.ReadAt(b, int64(l.off))
-	switch {
-	case err != nil && j.pruned(uint64(l.seg)): // closed under our hands
-		return kv.Entry{}, fmt.Errorf("%w: journal segment %d", kv.ErrPruned, l.seg)
-	case err != nil:
-		return kv.Entry{}, fmt.Errorf("journal segment %d offset %d: %w", l.seg, l.off, err)
-	case checksum(b) != l.crc:
+	if checksum(b) != l.crc {
 		return kv.Entry{}, &kv.DamageError{
 			File: segPath(j.dir, uint64(l.seg)), Offset: int64(l.off), What: "checksum of a stream's entry is wrong", Do: doRestoreJournal,
 		}
@@ -162,10 +186,11 @@ func (j *journal) readEntry(l location) (kv.Entry, error) {
 	return decodeEntry(b)
 }
 
-func (j *journal) pruned(seg uint64) bool {
+// firstKept is the oldest segment.
+func (j *journal) firstKept() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return seg < j.first
+	return j.first
 }
 
 // forget removes the first segment. Its readers get ErrPruned from now on.

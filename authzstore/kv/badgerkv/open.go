@@ -144,9 +144,6 @@ func (r *recoverer) run() error {
 // not know before anything is changed.
 func (r *recoverer) findSegments() error {
 	dir := r.dir("journal")
-	if err := r.o.FS.Remove(filepath.Join(dir, spareName)); err != nil && !os.IsNotExist(err) {
-		return err
-	}
 	segs, err := listSegments(dir)
 	if err != nil || len(segs) == 0 {
 		return err
@@ -242,6 +239,12 @@ func (r *recoverer) create() error {
 	if err := r.journal.create(); err != nil {
 		return err
 	}
+	// The new directories themselves, or a power loss could take all of it.
+	for _, d := range []string{r.o.Dir, filepath.Dir(r.o.Dir)} {
+		if err := r.o.FS.SyncDir(d); err != nil {
+			return err
+		}
+	}
 	r.journal.makeSpare(2)
 	return nil
 }
@@ -251,6 +254,10 @@ func (r *recoverer) create() error {
 func (r *recoverer) bringStateInReach() error {
 	if r.at.head.seq > 0 && r.at.end.seg >= r.first {
 		return r.checkJunction()
+	}
+	if r.at.head.seq > 0 && r.at.store == r.journal.store && r.at.head.seq+1 == r.oldest.first && r.at.head.hash == r.oldest.prev {
+		r.at.end = place{r.first, 0} // the state ends exactly where the kept journal begins
+		return nil
 	}
 	if r.first == 1 {
 		r.at = applied{store: r.journal.store, end: place{1, 0}} // replay everything

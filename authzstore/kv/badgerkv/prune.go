@@ -46,12 +46,12 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 	s.mu.Lock()
 	active := s.durableTo.seg
 	s.mu.Unlock()
-	kept := int64(0)
-	for seg := s.journal.first; seg <= active; seg++ {
+	first, kept := s.journal.firstKept(), int64(0)
+	for seg := first; seg <= active; seg++ {
 		kept += s.journal.sizeOf(seg)
 	}
 	var segs []prunableSegment
-	for seg := s.journal.first; seg < active; seg++ {
+	for seg := first; seg < active; seg++ {
 		next, err := s.journal.header(seg + 1) // its first record came after the last one of seg
 		if err != nil {
 			return nil, err
@@ -135,9 +135,6 @@ func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
 }
 
 func (s *Store) firstKept() (uint64, error) {
-	s.journal.mu.Lock()
-	first := s.journal.first
-	s.journal.mu.Unlock()
-	h, err := s.journal.header(first)
+	h, err := s.journal.header(s.journal.firstKept())
 	return h.first, err
 }

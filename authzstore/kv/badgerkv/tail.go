@@ -15,13 +15,14 @@ type cursor struct {
 	at  place
 	h   head // of the record before at
 	buf []byte
+
+	sizeOf uint64 // segment that size is of
+	size   int64
 }
 
 // seek puts a cursor at the start of the segment that holds seq.
 func (j *journal) seek(seq uint64, limit place) (*cursor, error) {
-	j.mu.Lock()
-	first := j.first
-	j.mu.Unlock()
+	first := j.firstKept()
 	for seg := limit.seg; ; seg-- {
 		if seg < first {
 			return nil, fmt.Errorf("%w: the journal starts after sequence number %d", kv.ErrPruned, seq)
@@ -37,26 +38,15 @@ func (j *journal) seek(seq uint64, limit place) (*cursor, error) {
 }
 
 func (j *journal) header(seg uint64) (segHeader, error) {
-	f, err := j.reading(seg)
-	if err != nil {
-		return segHeader{}, err
-	}
 	page := make([]byte, pageBytes)
-	if _, err := f.ReadAt(page, 0); err != nil {
-		return segHeader{}, j.readError(seg, 0, err)
+	if err := j.readAt(seg, page, 0); err != nil {
+		return segHeader{}, err
 	}
 	h, ok := decodeSegHeader(page)
 	if !ok || h.seg != seg {
 		return h, &kv.DamageError{File: segPath(j.dir, seg), Offset: 0, What: "segment header is damaged", Do: doRestoreJournal}
 	}
 	return h, nil
-}
-
-func (j *journal) readError(seg uint64, off int64, err error) error {
-	if j.pruned(seg) {
-		return fmt.Errorf("%w: journal segment %d", kv.ErrPruned, seg)
-	}
-	return fmt.Errorf("journal segment %d offset %d: %w", seg, off, err)
 }
 
 // next returns the record at the cursor, which lies before limit. It aliases the
@@ -83,31 +73,23 @@ func (c *cursor) next(limit place) (record, error) {
 
 // read returns a record without a body at the end of a segment.
 func (c *cursor) read() (rec record, err error) {
-	f, err := c.j.reading(c.at.seg)
-	if err != nil {
+	size, err := c.segmentSize()
+	if err != nil || c.at.off+pageBytes > size {
 		return rec, err
 	}
-	size, err := f.Size()
-	if err != nil {
-		return rec, c.j.readError(c.at.seg, c.at.off, err)
-	}
-	if c.at.off+pageBytes > size {
-		return rec, nil
-	}
 	c.buf = slices.Grow(c.buf[:0], pageBytes)[:pageBytes]
-	if _, err := f.ReadAt(c.buf, c.at.off); err != nil {
-		return rec, c.j.readError(c.at.seg, c.at.off, err)
-	}
-	if isAll(c.buf, 0) {
-		return rec, nil
+	if err := c.j.readAt(c.at.seg, c.buf, c.at.off); err != nil || isAll(c.buf, 0) {
+		return rec, err
 	}
 	extent := recordExtent(int64(binary.BigEndian.Uint32(c.buf[8:])))
 	if extent > recordExtent(maxBodyBytes) || c.at.off+extent > size {
 		return rec, c.damage("record header is damaged")
 	}
 	c.buf = slices.Grow(c.buf, int(extent))[:extent]
-	if _, err := f.ReadAt(c.buf[pageBytes:], c.at.off+pageBytes); err != nil && extent > pageBytes {
-		return rec, c.j.readError(c.at.seg, c.at.off, err)
+	if extent > pageBytes {
+		if err := c.j.readAt(c.at.seg, c.buf[pageBytes:], c.at.off+pageBytes); err != nil {
+			return rec, err
+		}
 	}
 	rec, _, ok := decodeRecord(c.buf)
 	if !ok {
@@ -119,6 +101,18 @@ func (c *cursor) read() (rec record, err error) {
 	rec.at, rec.next = c.at, place{c.at.seg, c.at.off + extent}
 	c.at, c.h = rec.next, rec.head
 	return rec, nil
+}
+
+// segmentSize reads the header once per segment.
+func (c *cursor) segmentSize() (int64, error) {
+	if c.sizeOf != c.at.seg {
+		h, err := c.j.header(c.at.seg)
+		if err != nil {
+			return 0, err
+		}
+		c.sizeOf, c.size = c.at.seg, h.size
+	}
+	return c.size, nil
 }
 
 func (c *cursor) damage(what string) error {

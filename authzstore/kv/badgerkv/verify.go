@@ -25,9 +25,7 @@ func (s *Store) verify(ctx context.Context, progress func(done, total int64)) er
 	s.mu.Lock()
 	limit := s.durableTo
 	s.mu.Unlock()
-	s.journal.mu.Lock()
-	first := s.journal.first
-	s.journal.mu.Unlock()
+	first := s.journal.firstKept()
 	done, total := int64(0), s.tableBytes()
 	for seg := first; seg < limit.seg; seg++ {
 		total += s.journal.sizeOf(seg)
@@ -93,7 +91,7 @@ func (s *Store) verifyLoop() {
 		case <-s.stop:
 			return
 		}
-		err := s.verify(ctx, nil)
+		err := s.verify(ctx, s.unhurried())
 		switch {
 		case err == nil || ctx.Err() != nil || errors.Is(err, kv.ErrPruned):
 		case s.state.verify() != nil:
@@ -101,6 +99,22 @@ func (s *Store) verifyLoop() {
 			return
 		default:
 			s.o.Logger.Error("background check", "error", err)
+		}
+	}
+}
+
+const (
+	verifyStepBytes = 4 << 20
+	verifyPause     = 80 * time.Millisecond // a step: at most 50 MB/s
+)
+
+// unhurried slows a check down that nobody waits for.
+func (s *Store) unhurried() func(done, total int64) {
+	step := int64(verifyStepBytes)
+	return func(done, total int64) {
+		if done >= step && done < total {
+			step = done + verifyStepBytes
+			s.pause(verifyPause)
 		}
 	}
 }
