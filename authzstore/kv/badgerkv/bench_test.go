@@ -224,50 +224,27 @@ func calibrate(d time.Duration) {
 // BenchmarkMillionKeys opens a store of a million records in a process of its
 // own, after a clean close and after a crash.
 func BenchmarkMillionKeys(b *testing.B) {
-	const keys, perUpdate = 1_000_000, 1000
+	const keys = 1_000_000
 	dir := b.TempDir()
 	s, err := Open(context.Background(), Options{Dir: dir, BallastBytes: -1})
 	if err != nil {
 		b.Fatal(err)
 	}
-	fill := func(from, n int) {
-		for i := from; i < from+n; i += perUpdate {
-			var names []string
-			for j := range perUpdate {
-				names = append(names, fmt.Sprintf("key/%08d", i+j))
-			}
-			for {
-				err := s.Update(context.Background(), excl(names...), func(tx kv.Tx) error {
-					for _, k := range names {
-						if err := tx.Put(k, randomRecord()[:120]); err != nil {
-							return err
-						}
-					}
-					return nil
-				})
-				if err == nil {
-					break
-				}
-				if !errors.Is(err, kv.ErrOverloaded) {
-					b.Fatal(err)
-				}
-				time.Sleep(time.Millisecond)
-			}
-		}
+	if err := fillKeys(s, keys); err != nil {
+		b.Fatal(err)
 	}
-	fill(0, keys)
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
 	clean := crashCopy(b, dir)
-	if s, err = Open(context.Background(), Options{Dir: dir, BallastBytes: -1}); err != nil {
-		b.Fatal(err)
+	cmd, out := child(b, "refill", dir) // writes what is not in tables when it is killed
+	if line, _ := out.ReadString('\n'); line != "READY\n" {
+		b.Fatalf("child says %q", line)
 	}
-	fill(0, 60_000) // not in tables when it crashes
-	crash := crashCopy(b, dir)
-	s.Close()
+	cmd.Process.Kill()
+	cmd.Wait()
 	for range b.N {
-		for name, d := range map[string]string{"clean": clean, "crash": crash} {
+		for name, d := range map[string]string{"clean": clean, "crash": dir} {
 			cmd, out := child(b, "million", d)
 			line, _ := out.ReadString('\n')
 			cmd.Wait()
@@ -285,6 +262,45 @@ func BenchmarkMillionKeys(b *testing.B) {
 		}
 		b.ReportMetric(0, "ns/op")
 	}
+}
+
+// fillKeys writes keys of a million, a thousand an Update.
+func fillKeys(s *Store, keys int) error {
+	const perUpdate = 1000
+	for i := 0; i < keys; i += perUpdate {
+		var names []string
+		for j := range perUpdate {
+			names = append(names, fmt.Sprintf("key/%08d", i+j))
+		}
+		err := kv.ErrOverloaded
+		for ; errors.Is(err, kv.ErrOverloaded); time.Sleep(time.Millisecond) {
+			err = s.Update(context.Background(), excl(names...), func(tx kv.Tx) error {
+				for _, k := range names {
+					if err := tx.Put(k, randomRecord()[:120]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func childRefill(o Options) {
+	s, err := Open(context.Background(), Options{Dir: o.Dir, BallastBytes: -1})
+	if err == nil {
+		err = fillKeys(s, 60_000)
+	}
+	if err != nil {
+		fmt.Println("ERR", err)
+		os.Exit(1)
+	}
+	fmt.Println("READY")
+	select {}
 }
 
 // childMillion prints the time to open, the memory then, and after 100 000 reads.

@@ -23,8 +23,9 @@ func tear(t *testing.T, dir string, rng *rand.Rand) {
 	patch(t, segPath(filepath.Join(dir, "journal"), last.at.seg), start, func(b []byte) {
 		zeroed := 0
 		for o := 0; o < len(b); o += sectorBytes {
-			if rng.IntN(3) == 0 || zeroed == 0 && o+sectorBytes == len(b) {
-				clear(b[o : o+sectorBytes])
+			sector := b[o : o+sectorBytes]
+			if !isAll(sector, 0) && (rng.IntN(3) == 0 || zeroed == 0 && o+sectorBytes == len(b)) {
+				clear(sector)
 				zeroed++
 			}
 		}

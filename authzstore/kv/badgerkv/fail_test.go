@@ -59,9 +59,13 @@ func failAt(t *testing.T, nth int, faults *Faults) (o *outcomes, dir string) {
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
-			for i := range 20 {
+			for i := 0; ; i++ {
 				id := fmt.Sprintf("%d-%d-%d", nth, w, i)
-				o.note(id, spend(context.Background(), s, id, 0))
+				err := spend(context.Background(), s, id, 0)
+				o.note(id, err)
+				if errors.Is(err, kv.ErrFailed) {
+					return
+				}
 			}
 		})
 	}

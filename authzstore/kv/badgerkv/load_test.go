@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/authzstore/kv"
 )
@@ -138,9 +139,17 @@ func spendMany(t testing.TB, s kv.Store, prefix string, n int) (ids []string) {
 	return ids
 }
 
-// crashCopy copies a store's directory as a crash would leave it.
+// crashCopy copies a store's directory as a crash would leave it. The store may
+// be open if Badger does not flush or compact just then.
 func crashCopy(t testing.TB, from string) string {
 	t.Helper()
+	spare := filepath.Join(from, "journal", spareName)
+	for range 500 { // while it is made it would vanish under the copy; a killed process leaves it
+		if _, err := os.Stat(spare); os.IsNotExist(err) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	to := filepath.Join(t.TempDir(), "copy")
 	if out, err := exec.Command("cp", "-r", from, to).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -105,7 +105,8 @@ type recoverer struct {
 
 	end     place // where the journal ends
 	endHead head
-	torn    int64 // bytes at tornAt that a torn write left
+	buf     []byte // a segment
+	torn    int64  // bytes at tornAt that a torn write left
 	tornAt  place
 }
 
@@ -298,10 +299,11 @@ func (r *recoverer) checkJunction() error {
 	if r.at.end.seg > r.last {
 		return refuse("the state holds batches up to %d, in a segment that does not exist or is empty", r.at.head.seq)
 	}
-	b, err := readFile(r.o.FS, name, nil)
+	b, err := readFile(r.o.FS, name, r.buf)
 	if err != nil {
 		return err
 	}
+	r.buf = b
 	h, ok := decodeSegHeader(b)
 	if !ok {
 		return refuse("segment header is damaged")

@@ -13,14 +13,13 @@ func (r *recoverer) replay() error {
 	w := &replayWriter{r: r, values: map[string][]byte{}}
 	h, from := r.at.head, r.at.end
 	r.end, r.endHead = from, h
-	var buf []byte
 	for num := from.seg; num <= r.last && r.torn == 0; num++ {
 		name := segPath(r.dir("journal"), num)
-		b, err := readFile(r.o.FS, name, buf)
+		b, err := readFile(r.o.FS, name, r.buf)
 		if err != nil {
 			return err
 		}
-		buf = b
+		r.buf = b
 		seg := segment{num: num, name: name, size: int64(len(b)), bytes: b, last: num == r.last}
 		off := int64(0)
 		if num == from.seg {
