@@ -24,7 +24,7 @@ const module = "github.com/countersign/countersign"
 // layer do not know each other. A new package gets its place here.
 var layers = [][]string{
 	{"authzstore/kv", "policies", "sidecar/call/strictjson"},
-	{"authzstore", "authzstore/kv/badgerkv"},
+	{"authzstore", "authzstore/kv/badgerkv", "authzstore/kv/kvtest"},
 	{"sidecar/call", "sidecar/policy"},
 	{"sidecar/decide"},
 	{"sidecar/extauthz"},

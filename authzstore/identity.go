@@ -11,10 +11,12 @@ import (
 // parts are. Kind and issuer come from configuration, never from a claim of the
 // principal's choosing.
 type Identity struct {
-	Kind    string `cbor:"1,keyasint"` // user, agent, merchant, …
-	Issuer  string `cbor:"2,keyasint"` // the issuer of a token (RFC 7519, iss) or a trust domain
-	Subject string `cbor:"3,keyasint"` // unique within the issuer
+	Kind    string `cbor:"1,keyasint" json:"kind"`    // user, agent, merchant, operator, …
+	Issuer  string `cbor:"2,keyasint" json:"issuer"`  // the issuer of a token (RFC 7519, iss) or a trust domain
+	Subject string `cbor:"3,keyasint" json:"subject"` // unique within the issuer
 }
+
+const maxIdentityBytes = 256
 
 func (id Identity) check() error {
 	for _, part := range []struct{ name, value string }{
@@ -29,5 +31,3 @@ func (id Identity) check() error {
 	}
 	return nil
 }
-
-const maxIdentityBytes = 256

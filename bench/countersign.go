@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
@@ -38,7 +39,7 @@ func (c countersign) run(ctx context.Context, p place) (err error) {
 
 // seed writes the accounts to a new store.
 func seed(ctx context.Context, dir string) (err error) {
-	store, backend, err := sidecar.OpenStore(dir)
+	store, backend, err := sidecar.OpenStore(ctx, dir, nil)
 	if err != nil {
 		return err
 	}
@@ -48,7 +49,8 @@ func seed(ctx context.Context, dir string) (err error) {
 	for _, a := range all {
 		refs = append(refs, authzstore.AccountRef(a.ID, kv.Exclusive))
 	}
-	return store.Update(ctx, refs, func(tx authzstore.Tx) error {
+	cause := authzstore.Cause{ID: authzstore.NewID("chg"), Actor: all[0].Owner, NowNanos: time.Now().UnixNano()}
+	return store.Update(ctx, cause, refs, func(tx *authzstore.Tx) error {
 		for _, a := range all {
 			if err := tx.PutAccount(a); err != nil {
 				return err

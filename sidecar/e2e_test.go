@@ -137,13 +137,14 @@ var accounts = []authzstore.Account{
 
 func putAccounts(t *testing.T, dir string) {
 	t.Helper()
-	store, backend, err := sidecar.OpenStore(dir)
+	store, backend, err := sidecar.OpenStore(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range accounts {
 		refs := []kv.Ref{authzstore.AccountRef(a.ID, kv.Exclusive)}
-		err := store.Update(t.Context(), refs, func(tx authzstore.Tx) error { return tx.PutAccount(a) })
+		cause := authzstore.Cause{ID: authzstore.NewID("chg"), Actor: owner("operator"), NowNanos: time.Now().UnixNano()}
+		err := store.Update(t.Context(), cause, refs, func(tx *authzstore.Tx) error { return tx.PutAccount(a) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,12 +53,19 @@ var errStuck = fmt.Errorf("an evaluation cannot be stopped: %w", ErrFailStop)
 const shutdownTimeout = 5 * time.Second
 
 // OpenStore opens the store in dir. The backend is chosen here and nowhere else.
-func OpenStore(dir string) (*authzstore.Store, kv.Store, error) {
-	backend, err := badgerkv.Open(dir)
+// A nil log is silent.
+func OpenStore(ctx context.Context, dir string, log *slog.Logger) (*authzstore.Store, kv.Store, error) {
+	backend, err := badgerkv.Open(ctx, badgerkv.Options{Dir: dir, Logger: log})
 	if err != nil {
 		return nil, nil, err
 	}
 	return authzstore.New(backend), backend, nil
+}
+
+// FollowJournal reads the batches after from out of the journal in dir, also
+// while another process serves the store; see [badgerkv.Follow].
+func FollowJournal(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.Batch) error) error {
+	return badgerkv.Follow(ctx, dir, from, wait, fn)
 }
 
 // Run runs a sidecar until ctx is done, and then lets the calls in flight end.
@@ -71,6 +78,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	if cfg.SocketMode == 0 {
 		cfg.SocketMode = 0o600
+	}
+	if err := extauthz.CheckAddress(cfg.Listen, cfg.SocketMode); err != nil {
+		return err
 	}
 	routes, err := call.Load(cfg.Policies)
 	if err != nil {
@@ -87,12 +97,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := extauthz.Listen(cfg.Listen, cfg.SocketMode)
-	if err != nil {
-		return err
-	}
-	defer listener.Close() // the server closes it too; a second time does nothing
-	store, backend, err := OpenStore(cfg.DataDir)
+	store, backend, err := OpenStore(ctx, cfg.DataDir, cfg.Log)
 	if err != nil {
 		return err
 	}
@@ -107,6 +112,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Log:         cfg.Log,
 	})
 	server := extauthz.NewServer(&extauthz.Service{Decide: decider.Decide, Log: cfg.Log})
+	// Last: whoever waits for the socket finds a sidecar that is ready.
+	listener, err := extauthz.Listen(cfg.Listen, cfg.SocketMode)
+	if err != nil {
+		return err
+	}
 	cfg.Log.Info("serving", "listen", cfg.Listen, "systems", routes.Systems())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

@@ -2,6 +2,10 @@ package main
 
 import (
 	"errors"
+	"os"
+	"os/user"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +26,19 @@ func accountCommand() *cobra.Command {
 	return cmd
 }
 
+// operatorCause is a change by whoever runs the command, a user of this host.
+func operatorCause() authzstore.Cause {
+	name := "uid " + strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return authzstore.Cause{
+		ID:       authzstore.NewID("chg"),
+		Actor:    authzstore.Identity{Kind: "operator", Issuer: "local", Subject: name},
+		NowNanos: time.Now().UnixNano(),
+	}
+}
+
 func accountPutCommand() *cobra.Command {
 	account := authzstore.Account{State: authzstore.AccountActive}
 	var dataDir string
@@ -39,13 +56,15 @@ by a sidecar.`,
 			if frozen {
 				account.State = authzstore.AccountFrozen
 			}
-			store, backend, err := sidecar.OpenStore(dataDir)
+			store, backend, err := sidecar.OpenStore(cmd.Context(), dataDir, storeLog(cmd))
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, backend.Close()) }()
 			refs := []kv.Ref{authzstore.AccountRef(account.ID, kv.Exclusive)}
-			return store.Update(cmd.Context(), refs, func(tx authzstore.Tx) error { return tx.PutAccount(account) })
+			return store.Update(cmd.Context(), operatorCause(), refs, func(tx *authzstore.Tx) error {
+				return tx.PutAccount(account)
+			})
 		},
 	}
 	flags := cmd.Flags()

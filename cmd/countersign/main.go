@@ -42,6 +42,6 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), accountCommand(), versionCommand())
+	root.AddCommand(serveCommand(), accountCommand(), storeCommand(), versionCommand())
 	return root
 }

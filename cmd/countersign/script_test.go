@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 //	await FILE              wait until the file is there
 //	mode MODE FILE          the file must have this mode
 //	bundle DIR              write the built-in bundle to a directory
+//	flip FILE OFFSET        change one byte of the file
 //	stored DIR ID TEXT      the store must hold this account, written as {fields}
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -39,7 +40,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "signal": signalBackground, "await": await, "mode": mode, "bundle": bundle, "stored": stored,
+			"exits": exits, "signal": signalBackground, "await": await, "mode": mode, "bundle": bundle, "stored": stored, "flip": flip,
 		},
 	})
 }
@@ -106,15 +107,27 @@ func bundle(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.CopyFS(filepath.Clean(ts.MkAbs(args[0])), policies.FS))
 }
 
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip FILE OFFSET")
+	}
+	at, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	text, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	text[at] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
 func stored(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: stored DIR ID TEXT")
 	}
-	store, backend, err := sidecar.OpenStore(ts.MkAbs(args[0]))
+	store, backend, err := sidecar.OpenStore(context.Background(), ts.MkAbs(args[0]), nil)
 	ts.Check(err)
 	defer backend.Close()
-	err = store.View(context.Background(), func(r authzstore.Reader) error {
-		account, ok, err := r.Account(args[1])
+	err = store.View(context.Background(), func(s authzstore.Snapshot) error {
+		account, ok, err := s.Account(args[1])
 		if got := fmt.Sprintf("%v", account); err == nil && (!ok || got != args[2]) {
 			return fmt.Errorf("the store has %s, %v, want %s", got, ok, args[2])
 		}

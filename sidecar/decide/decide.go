@@ -100,8 +100,8 @@ func (d *Decider) decide(ctx context.Context, id string, now time.Time, req call
 		return d.fail(id, err)
 	}
 	var facts Facts
-	err = d.Store.View(ctx, func(r authzstore.Reader) (err error) {
-		facts, err = readFacts(r, c)
+	err = d.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
+		facts, err = readFacts(s.Reader, c)
 		return err
 	})
 	if err != nil {

@@ -182,7 +182,8 @@ func TestFactsRemoved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return newWorld(t, withStore(serving(append([]byte{1}, text...)))).Decide(context.Background(), good())
+		header := []byte{1, 0, 0, 0, 0, 0, 0, 0, 1} // version, written at
+		return newWorld(t, withStore(serving(append(header, text...)))).Decide(context.Background(), good())
 	}
 	want(t, decideOn(t, stored()), decide.Allow, 0)
 	for key := range stored() {

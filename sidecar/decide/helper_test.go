@@ -93,7 +93,7 @@ func routes(t testing.TB) *call.Table {
 
 func openBadger(t testing.TB) kv.Store {
 	t.Helper()
-	backend, err := badgerkv.Open(t.TempDir())
+	backend, err := badgerkv.Open(context.Background(), badgerkv.Options{Dir: t.TempDir(), BallastBytes: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,8 @@ func anna() authzstore.Account {
 func putAccount(t testing.TB, backend kv.Store, a authzstore.Account) {
 	t.Helper()
 	refs := []kv.Ref{authzstore.AccountRef(a.ID, kv.Exclusive)}
-	err := authzstore.New(backend).Update(context.Background(), refs, func(tx authzstore.Tx) error { return tx.PutAccount(a) })
+	cause := authzstore.Cause{ID: authzstore.NewID("chg"), Actor: a.Owner, NowNanos: 1}
+	err := authzstore.New(backend).Update(context.Background(), cause, refs, func(tx *authzstore.Tx) error { return tx.PutAccount(a) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,50 +25,59 @@ var ErrListen = errors.New("listen")
 // and anything else is refused. A socket file that nobody listens on any more is
 // replaced.
 func Listen(address string, mode fs.FileMode) (net.Listener, error) {
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return listenUnix(path, mode)
+	if err := CheckAddress(address, mode); err != nil {
+		return nil, err
 	}
-	if hostPort, ok := strings.CutPrefix(address, "tcp:"); ok {
-		return listenLoopback(hostPort)
+	network, place, _ := strings.Cut(address, ":")
+	if network == "unix" {
+		if err := removeStale(place); err != nil {
+			return nil, err
+		}
+		// The socket is never, not even for a moment, open to others: its mode
+		// is what the umask leaves.
+		old := syscall.Umask(int(0o777 &^ mode))
+		defer syscall.Umask(old)
 	}
-	return nil, fmt.Errorf("%w: %q is neither unix:PATH nor tcp:127.0.0.1:PORT", ErrListen, address)
-}
-
-func listenLoopback(hostPort string) (net.Listener, error) {
-	addr, err := netip.ParseAddrPort(hostPort)
-	if err != nil {
-		return nil, fmt.Errorf("%w: tcp:%s: not an IP address and a port", ErrListen, hostPort)
-	}
-	if !addr.Addr().Unmap().IsLoopback() {
-		return nil, fmt.Errorf("%w: tcp:%s is not a loopback address: whoever reaches this port can claim any identity", ErrListen, hostPort)
-	}
-	listener, err := net.Listen("tcp", addr.String())
+	listener, err := net.Listen(network, place)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrListen, err)
 	}
 	return listener, nil
 }
 
-func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
+// CheckAddress says what Listen would refuse without looking at the system.
+func CheckAddress(address string, mode fs.FileMode) error {
+	network, place, _ := strings.Cut(address, ":")
+	switch network {
+	case "unix":
+		return checkUnix(place, mode)
+	case "tcp":
+		return checkLoopback(place)
+	default:
+		return fmt.Errorf("%w: %q is neither unix:PATH nor tcp:127.0.0.1:PORT", ErrListen, address)
+	}
+}
+
+func checkLoopback(hostPort string) error {
+	addr, err := netip.ParseAddrPort(hostPort)
+	if err != nil {
+		return fmt.Errorf("%w: tcp:%s: not an IP address and a port", ErrListen, hostPort)
+	}
+	if !addr.Addr().Unmap().IsLoopback() {
+		return fmt.Errorf("%w: tcp:%s is not a loopback address: whoever reaches this port can claim any identity", ErrListen, hostPort)
+	}
+	return nil
+}
+
+func checkUnix(path string, mode fs.FileMode) error {
 	if mode != 0o600 && mode != 0o660 {
-		return nil, fmt.Errorf("%w: socket mode %04o is neither 0600 nor 0660", ErrListen, mode)
+		return fmt.Errorf("%w: socket mode %04o is neither 0600 nor 0660", ErrListen, mode)
 	}
 	if path == "" || strings.HasPrefix(path, "@") {
 		// An abstract socket has no mode: every user of the host could connect.
-		return nil, fmt.Errorf("%w: unix:%s is not a path in the file system", ErrListen, path)
+		return fmt.Errorf("%w: unix:%s is not a path in the file system", ErrListen, path)
 	}
-	if err := removeStale(path); err != nil {
-		return nil, err
-	}
-	// The socket is never, not even for a moment, open to others: its mode is
-	// what the umask leaves.
-	old := syscall.Umask(int(0o777 &^ mode))
-	defer syscall.Umask(old)
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrListen, err)
-	}
-	return listener, nil
+	return nil
 }
 
 // removeStale removes a socket that a killed process left behind.

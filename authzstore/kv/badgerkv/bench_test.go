@@ -159,7 +159,7 @@ func openPlain(b *testing.B, delay time.Duration) decider {
 			b.Fatal(err)
 		}
 		if time.Since(start) < delay {
-			b.Fatal("these rows need a build that slows Badger's syncs down: see internal/slowsync")
+			b.Fatal("these rows need a build that slows Badger's syncs down: see bench/slowsync")
 		}
 	}
 	return decide

@@ -6,7 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrInUse: another process has the directory open.
@@ -23,10 +24,10 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, wholeFile()); err != nil {
 		owner, _ := os.ReadFile(name)
 		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 			return nil, fmt.Errorf("%w: %s is locked by process %s; one process owns a store", ErrInUse, name, strings.TrimSpace(string(owner)))
 		}
 		return nil, fmt.Errorf("lock %s: %w", name, err)
@@ -38,3 +39,26 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// inUse tells whether a process owns the directory. It only asks: a lock taken
+// to find out could be in the way of one that starts.
+func inUse(dir string) (bool, error) {
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	lock := wholeFile()
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, lock); err != nil {
+		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return lock.Type != unix.F_UNLCK, nil
+}
+
+// wholeFile is a lock of the open file, not of the process (F_OFD_…, Linux 3.15):
+// it also holds against a second Open in the same process, and closing another
+// descriptor of the file does not drop it.
+func wholeFile() *unix.Flock_t { return &unix.Flock_t{Type: unix.F_WRLCK} }

@@ -3,6 +3,7 @@ package badgerkv
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -14,7 +15,7 @@ func TestOffline(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := grown(t, testOptions(dir, nil))
 	spendMany(t, s, "x", 20)
-	var live, read []kv.Pos
+	var live []kv.Pos
 	stop := errors.New("stop")
 	last := s.Stats().Seq
 	err := s.Tail(context.Background(), kv.Pos{}, func(b kv.Batch) error {
@@ -26,20 +27,61 @@ func TestOffline(t *testing.T) {
 	if !errors.Is(err, stop) {
 		t.Fatal(err)
 	}
-	collect := func(b kv.Batch) error { read = append(read, b.Pos); return nil }
-	pos, err := ReadBatches(context.Background(), dir, live[9], false, collect)
-	if err != nil || pos != live[last-2] || len(read) != int(last)-11 || read[0] != live[10] {
-		t.Fatalf("beside a process: %d batches up to %d of %d, %v", len(read), pos.Seq, last, err)
+	follow := func(from kv.Pos) (read []kv.Pos, err error) {
+		err = Follow(context.Background(), dir, from, false, func(b kv.Batch) error {
+			read = append(read, b.Pos)
+			return nil
+		})
+		return read, err
+	}
+	read, err := follow(live[9])
+	if err != nil || !slices.Equal(read, live[10:last-1]) {
+		t.Fatalf("beside a process: %d batches of %d, %v", len(read), last-10, err)
 	}
 	info, err := ReadInfo(dir)
 	if err != nil || info.Format != formatVersion || len(info.Segments) < 5 || info.Segments[0].FirstSeq != 1 {
 		t.Fatalf("%+v %v", info, err)
 	}
 	s.Close()
-	if pos, err = ReadBatches(context.Background(), dir, pos, true, collect); err != nil || pos != live[last-1] {
-		t.Fatalf("closed: up to %d of %d, %v", pos.Seq, last, err)
+	if read, err = follow(live[9]); err != nil || !slices.Equal(read, live[10:]) {
+		t.Fatalf("closed: %d batches of %d, %v", len(read), last-10, err)
 	}
-	if _, err = ReadBatches(context.Background(), dir, kv.Pos{Seq: 3, Hash: hash{1}}, true, collect); !errors.Is(err, kv.ErrDamaged) {
+	if _, err = follow(kv.Pos{Seq: 3, Hash: hash{1}}); !errors.Is(err, kv.ErrDamaged) {
 		t.Fatalf("a position that the journal never had: %v", err)
+	}
+}
+
+// TestFollowWaits: a reader beside the process gets each batch once the next one
+// is there, and the last one when the process ends.
+func TestFollowWaits(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := grown(t, testOptions(dir, nil))
+	last := s.Stats().Seq
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	seen := make(chan uint64, 1000)
+	done := make(chan error, 1)
+	go func() {
+		done <- Follow(ctx, dir, kv.Pos{Seq: last - 1}, true, func(b kv.Batch) error {
+			seen <- b.Seq
+			return nil
+		})
+	}()
+	spendMany(t, s, "y", 20)
+	last = s.Stats().Seq
+	for want := s.Stats().Seq; <-seen < want-1; {
+	}
+	select {
+	case early := <-seen:
+		t.Errorf("batch %d was shown before the next one", early)
+	default:
+	}
+	s.Close()
+	if got := <-seen; got != last {
+		t.Errorf("after the end: batch %d, want %d", got, last)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

@@ -3,7 +3,7 @@
 // environment variable BADGERKV_MSYNC_DELAY says, and prints its path. With it
 // the benchmarks compare with Badger on a slow disk:
 //
-//	go test -modfile "$(go run ./internal/slowsync)" -run '^$' -bench Updates -benchtime 1x .
+//	go test -modfile "$(go run ./bench/slowsync)" -run '^$' -bench Updates -benchtime 1x ./authzstore/kv/badgerkv
 package main
 
 import (

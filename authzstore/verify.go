@@ -1,0 +1,169 @@
+package authzstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A Problem is an invariant that the store's content breaks.
+type Problem struct {
+	Key       string `json:"key"`       // of the noun, or the record's ID
+	Invariant string `json:"invariant"` // what should hold
+	Found     string `json:"found"`
+}
+
+func (p Problem) String() string { return p.Key + ": " + p.Invariant + "; found " + p.Found }
+
+// Verify checks every stored noun, and the invariants between them, on one
+// snapshot. It reads everything. The files and the chain under it are
+// kv.Store.Verify's to check.
+func (s *Store) Verify(ctx context.Context) ([]Problem, error) {
+	v := verifier{
+		last:   map[string]lastWrite{},
+		usage:  map[string]Usage{},
+		stored: map[string]Usage{},
+		open:   map[string]bool{},
+	}
+	err := s.View(ctx, func(snap Snapshot) error {
+		if err := v.records(snap); err != nil {
+			return err
+		}
+		if err := v.nouns(snap); err != nil {
+			return err
+		}
+		v.sums()
+		return v.index(snap)
+	})
+	return v.problems, err
+}
+
+type verifier struct {
+	problems []Problem
+	last     map[string]lastWrite // key → the last record that wrote it
+	pruned   bool                 // the first records are gone
+	usage    map[string]Usage     // account → sums of its reservations
+	stored   map[string]Usage     // account → sums as stored
+	open     map[string]bool      // index keys that should exist
+}
+
+type lastWrite struct {
+	record string
+	digest [sha256.Size]byte // of the value after it
+	exists bool
+}
+
+func (v *verifier) report(key, invariant, format string, args ...any) {
+	v.problems = append(v.problems, Problem{key, invariant, fmt.Sprintf(format, args...)})
+}
+
+// records reads every record: each one's changes start from what the one before
+// left.
+func (v *verifier) records(snap Snapshot) error {
+	next := uint64(1)
+	return snap.Records(1, func(number uint64, r Record) error {
+		if number != next {
+			v.pruned = v.pruned || next == 1
+			if next != 1 {
+				v.report(r.ID, "records are numbered without gaps", "number %d after %d", number, next-1)
+			}
+		}
+		next = number + 1
+		for _, c := range r.Changes {
+			before, seen := v.last[c.Key]
+			if seen && (before.exists != (c.Before != nil) || before.exists && before.digest != sha256.Sum256(c.Before)) {
+				v.report(c.Key, "every change belongs to a record", "%s starts from a value that %s did not leave", r.ID, before.record)
+			}
+			if !seen && !v.pruned && c.Before != nil {
+				v.report(c.Key, "every change belongs to a record", "%s starts from a value that no record left", r.ID)
+			}
+			v.last[c.Key] = lastWrite{r.ID, sha256.Sum256(c.After), c.After != nil}
+		}
+		return nil
+	})
+}
+
+// nouns reads every stored value, and compares it with the last record of it.
+func (v *verifier) nouns(snap Snapshot) error {
+	err := snap.snap.Scan("", "", func(key string, val []byte) error {
+		switch last, seen := v.last[key]; {
+		case seen && (!last.exists || last.digest != sha256.Sum256(val)):
+			v.report(key, "every change belongs to a record", "a value that its last record, %s, did not leave", last.record)
+		case !seen && !v.pruned:
+			v.report(key, "every change belongs to a record", "a value without a record")
+		}
+		delete(v.last, key)
+		err := v.noun(key, val)
+		if errors.Is(err, ErrDamaged) {
+			v.report(key, "every stored value can be read and keeps its rules", "%v", err)
+			return nil
+		}
+		return err
+	})
+	for key, last := range v.last {
+		if last.exists {
+			v.report(key, "nothing acknowledged is lost", "no value, though %s left one", last.record)
+		}
+	}
+	return err
+}
+
+// noun checks one value by itself, and adds it to the sums.
+func (v *verifier) noun(key string, val []byte) error {
+	noun, err := Noun(key, val)
+	if err != nil {
+		return err
+	}
+	switch noun := noun.(type) {
+	case Reservation:
+		v.add(noun)
+	case Usage:
+		v.stored[strings.TrimPrefix(key, usagePrefix)] = noun
+	}
+	return nil
+}
+
+func (v *verifier) add(r Reservation) {
+	u := v.usage[r.Account]
+	switch {
+	case r.Open():
+		u.PendingMinor += r.AmountMinor
+		u.Count++
+		v.open[openKey(r.Account, r.ID)] = true
+	case r.State == ReservationPosted:
+		u.PostedMinor += r.PostedMinor
+		u.Count++
+	}
+	v.usage[r.Account] = u
+}
+
+// sums compares each account's stored usage with the sum of its reservations.
+func (v *verifier) sums() {
+	for account, want := range v.usage {
+		want.Account = account
+		if got := v.stored[account]; got != want {
+			v.report(usagePrefix+account, "usage is the sum of the reservations", "%+v, the reservations come to %+v", got, want)
+		}
+		delete(v.stored, account)
+	}
+	for account, got := range v.stored {
+		v.report(usagePrefix+account, "usage is the sum of the reservations", "%+v without a reservation", got)
+	}
+}
+
+// index compares the index of open reservations with the reservations.
+func (v *verifier) index(snap Snapshot) error {
+	err := snap.snap.Scan(openPrefix, "", func(key string, _ []byte) error {
+		if !v.open[key] {
+			v.report(key, "the index holds the open reservations", "an entry without an open reservation")
+		}
+		delete(v.open, key)
+		return nil
+	})
+	for key := range v.open {
+		v.report(key, "the index holds the open reservations", "no entry for an open reservation")
+	}
+	return err
+}
