@@ -70,7 +70,7 @@ func TestTornRoll(t *testing.T) {
 	}
 	src := crashCopy(t, dir)
 	acked = acked[:len(acked)-1]
-	for seed := range uint64(8) {
+	for seed := range uint64(5) {
 		dir := crashCopy(t, src)
 		tear(t, dir, rand.New(rand.NewPCG(seed, 2)))
 		for range 2 {
@@ -146,7 +146,7 @@ func TestFlipJournal(t *testing.T) {
 	src, acked := crashed(t)
 	last := lastRecord(t, src)
 	seen := map[verdict]int{}
-	for seed := range uint64(24 * soak()) {
+	for seed := range uint64(12 * soak()) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		dir := crashCopy(t, src)
 		seg, from, to := 1+rng.Uint64N(last.at.seg), int64(0), int64(4<<20)
@@ -186,7 +186,7 @@ func TestFlipState(t *testing.T) {
 	src, acked := crashed(t)
 	files, _ := filepath.Glob(filepath.Join(src, "state", "*"))
 	seen := map[string]int{}
-	for seed := range uint64(24 * soak()) {
+	for seed := range uint64(12 * soak()) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		dir := crashCopy(t, src)
 		name := filepath.Join(dir, "state", filepath.Base(files[seed%uint64(len(files))]))
@@ -268,7 +268,7 @@ func TestTruncate(t *testing.T) {
 		files = append(files, names...)
 	}
 	seen := map[verdict]int{}
-	for i := range 2 * len(files) * soak() {
+	for i := range len(files) * soak() {
 		rng := rand.New(rand.NewPCG(uint64(i), 6))
 		dir := crashCopy(t, src)
 		rel, _ := filepath.Rel(src, files[i%len(files)])

@@ -7,10 +7,9 @@ const (
 	// the fastest disk a little company is worth a wait this long.
 	gatherMin = 300 * time.Microsecond
 	gatherMax = 5 * time.Millisecond
-	// Nobody came for this long, or for this part of a sync: the others are not
-	// callers that were just answered, and are not waited for.
-	quietMin  = 100 * time.Microsecond
-	quietPart = 8
+	// It is looked again, whether to wait on, after this part of a sync.
+	gatherLookMin  = 100 * time.Microsecond
+	gatherLookPart = 8
 )
 
 // gatherer decides how long a batch waits for company before it is written.
@@ -33,14 +32,14 @@ func newGatherer() gatherer { return gatherer{enough: make(chan struct{}, 1)} }
 func (g *gatherer) wants(units int) bool { return g.want > 0 && units >= g.want }
 
 // gatherCompany waits, with a batch begun, for the callers just answered: until
-// as many came, none came for a while, or the wait would outgrow its use.
+// as many came, or fewer come per time than the write would carry.
 func (s *Store) gatherCompany() {
 	g := &s.gather
 	if g.answered < 2 {
 		return
 	}
 	most := min(max(gatherMin, g.lastSync), gatherMax)
-	quiet := max(quietMin, g.lastSync/quietPart)
+	look := max(gatherLookMin, g.lastSync/gatherLookPart)
 	s.mu.Lock()
 	units := len(s.current.units)
 	g.want = g.present + g.answered
@@ -48,16 +47,17 @@ func (s *Store) gatherCompany() {
 		signal(g.enough)
 	}
 	s.mu.Unlock()
-	for waited, enough := time.Duration(0), false; waited < most && !enough; waited += quiet {
+	for waited, enough := look, false; waited <= most && !enough; waited += look {
 		select {
 		case <-g.enough:
 			enough = true
-		case <-time.After(quiet):
+		case <-time.After(look):
 		}
 		s.mu.Lock()
-		enough = enough || len(s.current.units) == units
-		units = len(s.current.units)
+		came := len(s.current.units) - units
+		units += came
 		s.mu.Unlock()
+		enough = enough || !worthWaiting(came, look, units, waited+g.lastSync)
 	}
 	s.mu.Lock()
 	g.want = 0
@@ -66,4 +66,11 @@ func (s *Store) gatherCompany() {
 	case <-g.enough:
 	default:
 	}
+}
+
+// worthWaiting compares the rate at which units come with the rate at which they
+// would leave if the batch were written now. Where one hot record makes callers
+// come one by one, it is better to write and let them come meanwhile.
+func worthWaiting(came int, within time.Duration, units int, write time.Duration) bool {
+	return time.Duration(came)*write > time.Duration(units)*within
 }
