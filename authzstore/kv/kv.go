@@ -32,7 +32,9 @@ const (
 )
 
 // Tx is the view of the records declared in refs. It is valid only inside the
-// closure and not for concurrent use. It sees its own Put, Delete and Add.
+// closure and not for concurrent use. It sees its own Put, Delete and Add. Once
+// one of its methods failed, nothing is written, also if the closure goes on:
+// Update returns that error.
 type Tx interface {
 	// Get returns a copy of the value, and whether the record exists.
 	Get(key string) (val []byte, ok bool, err error)
@@ -67,7 +69,8 @@ type Snap interface {
 	Counter(counter string) (int64, error)
 	// Counters is Scan for counters.
 	Counters(prefix, from string, fn func(counter string, n int64) error) error
-	// Record finds a stream's entry by its ID. ErrPruned if it is gone.
+	// Record finds a stream's entry by its ID. A pruned one is not found, or
+	// ErrPruned.
 	Record(id string) (e Entry, ok bool, err error)
 	// Stream calls fn for the entries of a stream with Num ≥ from, in order,
 	// until fn returns an error. Pruned entries are left out: Num shows the gap.

@@ -44,7 +44,7 @@
 //     again from the journal.
 //   - A sync that failed is not repeated: the pages may be marked clean. The
 //     store stops, writers are told "unknown", and the next Open reads what is
-//     there.
+//     there, and writes the last record again before anything is built on it.
 //   - A full disk is met before it is full: the next segment exists before it is
 //     needed, and Badger, which would die of SIGBUS, is left alone below a limit
 //     (disk.go). Updates go on until the bounds of memory, then they are

@@ -318,3 +318,38 @@ func TestBackgroundVerify(t *testing.T) {
 		t.Fatalf("%s: %v", v, err)
 	}
 }
+
+// TestConfirmed: a write that failed and yet reached the page cache is written
+// again before anything is built on it.
+func TestConfirmed(t *testing.T) {
+	dir := t.TempDir()
+	fs := &faultFS{}
+	s := mustOpen(t, testOptions(dir, fs))
+	acked := spendMany(t, s, "a", 10)
+	fs.failWrites(func(_ string, b []byte, _ int64) (int, error) { return len(b), errIO })
+	if err := spend(context.Background(), s, "unknown", 0); !errors.Is(err, kv.ErrUnknown) {
+		t.Fatal(err)
+	}
+	s.Close()
+	last := lastRecord(t, dir)
+	again := map[int64]int{}
+	fs.failWrites(func(_ string, b []byte, off int64) (int, error) { again[off] += len(b); return 0, nil })
+	s = mustOpen(t, testOptions(dir, fs))
+	if got := again[last.at.off]; got != int(last.next.off-last.at.off) || len(again) != 1 {
+		t.Fatalf("written at open: %v, want the record at %d, %d bytes", again, last.at.off, last.next.off-last.at.off)
+	}
+	if _, p := checkSpends(s, append(acked, "unknown")); !p.none() {
+		t.Fatal(p)
+	}
+	s.Close()
+
+	// An error in it is an error of Open.
+	s = mustOpen(t, testOptions(dir, nil))
+	spendMany(t, s, "b", 3)
+	crash := crashCopy(t, dir)
+	s.Close()
+	fs.failWrites(func(string, []byte, int64) (int, error) { return 0, errIO })
+	if _, err := Open(t.Context(), testOptions(crash, fs)); !errors.Is(err, errIO) {
+		t.Fatalf("Open on a disk that does not write: %v", err)
+	}
+}

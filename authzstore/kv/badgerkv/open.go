@@ -105,6 +105,7 @@ type recoverer struct {
 
 	end     place // where the journal ends
 	endHead head
+	lastAt  place  // of the last record replayed
 	buf     []byte // a segment
 	torn    int64  // bytes at tornAt that a torn write left
 	tornAt  place

@@ -74,6 +74,7 @@ func (w *replayWriter) add(rec record) error {
 	}
 	w.size = w.size.plus(size)
 	w.at = applied{w.r.journal.store, rec.head, rec.next}
+	w.r.lastAt = rec.at
 	w.r.found.Batches++
 	w.r.found.Bytes += rec.next.off - rec.at.off
 	return nil
@@ -114,19 +115,44 @@ func (r *recoverer) resumeJournal() error {
 			return err
 		}
 		r.end = r.journal.end()
-	} else {
-		f, err := r.o.FS.OpenSync(segPath(r.dir("journal"), r.end.seg))
-		if err != nil {
-			return err
-		}
-		size, err := f.Size()
-		if err != nil {
-			f.Close()
-			return err
-		}
-		r.journal.resume(f, r.end, size, r.endHead)
+		return r.resumeSpare()
 	}
+	f, err := r.o.FS.OpenSync(segPath(r.dir("journal"), r.end.seg))
+	if err != nil {
+		return err
+	}
+	size, err := f.Size()
+	if err == nil {
+		err = r.confirm(f)
+	}
+	if err != nil {
+		f.Close()
+		return err
+	}
+	r.journal.resume(f, r.end, size, r.endHead)
 	return r.resumeSpare()
+}
+
+// confirm makes the last record durable, by writing it again as it is. A process
+// that was killed, or that met an error, in that write leaves it in the page
+// cache: readable, but perhaps not on the disk, and then the next record would
+// stand behind a hole after a power loss. Records before it were acknowledged.
+func (r *recoverer) confirm(f File) error {
+	if r.lastAt.seg != r.end.seg {
+		return nil // nothing was replayed: Badger has only what was durable
+	}
+	start := r.lastAt.off
+	if start == pageBytes {
+		start = 0 // the header page was in the same write
+	}
+	b := make([]byte, r.end.off-start)
+	if _, err := f.ReadAt(b, start); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(b, start); err != nil {
+		return fmt.Errorf("write the last journal record again: %w", err)
+	}
+	return r.o.FS.SyncDir(r.dir("journal")) // and so the segment's name
 }
 
 func (r *recoverer) wipe() error {
