@@ -208,3 +208,52 @@ func TestRebuild(t *testing.T) {
 		}
 	}
 }
+
+// TestPruneToTheState: the tables end exactly where the kept journal begins. The
+// state is good and is not rebuilt.
+func TestPruneToTheState(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, testOptions(dir, nil))
+	room := func() int64 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return 4<<20 - s.durableTo.off
+	}
+	spendUpTo := func(prefix string, done func() bool) (ids []string) {
+		for i := 0; !done(); i++ {
+			ids = append(ids, spendMany(t, s, fmt.Sprint(prefix, i), 1)...)
+		}
+		return ids
+	}
+	spendUpTo("a", func() bool { return room() < 64<<10 })
+	s.Close()
+	s = mustOpen(t, testOptions(dir, nil))
+	flushed := s.Stats().Seq
+	for i := 0; currentSegment(s) == 1; i++ { // one batch that fills the rest of segment 1 and more
+		err := s.Update(context.Background(), nil, func(tx kv.Tx) error {
+			return tx.Append("big", fmt.Sprint("big", i), make([]byte, 200<<10))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seq := s.Stats().Seq; seq != flushed+1 {
+		t.Fatalf("segment 2 starts with %d, want %d", seq, flushed+1)
+	}
+	before := records(t, s)
+	if first, err := s.Prune(context.Background(), kv.Retention{MaxBytes: 1, Exported: math.MaxUint64}); err != nil || first != flushed+1 {
+		t.Fatalf("first kept %d, want %d, %v", first, flushed+1, err)
+	}
+	crash := crashCopy(t, dir)
+	s.Close()
+	s = mustOpen(t, testOptions(crash, nil))
+	if r := s.Recovery(); r.Rebuilt != "" || r.Batches != 1 {
+		t.Fatalf("%+v, want one batch replayed", r)
+	}
+	if after := records(t, s); after != before {
+		t.Fatal("records differ")
+	}
+	if _, p := checkSpends(s, nil); len(p.lost) > 0 {
+		t.Fatal(p)
+	}
+}
