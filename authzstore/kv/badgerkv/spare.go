@@ -72,16 +72,21 @@ func (j *journal) makeSpare(seg uint64) {
 	}()
 }
 
-// pace holds a spare back that is far ahead of the active segment.
+// pace holds a spare back that is far ahead of the active segment, and gives it
+// up at Close.
 func (j *journal) pace(done float64) error {
 	for range zeroStepWaits {
+		pause := zeroStepPause
 		if done <= 2*float64(j.fill.Load())/float64(j.capacity.Load()) {
-			return nil
+			pause = 0
 		}
 		select {
 		case <-j.stop:
 			return errStopped
-		case <-time.After(zeroStepPause):
+		case <-time.After(pause):
+		}
+		if pause == 0 {
+			break
 		}
 	}
 	return nil
