@@ -143,12 +143,13 @@ func spendMany(t testing.TB, s kv.Store, prefix string, n int) (ids []string) {
 // be open if Badger does not flush or compact just then.
 func crashCopy(t testing.TB, from string) string {
 	t.Helper()
-	spare := filepath.Join(from, "journal", spareName)
-	for range 500 { // while it is made it would vanish under the copy; a killed process leaves it
-		if _, err := os.Stat(spare); os.IsNotExist(err) {
-			break
+	if f, err := lockDir(from); err == nil {
+		f.Close()
+	} else { // the next segment vanishes under its first name when it is done
+		spare := filepath.Join(from, "journal", spareName)
+		for _, err := os.Stat(spare); err == nil; _, err = os.Stat(spare) {
+			time.Sleep(time.Millisecond)
 		}
-		time.Sleep(time.Millisecond)
 	}
 	to := filepath.Join(t.TempDir(), "copy")
 	if out, err := exec.Command("cp", "-r", from, to).CombinedOutput(); err != nil {
