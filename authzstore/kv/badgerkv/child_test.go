@@ -34,6 +34,8 @@ func childMain() {
 	case "refill":
 		childRefill(o)
 	case "load":
+	case "load, not synced":
+		fs.doNotSync = true
 	case "load, acknowledged early":
 		o.Faults = &Faults{AckBeforeWrite: true}
 	}
