@@ -353,3 +353,39 @@ func TestConfirmed(t *testing.T) {
 		t.Fatalf("Open on a disk that does not write: %v", err)
 	}
 }
+
+// TestFullDiskControl: without the guard Badger is written on a full disk.
+func TestFullDiskControl(t *testing.T) {
+	fs := &faultFS{}
+	fs.free.Store(1 << 10)
+	s := mustOpen(t, testOptions(t.TempDir(), fs)) // MinFreeBytes < 0
+	spendMany(t, s, "a", 20)
+	for end := time.Now().Add(30 * time.Second); s.Stats().Applied != s.Stats().Seq; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("Badger was not written: something else than the guard holds it back")
+		}
+	}
+}
+
+// TestStalledDiskControl: without the bound more is pending than it allows.
+func TestStalledDiskControl(t *testing.T) {
+	fs := &faultFS{}
+	s := mustOpen(t, testOptions(t.TempDir(), fs))
+	resume := fs.stall()
+	var wg sync.WaitGroup
+	for i := range 400 {
+		wg.Go(func() {
+			err := s.Update(context.Background(), nil, func(tx kv.Tx) error { return tx.Append("st", fmt.Sprint(i), make([]byte, 1000)) })
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for end := time.Now().Add(30 * time.Second); s.Stats().UndurableBytes <= 256<<10; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes pending: the load does not reach the bound", s.Stats().UndurableBytes)
+		}
+	}
+	resume()
+	wg.Wait()
+}
