@@ -2,6 +2,7 @@ package badgerkv
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,8 @@ type faultFS struct {
 	onWrite  func(name string, b []byte, off int64) (n int, err error) // n bytes are written before err
 	onCreate func(name string) error
 	free     atomic.Int64 // 0: what the disk says
+
+	doNotSync bool // a write returns before it is on the disk
 }
 
 type faultFile struct {
@@ -29,7 +32,11 @@ type faultFile struct {
 }
 
 func (fs *faultFS) OpenSync(name string) (File, error) {
-	f, err := fs.OSFS.OpenSync(name)
+	open := fs.OSFS.OpenSync
+	if fs.doNotSync {
+		open = func(name string) (File, error) { return openFile(name, os.O_RDWR) }
+	}
+	f, err := open(name)
 	return faultFile{f, fs, name}, err
 }
 

@@ -156,10 +156,12 @@ func TestPowerLossControl(t *testing.T) {
 // TestRealFullDisk fills a disk under a store: effects are refused before it is
 // full, nothing acknowledged is lost, and once there is space it goes on.
 func TestRealFullDisk(t *testing.T) {
-	d := newDisk(t, 300)
+	d := newDisk(t, 600)
 	dir := filepath.Join(d.mount, "store")
 	filler := filepath.Join(d.mount, "filler")
-	s := mustOpen(t, testOptions(dir, nil))
+	o := testOptions(dir, nil)
+	o.MinFreeBytes = 0 // the default: without the guard Badger dies of SIGBUS here
+	s := mustOpen(t, o)
 	acked := spendMany(t, s, "a", 100)
 	fill(t, filler)
 	refused := 0
@@ -195,7 +197,7 @@ func TestRealFullDisk(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = mustOpen(t, testOptions(dir, nil))
+	s = mustOpen(t, o)
 	if _, p := checkSpends(s, acked); !p.none() {
 		t.Fatal(p)
 	}
