@@ -1,6 +1,7 @@
 package authzstore
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 
@@ -57,6 +58,12 @@ func (r Reader) Account(id string) (Account, bool, error) {
 		return Account{}, false, fmt.Errorf("%w: %s holds another account", ErrDamaged, accountPrefix+id)
 	}
 	return a, ok, err
+}
+
+// PutAccount is a transaction of its own with [Tx.PutAccount].
+func (s *Store) PutAccount(ctx context.Context, cause Cause, a Account) error {
+	refs := []kv.Ref{AccountRef(a.ID, kv.Exclusive)}
+	return s.Update(ctx, cause, refs, func(tx *Tx) error { return tx.PutAccount(a) })
 }
 
 // PutAccount writes an account, new or in place of what it was. It must be

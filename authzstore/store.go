@@ -11,7 +11,7 @@ import (
 // Store is the nouns over one backend.
 type Store struct{ kv kv.Store }
 
-// New returns the store over a backend, which stays the caller's to close.
+// New returns the store over a backend, which it closes.
 func New(backend kv.Store) *Store { return &Store{backend} }
 
 // A Reader reads single nouns, from a snapshot or inside a transaction.
@@ -82,6 +82,17 @@ func (s *Store) Prune(ctx context.Context, r kv.Retention) error {
 	_, err := s.kv.Prune(ctx, r)
 	return err
 }
+
+// VerifyFiles checks what lies under the nouns (kv.Store.Verify).
+func (s *Store) VerifyFiles(ctx context.Context, progress func(done, total int64)) error {
+	return s.kv.Verify(ctx, progress)
+}
+
+// SafeSeq is up to where a recovery needs no journal (kv.Store.SafeSeq).
+func (s *Store) SafeSeq() uint64 { return s.kv.SafeSeq() }
+
+// Close makes everything written durable and closes the backend.
+func (s *Store) Close() error { return s.kv.Close() }
 
 // Failed is closed when a commit failed; the process must then exit.
 func (s *Store) Failed() <-chan struct{} { return s.kv.Failed() }

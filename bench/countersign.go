@@ -39,11 +39,11 @@ func (c countersign) run(ctx context.Context, p place) (err error) {
 
 // seed writes the accounts to a new store.
 func seed(ctx context.Context, dir string) (err error) {
-	store, backend, err := sidecar.OpenStore(ctx, dir, nil)
+	store, err := sidecar.OpenStore(ctx, dir, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, backend.Close()) }()
+	defer func() { err = errors.Join(err, store.Close()) }()
 	all := accounts()
 	var refs []kv.Ref
 	for _, a := range all {

@@ -3,8 +3,9 @@
 # description: |
 #   The one place where permits and denials meet. It looks only at the system
 #   that the call's route names: a call is allowed when that system permits it
-#   and no reason against it stands. A call that nobody permits and nobody
-#   denies is refused by the sidecar as `no_permit`.
+#   and no reason against it stands. A system must have both `permit` and `deny`:
+#   a misspelt `deny` would otherwise deny nothing. A call that nobody permits and
+#   nobody denies is refused by the sidecar as `no_permit`.
 # schemas:
 #   - input: schema.input
 package payments
@@ -29,6 +30,7 @@ allow if {
 	is_number(input.now_ns)
 	input.now_ns > 0
 	data.payments.systems[input.call.system].permit == true
+	is_set(data.payments.systems[input.call.system].deny)
 	count(reasons) == 0
 }
 

@@ -7,5 +7,5 @@ import "embed"
 
 // FS is the bundle, with its tests and schemas, rooted at this directory.
 //
-//go:embed decision.rego shared systems schemas
+//go:embed decision.rego decision_test.rego shared systems schemas
 var FS embed.FS

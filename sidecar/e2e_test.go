@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
-	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/examples/envoy"
 	"github.com/countersign/countersign/examples/issuer"
 	"github.com/countersign/countersign/examples/payments"
@@ -137,19 +136,17 @@ var accounts = []authzstore.Account{
 
 func putAccounts(t *testing.T, dir string) {
 	t.Helper()
-	store, backend, err := sidecar.OpenStore(t.Context(), dir, nil)
+	store, err := sidecar.OpenStore(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range accounts {
-		refs := []kv.Ref{authzstore.AccountRef(a.ID, kv.Exclusive)}
 		cause := authzstore.Cause{ID: authzstore.NewID("chg"), Actor: owner("operator"), NowNanos: time.Now().UnixNano()}
-		err := store.Update(t.Context(), cause, refs, func(tx *authzstore.Tx) error { return tx.PutAccount(a) })
-		if err != nil {
+		if err := store.PutAccount(t.Context(), cause, a); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := backend.Close(); err != nil {
+	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
 }

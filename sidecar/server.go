@@ -46,7 +46,10 @@ type Config struct {
 // evaluation without end). It answers nothing any more and must be restarted.
 var ErrFailStop = errors.New("stopped: restart the process")
 
-var errStuck = fmt.Errorf("an evaluation cannot be stopped: %w", ErrFailStop)
+var (
+	errStuck  = fmt.Errorf("an evaluation cannot be stopped: %w", ErrFailStop)
+	errCommit = fmt.Errorf("a commit failed: %w", ErrFailStop)
+)
 
 // shutdownTimeout is how long the calls in flight may take to end before their
 // connections are closed.
@@ -54,12 +57,12 @@ const shutdownTimeout = 5 * time.Second
 
 // OpenStore opens the store in dir. The backend is chosen here and nowhere else.
 // A nil log is silent.
-func OpenStore(ctx context.Context, dir string, log *slog.Logger) (*authzstore.Store, kv.Store, error) {
+func OpenStore(ctx context.Context, dir string, log *slog.Logger) (*authzstore.Store, error) {
 	backend, err := badgerkv.Open(ctx, badgerkv.Options{Dir: dir, Logger: log})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return authzstore.New(backend), backend, nil
+	return authzstore.New(backend), nil
 }
 
 // FollowJournal reads the batches after from out of the journal in dir, also
@@ -97,12 +100,21 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	store, backend, err := OpenStore(ctx, cfg.DataDir, cfg.Log)
+	store, err := OpenStore(ctx, cfg.DataDir, cfg.Log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, backend.Close()) }()
+	defer func() {
+		// A process that found itself broken only ends: a call may still hold the
+		// store, and what was acknowledged is in the journal.
+		if !errors.Is(err, ErrFailStop) {
+			err = errors.Join(err, store.Close())
+		}
+	}()
 
+	if err := announce(ctx, store, cfg); err != nil {
+		return err
+	}
 	decider := decide.New(decide.Config{
 		Routes:      routes,
 		Policy:      rules,
@@ -123,17 +135,27 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return wait(ctx, server, served, store.Failed(), stuck)
 }
 
+// announce says which store this is: a mistyped directory is a new, empty one,
+// where everybody's account is unknown.
+func announce(ctx context.Context, store *authzstore.Store, cfg Config) error {
+	return store.View(ctx, func(s authzstore.Snapshot) error {
+		seq := s.Pos().Seq
+		cfg.Log.Info("store", "data", cfg.DataDir, "last_seq", seq, "empty", seq == 0)
+		return nil
+	})
+}
+
 // wait returns when the server has ended, however it came to that.
 func wait(ctx context.Context, server *extauthz.Server, served <-chan error, failed, stuck <-chan struct{}) error {
 	select {
 	case <-ctx.Done():
-		return shutDown(server, served, stuck)
+		return shutDown(server, served, failed, stuck)
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)
 	case <-failed:
 		server.NotServing()
 		server.Stop()
-		return fmt.Errorf("a commit failed: %w", ErrFailStop)
+		return errCommit
 	case <-stuck:
 		server.NotServing()
 		server.Stop() // it does not wait for the calls in flight
@@ -143,7 +165,7 @@ func wait(ctx context.Context, server *extauthz.Server, served <-chan error, fai
 
 // shutDown lets the calls in flight end. GracefulStop waits for them even once
 // Stop was called, and so without end for an evaluation that has none.
-func shutDown(server *extauthz.Server, served <-chan error, stuck <-chan struct{}) error {
+func shutDown(server *extauthz.Server, served <-chan error, failed, stuck <-chan struct{}) error {
 	server.NotServing()
 	stop := time.AfterFunc(shutdownTimeout, server.Stop)
 	defer stop.Stop()
@@ -155,6 +177,9 @@ func shutDown(server *extauthz.Server, served <-chan error, stuck <-chan struct{
 	select {
 	case <-ended:
 		return <-served
+	case <-failed:
+		server.Stop()
+		return errCommit
 	case <-stuck:
 		server.Stop()
 		return errStuck

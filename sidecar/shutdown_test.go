@@ -15,14 +15,25 @@ import (
 	"github.com/countersign/countersign/sidecar/extauthz"
 )
 
-// A call that never ends does not keep the process from ending, whether it was
-// told to stop or not.
-func TestStuckCallEndsTheServer(t *testing.T) {
+// A call that never ends, or a commit that failed, does not keep the process from
+// ending, whether it was told to stop or not.
+func TestBrokenServerEnds(t *testing.T) {
+	serving := func(server *extauthz.Server, served <-chan error, failed, stuck <-chan struct{}) error {
+		return wait(context.Background(), server, served, failed, stuck)
+	}
 	for name, await := range map[string]func(*extauthz.Server, <-chan error, <-chan struct{}) error{
-		"while serving": func(server *extauthz.Server, served <-chan error, stuck <-chan struct{}) error {
-			return wait(context.Background(), server, served, nil, stuck)
+		"stuck while serving": func(server *extauthz.Server, served <-chan error, broken <-chan struct{}) error {
+			return serving(server, served, nil, broken)
 		},
-		"while shutting down": shutDown,
+		"stuck while shutting down": func(server *extauthz.Server, served <-chan error, broken <-chan struct{}) error {
+			return shutDown(server, served, nil, broken)
+		},
+		"failed while serving": func(server *extauthz.Server, served <-chan error, broken <-chan struct{}) error {
+			return serving(server, served, broken, nil)
+		},
+		"failed while shutting down": func(server *extauthz.Server, served <-chan error, broken <-chan struct{}) error {
+			return shutDown(server, served, broken, nil)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			entered, release := make(chan struct{}), make(chan struct{})
@@ -49,9 +60,9 @@ func TestStuckCallEndsTheServer(t *testing.T) {
 			go func() { _, _ = authv3.NewAuthorizationClient(conn).Check(context.Background(), check) }() // it is cut off
 			<-entered
 
-			stuck, ended := make(chan struct{}), make(chan error, 1)
-			go func() { ended <- await(server, served, stuck) }()
-			stuck <- struct{}{}
+			broken, ended := make(chan struct{}), make(chan error, 1)
+			go func() { ended <- await(server, served, broken) }()
+			broken <- struct{}{}
 			if err := <-ended; !errors.Is(err, ErrFailStop) {
 				t.Errorf("ended with %v, want %v", err, ErrFailStop)
 			}

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/authzstore"
-	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar"
 )
 
@@ -56,15 +55,12 @@ by a sidecar.`,
 			if frozen {
 				account.State = authzstore.AccountFrozen
 			}
-			store, backend, err := sidecar.OpenStore(cmd.Context(), dataDir, storeLog(cmd))
+			store, err := sidecar.OpenStore(cmd.Context(), dataDir, storeLog(cmd))
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, backend.Close()) }()
-			refs := []kv.Ref{authzstore.AccountRef(account.ID, kv.Exclusive)}
-			return store.Update(cmd.Context(), operatorCause(), refs, func(tx *authzstore.Tx) error {
-				return tx.PutAccount(account)
-			})
+			defer func() { err = errors.Join(err, store.Close()) }()
+			return store.PutAccount(cmd.Context(), operatorCause(), account)
 		},
 	}
 	flags := cmd.Flags()
@@ -75,5 +71,10 @@ by a sidecar.`,
 	flags.StringVar(&account.Currency, "currency", "", "ISO 4217 code")
 	flags.Int64Var(&account.MaxPaymentMinor, "max-payment-minor", 0, "most for one payment, in minor units")
 	flags.BoolVar(&frozen, "frozen", false, "the account pays nothing")
+	for _, name := range []string{"owner-issuer", "owner", "currency", "max-payment-minor"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag is defined above
+		}
+	}
 	return cmd
 }

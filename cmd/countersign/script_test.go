@@ -123,9 +123,9 @@ func stored(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: stored DIR ID TEXT")
 	}
-	store, backend, err := sidecar.OpenStore(context.Background(), ts.MkAbs(args[0]), nil)
+	store, err := sidecar.OpenStore(context.Background(), ts.MkAbs(args[0]), nil)
 	ts.Check(err)
-	defer backend.Close()
+	defer store.Close()
 	err = store.View(context.Background(), func(s authzstore.Snapshot) error {
 		account, ok, err := s.Account(args[1])
 		if got := fmt.Sprintf("%v", account); err == nil && (!ok || got != args[2]) {

@@ -59,12 +59,12 @@ func readStoreInfo(cmd *cobra.Command, dir string) (info storeInfo, err error) {
 	if err := exists(dir); err != nil {
 		return storeInfo{}, err
 	}
-	store, backend, err := sidecar.OpenStore(cmd.Context(), dir, storeLog(cmd))
+	store, err := sidecar.OpenStore(cmd.Context(), dir, storeLog(cmd))
 	if err != nil {
 		return storeInfo{}, err
 	}
-	defer func() { err = errors.Join(err, backend.Close()) }()
-	info = storeInfo{DataDir: dir, SafeSeq: backend.SafeSeq()}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	info = storeInfo{DataDir: dir, SafeSeq: store.SafeSeq()}
 	if info.Bytes, err = treeBytes(dir); err != nil {
 		return storeInfo{}, err
 	}

@@ -76,12 +76,12 @@ func verifyStore(cmd *cobra.Command, flags storeFlags) verifyReport {
 		if err := exists(flags.dataDir); err != nil {
 			return err
 		}
-		store, backend, err := sidecar.OpenStore(cmd.Context(), flags.dataDir, storeLog(cmd))
+		store, err := sidecar.OpenStore(cmd.Context(), flags.dataDir, storeLog(cmd))
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, backend.Close()) }()
-		if err := backend.Verify(cmd.Context(), progressBar(cmd.ErrOrStderr())); err != nil {
+		defer func() { err = errors.Join(err, store.Close()) }()
+		if err := store.VerifyFiles(cmd.Context(), progressBar(cmd.ErrOrStderr())); err != nil {
 			return err
 		}
 		report.Problems, err = store.Verify(cmd.Context())

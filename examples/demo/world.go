@@ -118,6 +118,7 @@ func (w *world) startSidecar(ctx context.Context) error {
 		"--data", filepath.Join(w.dir, "data"),
 		"--decision-log", w.decisionLog())
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the demo, which stops it
 	if err := cmd.Start(); err != nil {
 		return err
 	}

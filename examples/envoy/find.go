@@ -38,7 +38,7 @@ func Find(ctx context.Context) (string, error) {
 		}
 		return found, nil
 	}
-	if path, err := exec.LookPath("envoy"); err == nil {
+	if path, err := exec.LookPath("envoy"); err == nil && isVersion(ctx, path) {
 		return path, nil
 	}
 	dir, err := buildDir()
@@ -46,6 +46,14 @@ func Find(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return fetchOnce(ctx, filepath.Join(dir, "envoy-"+Version))
+}
+
+// isVersion tells whether an Envoy is of the release that the configuration was
+// measured with. Another one on the PATH is passed over: what closes a hole in one
+// release may not exist in the next.
+func isVersion(ctx context.Context, path string) bool {
+	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	return err == nil && bytes.Contains(out, []byte("/"+Version+"/"))
 }
 
 // buildDir is build/ below the root of the module that the working directory is

@@ -33,11 +33,26 @@ func TestFindRefusesBadEnvironment(t *testing.T) {
 
 func TestFindTakesPathSecond(t *testing.T) {
 	dir := t.TempDir()
-	want := executable(t, dir, "envoy", "exit 0")
+	want := executable(t, dir, "envoy", "echo envoy version: 0123abc/"+Version+"/Clean/RELEASE/BoringSSL")
 	t.Setenv("ENVOY", "")
 	t.Setenv("PATH", dir)
 	if got, err := Find(t.Context()); got != want || err != nil {
 		t.Errorf("Find = %q, %v; want %q", got, err, want)
+	}
+}
+
+// An Envoy of another release is passed over: its holes are other ones.
+func TestFindPassesOverAnotherRelease(t *testing.T) {
+	for name, script := range map[string]string{
+		"older":  "echo envoy version: 0123abc/1.39.0/Clean/RELEASE/BoringSSL",
+		"longer": "echo envoy version: 0123abc/" + Version + "0/Clean/RELEASE/BoringSSL",
+		"broken": "exit 1",
+	} {
+		dir := t.TempDir()
+		other := executable(t, dir, "envoy", script)
+		if isVersion(t.Context(), other) {
+			t.Errorf("%s: taken for %s", name, Version)
+		}
 	}
 }
 

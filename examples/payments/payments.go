@@ -8,6 +8,9 @@ import (
 	"sync"
 )
 
+// maxBodyBytes is Envoy's bound in examples/envoy/envoy.yaml.
+const maxBodyBytes = 64 << 10
+
 // A Payment is one that was executed.
 type Payment struct {
 	Account     string `json:"account"`
@@ -43,7 +46,8 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Service) pay(w http.ResponseWriter, r *http.Request) {
 	var p Payment
-	if err := json.NewDecoder(r.Body).Decode(&p); err != nil {
+	body := http.MaxBytesReader(w, r.Body, maxBodyBytes)
+	if err := json.NewDecoder(body).Decode(&p); err != nil {
 		http.Error(w, "cannot read the payment", http.StatusBadRequest)
 		return
 	}

@@ -3,6 +3,7 @@ package call
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"strconv"
@@ -60,7 +61,10 @@ func splitPath(target string) ([]string, error) {
 	if !ok {
 		return nil, errPath
 	}
-	segments := strings.Split(rest, "/")
+	var segments []string
+	if rest != "" {
+		segments = strings.Split(rest, "/")
+	}
 	for _, s := range segments {
 		if !isSegment(s) {
 			return nil, errPath
@@ -184,7 +188,7 @@ func bodyRefusal(err error) error {
 	if syntax.Code == strictjson.CodeTooBig {
 		status = http.StatusRequestEntityTooLarge
 	}
-	return &Refusal{status, string(syntax.Code), syntax.Error()}
+	return &Refusal{status, string(syntax.Code), fmt.Sprintf("The body is refused at byte %d: %s.", syntax.Offset, syntax.Message)}
 }
 
 func isJSON(contentType string) bool {

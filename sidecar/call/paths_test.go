@@ -13,7 +13,7 @@ var paths = []string{
 	"http://pay.example/v1/accounts/acc_anna/payments", "https://pay.example" + goodPath, "//pay.example" + goodPath,
 	"pay.example:443", "HTTP://pay.example" + goodPath, " " + goodPath, "\t" + goodPath,
 	// Empty segments.
-	"/", "//", "/v1//accounts/acc_anna/payments", "//v1/accounts/acc_anna/payments", "/v1/accounts//payments",
+	"//", "/v1//accounts/acc_anna/payments", "//v1/accounts/acc_anna/payments", "/v1/accounts//payments",
 	"/v1/accounts/acc_anna//payments", goodPath + "/", goodPath + "//", "/v1/accounts/acc_anna/payments/.",
 	"///v1///accounts///acc_anna///payments",
 	// Dot segments.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -63,6 +64,12 @@ var fieldKinds = map[string]kind{
 	"amount_minor": amount,
 	"currency":     currency,
 }
+
+// FieldNames returns the vocabulary of the canonical call, sorted.
+func FieldNames() []string { return slices.Sorted(maps.Keys(fieldKinds)) }
+
+// FactNames returns the vocabulary of facts, sorted.
+func FactNames() []string { return slices.Sorted(maps.Keys(factFields)) }
 
 // factFields is the vocabulary of facts: each is looked up by a field.
 var factFields = map[string]string{

@@ -180,7 +180,10 @@ func (r *Route) checkVariables() error {
 }
 
 func (r *Route) checkFacts() error {
-	for _, fact := range r.Facts {
+	for i, fact := range r.Facts {
+		if slices.Contains(r.Facts[:i], fact) {
+			return fmt.Errorf("fact %s is named twice", fact)
+		}
 		field, known := factFields[fact]
 		if !known {
 			return fmt.Errorf("fact %q is not one of %s", fact, list(factFields))

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -23,6 +25,8 @@ type Config struct {
 	MaxInFlight int
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
+	// NewID makes the ID of a decision. Nil means [authzstore.NewID] of "dec".
+	NewID func() string
 	// Record receives every decision that the policy was asked for, before it is
 	// answered. Nil means that nobody does.
 	Record func(Record)
@@ -34,13 +38,21 @@ type Config struct {
 // enough for a burst, and little memory.
 const DefaultMaxInFlight = 512
 
+// At most so many refusals are logged, a second and at once.
+const (
+	refusalsPerSecond = 10
+	refusalsBurst     = 100
+)
+
 // minTime is the least time until the caller's deadline that is worth a start.
 const minTime = 5 * time.Millisecond
 
 // A Decider decides calls. Its methods may be called concurrently.
 type Decider struct {
-	Config
+	cfg      Config
+	keys     map[string]policy.Key // of the call's fields, by name
 	inFlight chan struct{}
+	refusals *rate.Limiter // of lines in the log
 }
 
 // A Record is what a decision was made of: enough to repeat it.
@@ -58,32 +70,39 @@ type Record struct {
 
 // New returns a Decider.
 func New(cfg Config) *Decider {
-	if cfg.MaxInFlight == 0 {
+	if cfg.MaxInFlight < 1 {
 		cfg.MaxInFlight = DefaultMaxInFlight
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.NewID == nil {
+		cfg.NewID = newID
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	return &Decider{Config: cfg, inFlight: make(chan struct{}, cfg.MaxInFlight)}
+	keys := map[string]policy.Key{}
+	for _, name := range call.FieldNames() {
+		keys[name] = policy.NewKey(name)
+	}
+	return &Decider{cfg: cfg, keys: keys, inFlight: make(chan struct{}, cfg.MaxInFlight), refusals: rate.NewLimiter(refusalsPerSecond, refusalsBurst)}
 }
 
-// Decide decides one request. It always answers, and never later than ctx's
-// deadline by more than an evaluation's step.
+// Decide decides one request. It always answers. What it waits for (a turn, an
+// evaluation) ends with ctx; reading facts does not wait for the disk to write.
 func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decision) {
-	id := newID()
+	id := d.cfg.NewID()
 	defer func() {
 		if p := recover(); p != nil {
-			d.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			d.cfg.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			decision = defect(InternalError)
 		}
 		decision.ID = id
 	}()
-	now := d.Now()
+	now := d.cfg.Now()
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minTime {
-		return overloaded
+		return tooLate
 	}
 	select {
 	case d.inFlight <- struct{}{}:
@@ -95,28 +114,28 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 }
 
 func (d *Decider) decide(ctx context.Context, id string, now time.Time, req call.Request) Decision {
-	c, err := d.Routes.Decode(req)
+	c, err := d.cfg.Routes.Decode(req)
 	if err != nil {
 		return d.fail(id, err)
 	}
 	var facts Facts
-	err = d.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
+	err = d.cfg.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
 		facts, err = readFacts(s.Reader, c)
 		return err
 	})
 	if err != nil {
 		return d.fail(id, fmt.Errorf("%w: %w", errStore, err))
 	}
-	input := newInput(now, c, facts)
-	verdict, err := d.Policy.Decide(ctx, input)
+	input := newInput(d.keys, now, c, facts)
+	verdict, err := d.cfg.Policy.Decide(ctx, input)
 	decision := fromPolicy(verdict)
 	if err != nil {
 		decision = d.fail(id, err)
 	}
-	if d.Record != nil {
-		d.Record(Record{
+	if d.cfg.Record != nil {
+		d.cfg.Record(Record{
 			DecisionID: id,
-			Time:       now,
+			Time:       now.UTC(),
 			Outcome:    decision.Outcome,
 			Status:     decision.Status,
 			Reasons:    decision.Reasons,
@@ -149,25 +168,37 @@ func readFacts(r authzstore.Reader, c call.Call) (Facts, error) {
 
 var errStore = errors.New("store")
 
-var overloaded = unavailable("overloaded", "Too many calls are being decided. Try again.")
+var (
+	overloaded = unavailable("overloaded", "Too many calls are being decided. Try again.")
+	tooLate    = unavailable("decision_timeout", "The call could not be decided in time. Try again.")
+)
+
+// logRefusal says what became of a call that no policy was asked for: only so
+// many a second, because anybody can send them.
+func (d *Decider) logRefusal(id string, r *call.Refusal) {
+	if d.refusals.Allow() {
+		d.cfg.Log.Info("refused", "decision_id", id, "status", r.Status, "code", r.Code)
+	}
+}
 
 // fail is the answer to an error, whose detail goes to the log alone.
 func (d *Decider) fail(id string, err error) Decision {
 	var refusal *call.Refusal
 	switch {
 	case errors.As(err, &refusal):
+		d.logRefusal(id, refusal)
 		return refused(refusal)
-	case errors.Is(err, policy.ErrTimeout):
-		d.Log.Warn("no decision in time", "decision_id", id, "error", err)
-		return unavailable("decision_timeout", "The call could not be decided in time. Try again.")
+	case errors.Is(err, policy.ErrTimeout), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		d.cfg.Log.Warn("no decision in time", "decision_id", id, "error", err)
+		return tooLate
 	case errors.Is(err, policy.ErrDefect):
-		d.Log.Error("policy defect", "decision_id", id, "error", err)
+		d.cfg.Log.Error("policy defect", "decision_id", id, "error", err)
 		return defect(policyDefect)
 	case errors.Is(err, errStore):
-		d.Log.Error("store", "decision_id", id, "error", err)
+		d.cfg.Log.Error("store", "decision_id", id, "error", err)
 		return unavailable("store_unavailable", "The facts about this call cannot be read now. Try again.")
 	default:
-		d.Log.Error("internal error", "decision_id", id, "error", err)
+		d.cfg.Log.Error("internal error", "decision_id", id, "error", err)
 		return defect(InternalError)
 	}
 }

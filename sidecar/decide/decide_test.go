@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -240,7 +241,7 @@ func TestOverloaded(t *testing.T) {
 			w := newWorld(t, untouched)
 			ctx, cancel := context.WithTimeout(context.Background(), left)
 			defer cancel()
-			want(t, w.Decide(ctx, good()), decide.Unavailable, 503, "overloaded")
+			want(t, w.Decide(ctx, good()), decide.Unavailable, 503, "decision_timeout")
 			if len(w.records) != 0 {
 				t.Error("recorded")
 			}
@@ -266,7 +267,11 @@ func TestTooManyInFlight(t *testing.T) {
 	var wg sync.WaitGroup
 	for range most {
 		wg.Go(func() { want(t, w.Decide(context.Background(), good()), decide.Allow, 0) })
-		<-entered
+		select {
+		case <-entered:
+		case <-time.After(time.Minute):
+			t.Fatal("a call was answered without reading the store")
+		}
 	}
 	for range 5 { // entered has no more receivers: to read the store would hang
 		want(t, w.Decide(context.Background(), good()), decide.Unavailable, 503, "overloaded")
@@ -291,12 +296,23 @@ func TestIDs(t *testing.T) {
 	}
 }
 
+// Every fact that a route may name is read.
+func TestFactVocabulary(t *testing.T) {
+	for _, fact := range call.FactNames() {
+		text := strings.Replace(routesText(t), "facts: [account]", "facts: ["+fact+"]", 1)
+		table, err := call.Load(fstest.MapFS{"systems/direct_payment/routes.yaml": {Data: []byte(text)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(t, func(cfg *decide.Config) { cfg.Routes = table })
+		want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
+	}
+}
+
+// Everything that is not given has a default that works.
 func TestDefaults(t *testing.T) {
 	w := newWorld(t, func(cfg *decide.Config) {
 		*cfg = decide.Config{Routes: cfg.Routes, Policy: cfg.Policy, Store: cfg.Store}
 	})
-	if w.MaxInFlight != decide.DefaultMaxInFlight || w.Now == nil || w.Log == nil {
-		t.Errorf("defaults: %+v", w.Config)
-	}
 	want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
 }

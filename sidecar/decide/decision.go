@@ -1,10 +1,9 @@
 package decide
 
 import (
-	"crypto/rand"
 	"net/http"
-	"strings"
 
+	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
 )
@@ -62,7 +61,7 @@ func Undecided(reason policy.Reason) Decision {
 	return d
 }
 
-func newID() string { return "dec_" + strings.ToLower(rand.Text()) }
+func newID() string { return authzstore.NewID("dec") }
 
 var noPermit = policy.Reason{Code: "no_permit", Message: "No rule permits this call."}
 

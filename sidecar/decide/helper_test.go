@@ -91,6 +91,15 @@ func routes(t testing.TB) *call.Table {
 	return table
 }
 
+func routesText(t testing.TB) string {
+	t.Helper()
+	text, err := fs.ReadFile(policies.FS, "systems/direct_payment/routes.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 func openBadger(t testing.TB) kv.Store {
 	t.Helper()
 	backend, err := badgerkv.Open(context.Background(), badgerkv.Options{Dir: t.TempDir(), BallastBytes: -1})
@@ -113,9 +122,8 @@ func anna() authzstore.Account {
 
 func putAccount(t testing.TB, backend kv.Store, a authzstore.Account) {
 	t.Helper()
-	refs := []kv.Ref{authzstore.AccountRef(a.ID, kv.Exclusive)}
 	cause := authzstore.Cause{ID: authzstore.NewID("chg"), Actor: a.Owner, NowNanos: 1}
-	err := authzstore.New(backend).Update(context.Background(), cause, refs, func(tx *authzstore.Tx) error { return tx.PutAccount(a) })
+	err := authzstore.New(backend).PutAccount(context.Background(), cause, a)
 	if err != nil {
 		t.Fatal(err)
 	}

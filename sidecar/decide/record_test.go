@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/decide"
 )
 
 // goldenInput is the whole document that the policy decides on, for a good call.
@@ -130,7 +131,6 @@ func TestRecordedCalls(t *testing.T) {
 
 // A decider without Record decides all the same.
 func TestNoRecord(t *testing.T) {
-	w := newWorld(t)
-	w.Config.Record = nil
+	w := newWorld(t, func(cfg *decide.Config) { cfg.Record = nil })
 	want(t, w.Decide(context.Background(), good()), "allow", 0)
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -22,14 +23,17 @@ var ErrListen = errors.New("listen")
 //     (its group too), or
 //   - tcp:127.0.0.1:PORT or another loopback address,
 //
-// and anything else is refused. A socket file that nobody listens on any more is
-// replaced.
+// and anything else is refused, as is a socket in a directory that others can
+// write to. A socket file that nobody listens on any more is replaced.
 func Listen(address string, mode fs.FileMode) (net.Listener, error) {
 	if err := CheckAddress(address, mode); err != nil {
 		return nil, err
 	}
 	network, place, _ := strings.Cut(address, ":")
 	if network == "unix" {
+		if err := checkDirectory(place); err != nil {
+			return nil, err
+		}
 		if err := removeStale(place); err != nil {
 			return nil, err
 		}
@@ -45,13 +49,17 @@ func Listen(address string, mode fs.FileMode) (net.Listener, error) {
 	return listener, nil
 }
 
+// maxSocketPath bounds the path of a unix socket in bytes: sun_path has 108 on
+// Linux, with the final zero (unix(7)).
+const maxSocketPath = 107
+
 // CheckAddress says what Listen would refuse without looking at the system.
 func CheckAddress(address string, mode fs.FileMode) error {
-	network, place, _ := strings.Cut(address, ":")
-	switch network {
-	case "unix":
+	network, place, ok := strings.Cut(address, ":")
+	switch {
+	case ok && network == "unix":
 		return checkUnix(place, mode)
-	case "tcp":
+	case ok && network == "tcp":
 		return checkLoopback(place)
 	default:
 		return fmt.Errorf("%w: %q is neither unix:PATH nor tcp:127.0.0.1:PORT", ErrListen, address)
@@ -61,7 +69,7 @@ func CheckAddress(address string, mode fs.FileMode) error {
 func checkLoopback(hostPort string) error {
 	addr, err := netip.ParseAddrPort(hostPort)
 	if err != nil {
-		return fmt.Errorf("%w: tcp:%s: not an IP address and a port", ErrListen, hostPort)
+		return fmt.Errorf("%w: tcp:%s: not an IP address and a port, such as 127.0.0.1:9191", ErrListen, hostPort)
 	}
 	if !addr.Addr().Unmap().IsLoopback() {
 		return fmt.Errorf("%w: tcp:%s is not a loopback address: whoever reaches this port can claim any identity", ErrListen, hostPort)
@@ -76,6 +84,25 @@ func checkUnix(path string, mode fs.FileMode) error {
 	if path == "" || strings.HasPrefix(path, "@") {
 		// An abstract socket has no mode: every user of the host could connect.
 		return fmt.Errorf("%w: unix:%s is not a path in the file system", ErrListen, path)
+	}
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("%w: the socket's path has %d bytes, at most %d work: %s", ErrListen, len(path), maxSocketPath, path)
+	}
+	return nil
+}
+
+// checkDirectory refuses a directory where somebody else could put a socket of
+// their own, and allow everything, while this one is away. The sticky bit does
+// not help: it keeps them from removing ours, not from being first.
+func checkDirectory(socket string) error {
+	dir := filepath.Dir(socket)
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrListen, err)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%w: others can write to %s (mode %04o), and put a socket of their own there; use a directory that only this user writes to",
+			ErrListen, dir, info.Mode().Perm())
 	}
 	return nil
 }

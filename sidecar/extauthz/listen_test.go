@@ -176,8 +176,20 @@ func TestListenOnWhatIsThere(t *testing.T) {
 	})
 	t.Run("directory", func(t *testing.T) {
 		path := socketPath(t)
-		wantNoListener(t, "unix:"+filepath.Dir(path), 0o600, "is not a socket")
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		wantNoListener(t, "unix:"+path, 0o600, "is not a socket")
 	})
+	for _, mode := range []os.FileMode{0o777, 0o702, 0o770, 0o777 | os.ModeSticky} {
+		t.Run("in a directory of mode "+mode.String(), func(t *testing.T) {
+			path := socketPath(t)
+			if err := os.Chmod(filepath.Dir(path), mode); err != nil {
+				t.Fatal(err)
+			}
+			wantNoListener(t, "unix:"+path, 0o600, "others can write to "+filepath.Dir(path))
+		})
+	}
 	t.Run("symbolic link to a socket", func(t *testing.T) {
 		path := socketPath(t)
 		mustListen(t, "unix:"+path, 0o600)

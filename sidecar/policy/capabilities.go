@@ -10,7 +10,7 @@ import (
 // on it only if its result depends on its arguments alone, so that every
 // decision can be replayed; if it reaches nothing outside; and if it cannot be
 // made to run away: to_number, json.unmarshal, units.parse and bits.lsh turn a
-// few characters into a number of millions of digits (`1e9999999` hangs OPA),
+// few characters into a number of millions of digits (`1e9999999`),
 // and rand, uuid and time.now_ns answer differently each time. The time of a
 // decision is input.now_ns.
 var builtins = []string{

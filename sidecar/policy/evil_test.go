@@ -153,8 +153,13 @@ func TestConcurrentBound(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	_, err := p.Decide(ctx, value(t, `{"gate": "open"}`))
-	if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "waited for a processor") {
-		t.Errorf("error %v, want to have waited for a processor", err)
+	if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "no turn before the caller's deadline") {
+		t.Errorf("error %v, want no turn before the deadline", err)
+	}
+	p.wait = time.Millisecond
+	_, err = p.Decide(context.Background(), value(t, `{"gate": "open"}`))
+	if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "no turn within 1ms") {
+		t.Errorf("error %v, want no turn within the wait", err)
 	}
 	release()
 	if err := <-answered; err != nil {

@@ -13,6 +13,8 @@ import (
 type Config struct {
 	// Budget bounds one evaluation. Zero means DefaultBudget.
 	Budget time.Duration
+	// Wait bounds how long a call waits for its turn. Zero means DefaultWait.
+	Wait time.Duration
 	// Concurrent bounds the evaluations that run at once; the rest wait. Zero
 	// means one for each processor: more would only share the same processors
 	// and spend each other's budgets.
@@ -29,11 +31,18 @@ type Config struct {
 // nothing (measured).
 const DefaultBudget = 50 * time.Millisecond
 
+// DefaultWait for a turn: what is left of half a second must be enough to answer.
+const DefaultWait = 200 * time.Millisecond
+
+// minBudget is the least time left that is worth a start.
+const minBudget = 5 * time.Millisecond
+
 // A Policy is one compiled bundle. It never changes; its methods may be called
 // concurrently.
 type Policy struct {
 	engine engine
 	budget time.Duration
+	wait   time.Duration
 	slots  chan struct{}
 	stuck  func()
 }
@@ -57,29 +66,32 @@ func Load(ctx context.Context, dir fs.FS, cfg Config) (*Policy, error) {
 	if cfg.Budget == 0 {
 		cfg.Budget = DefaultBudget
 	}
-	if cfg.Concurrent == 0 {
+	if cfg.Wait == 0 {
+		cfg.Wait = DefaultWait
+	}
+	if cfg.Concurrent < 1 {
 		cfg.Concurrent = runtime.GOMAXPROCS(0)
 	}
 	if cfg.Stuck == nil {
 		cfg.Stuck = func() { panic("policy: an evaluation cannot be stopped") }
 	}
-	return &Policy{engine, cfg.Budget, make(chan struct{}, cfg.Concurrent), cfg.Stuck}, nil
+	return &Policy{engine, cfg.Budget, cfg.Wait, make(chan struct{}, cfg.Concurrent), cfg.Stuck}, nil
 }
 
-// Decide evaluates the decision on input. It waits for its turn until ctx is
-// done. An error wraps ErrTimeout or ErrDefect; its text is for the log, never
-// for the caller.
+// Decide evaluates the decision on input. An error wraps ErrTimeout or
+// ErrDefect; its text is for the log, never for the caller.
 func (p *Policy) Decide(ctx context.Context, input Value) (Decision, error) {
-	select {
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return Decision{}, fmt.Errorf("%w: waited for a processor", ErrTimeout)
+	if err := p.takeSlot(ctx); err != nil {
+		return Decision{}, err
 	}
 	defer func() { <-p.slots }()
 
 	budget := p.budget
 	if deadline, ok := ctx.Deadline(); ok {
 		budget = min(budget, time.Until(deadline))
+	}
+	if budget < min(minBudget, p.budget) {
+		return Decision{}, fmt.Errorf("%w: %v left after waiting for a turn", ErrTimeout, budget)
 	}
 	result, err := p.engine.eval(ctx, input, budget, p.stuck)
 	switch {
@@ -93,4 +105,23 @@ func (p *Policy) Decide(ctx context.Context, input Value) (Decision, error) {
 		return Decision{}, fmt.Errorf("%w: %s: %w", ErrDefect, entrypoint, err)
 	}
 	return decision, nil
+}
+
+// takeSlot waits for a turn.
+func (p *Policy) takeSlot(ctx context.Context) error {
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(p.wait)
+	defer timer.Stop()
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("%w: no turn within %v", ErrTimeout, p.wait)
+	case <-ctx.Done():
+		return fmt.Errorf("%w: no turn before the caller's deadline", ErrTimeout)
+	}
 }

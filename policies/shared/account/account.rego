@@ -31,9 +31,16 @@ currency_matches if {
 	input.call.currency == input.facts.account.currency
 }
 
-within_payment_maximum if {
-	is_number(input.facts.account.max_payment_minor)
+# Whole minor units, and something to pay.
+amount_valid if {
+	is_number(input.call.amount_minor)
+	input.call.amount_minor == floor(input.call.amount_minor)
 	input.call.amount_minor > 0
+}
+
+within_payment_maximum if {
+	is_number(input.call.amount_minor)
+	is_number(input.facts.account.max_payment_minor)
 	input.call.amount_minor <= input.facts.account.max_payment_minor
 }
 
@@ -50,6 +57,14 @@ deny contains reason if {
 	reason := {
 		"code": "currency_not_account",
 		"message": "The payment is not in the account's currency.",
+	}
+}
+
+deny contains reason if {
+	not amount_valid
+	reason := {
+		"code": "amount_invalid",
+		"message": "The amount is not a whole number of minor units above zero.",
 	}
 }
 

@@ -1,9 +1,11 @@
 # METADATA
 # title: Direct payment
 # description: |
-#   The owner of an account pays a payee from it. An account that does not exist
-#   and one that belongs to somebody else get the same answer, and nothing about
-#   an account is told to a stranger.
+#   The owner of an account pays a payee from it. `permit` names everything that
+#   must hold, so that nothing passes because a fact or a rule is missing; `deny`
+#   says which of it does not. An account that does not exist and one that belongs
+#   to somebody else get the same answer, and nothing about an account is told to
+#   a stranger.
 # schemas:
 #   - input: schema.input
 package payments.systems.direct_payment
@@ -14,9 +16,14 @@ permit if {
 	input.call.operation == "pay"
 	is_string(input.call.payee)
 	account.owned_by_caller
+	account.active
+	account.currency_matches
+	account.amount_valid
+	account.within_payment_maximum
 }
 
 deny contains reason if {
+	input.call.operation == "pay"
 	not account.owned_by_caller
 	reason := {
 		"code": "account_unknown",
@@ -25,6 +32,7 @@ deny contains reason if {
 }
 
 deny contains reason if {
+	input.call.operation == "pay"
 	account.owned_by_caller
 	some reason in account.deny
 }

@@ -43,6 +43,10 @@ reasons := {
 		"code": "currency_not_account",
 		"message": "The payment is not in the account's currency.",
 	},
+	"amount_invalid": {
+		"code": "amount_invalid",
+		"message": "The amount is not a whole number of minor units above zero.",
+	},
 	"amount_over_payment_maximum": {
 		"code": "amount_over_payment_maximum",
 		"message": "The amount is over the account's maximum for one payment.",
@@ -67,7 +71,19 @@ test_decision[note] if {
 		},
 		"nothing to pay": {
 			"input": set_at("/call/amount_minor", 0),
-			"decision": refused({"amount_over_payment_maximum"}),
+			"decision": refused({"amount_invalid"}),
+		},
+		"less than nothing": {
+			"input": set_at("/call/amount_minor", -1),
+			"decision": refused({"amount_invalid"}),
+		},
+		"part of a minor unit": {
+			"input": set_at("/call/amount_minor", 12.5),
+			"decision": refused({"amount_invalid"}),
+		},
+		"an amount in words": {
+			"input": set_at("/call/amount_minor", "1250"),
+			"decision": refused({"amount_invalid", "amount_over_payment_maximum"}),
 		},
 		"a frozen account": {
 			"input": set_at("/facts/account/state", "frozen"),
