@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -115,18 +114,8 @@ func TestPackages(t *testing.T) {
 	}
 }
 
-// TestTopLevel looks at what git tracks: whoever tries the project out may keep
-// directories of their own beside it.
 func TestTopLevel(t *testing.T) {
-	out, err := exec.Command("git", "ls-files").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tracked := strings.Fields(string(out))
-	if len(tracked) < 50 {
-		t.Fatalf("git tracks only %d files", len(tracked))
-	}
-	for _, file := range tracked {
+	for _, file := range files(t) {
 		dir, _, nested := strings.Cut(file, "/")
 		if nested && !strings.HasPrefix(dir, ".") && !slices.Contains(topLevel, dir) {
 			t.Errorf("%s: the directory %s does not belong to the top of the tree", file, dir)
@@ -270,24 +259,22 @@ func readImports(t *testing.T) []importer {
 	return imports
 }
 
-// files returns every file of the tree, whatever its build constraints, without
-// hidden directories and what builds leave.
+// files are those that git tracks or would: whoever tries the project out may keep
+// directories of their own in it.
 func files(t *testing.T) []string {
 	t.Helper()
-	var all []string
-	err := fs.WalkDir(os.DirFS("."), ".", func(file string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && file != "." && (strings.HasPrefix(entry.Name(), ".") || file == "build"):
-			return fs.SkipDir
-		case entry.Type().IsRegular():
-			all = append(all, file)
-		}
-		return nil
-	})
+	out, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
 	if err != nil {
 		t.Fatal(err)
+	}
+	var all []string
+	for file := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		if info, err := os.Lstat(filepath.FromSlash(file)); err == nil && info.Mode().IsRegular() {
+			all = append(all, file)
+		}
+	}
+	if len(all) < 50 {
+		t.Fatalf("git knows only %d files", len(all))
 	}
 	return all
 }

@@ -82,7 +82,7 @@ type running struct {
 // start runs a sidecar with the accounts of the suite until the test ends.
 func start(t *testing.T, bundle fs.FS) running {
 	t.Helper()
-	data := t.TempDir()
+	data := filepath.Join(t.TempDir(), "data")
 	putAccounts(t, data)
 	r := running{decisions: &bytes.Buffer{}, log: &bytes.Buffer{}}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -152,7 +152,9 @@ func TestReplay(t *testing.T) {
 		good(),
 		with(func(r *request) { r.body = strings.Replace(r.body, "1250", "50001", 1) }),
 		with(func(r *request) { r.path, r.caller = "/v1/accounts/acc_ben/payments", "ben" }),
-		with(func(r *request) { r.body = strings.Replace(r.body, "mer_bakery", "Bäckerei \\\"Süß\\\" \\u2028", 1) }),
+		with(func(r *request) {
+			r.body = strings.Replace(r.body, "mer_bakery", "Bäckerei \\\"Süß\\\" \\u2028 Nord", 1)
+		}),
 		with(func(r *request) { r.path = "/v1/accounts/acc_nobody/payments" }),
 	} {
 		send(t, request)

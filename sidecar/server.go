@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
@@ -31,7 +32,8 @@ type Config struct {
 	// built-in one.
 	Policies fs.FS
 	// DecisionLog receives a line of JSON for each decision that a policy was
-	// asked for. Nil means none.
+	// asked for, written behind the calls: where it does not keep up, lines are
+	// left out. Nil means none.
 	DecisionLog io.Writer
 	// Policy bounds evaluations. Its Stuck is the server's.
 	Policy policy.Config
@@ -58,11 +60,30 @@ const shutdownTimeout = 5 * time.Second
 // OpenStore opens the store in dir. The backend is chosen here and nowhere else.
 // A nil log is silent.
 func OpenStore(ctx context.Context, dir string, log *slog.Logger) (*authzstore.Store, error) {
+	if err := checkPrivate(dir); err != nil {
+		return nil, err
+	}
 	backend, err := badgerkv.Open(ctx, badgerkv.Options{Dir: dir, Logger: log})
 	if err != nil {
 		return nil, err
 	}
 	return authzstore.New(backend), nil
+}
+
+// checkPrivate refuses a directory that other users can read or write: it holds
+// who has which account, and files that a transaction is believed from.
+func checkPrivate(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it will be made with mode 0700
+	}
+	if err != nil {
+		return err
+	}
+	if info.IsDir() && info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("the store's directory %s has the mode %04o: other users must not get at it; chmod 700 it", dir, info.Mode().Perm())
+	}
+	return nil
 }
 
 // FollowJournal reads the batches after from out of the journal in dir, also
@@ -112,6 +133,16 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 	}()
 
+	var record func(decide.Record)
+	if cfg.DecisionLog != nil {
+		log := newDecisionLog(cfg.DecisionLog, cfg.Log)
+		record = log.record
+		defer func() {
+			if !errors.Is(err, ErrFailStop) { // a call may still be writing
+				log.close()
+			}
+		}()
+	}
 	if err := announce(ctx, store, cfg); err != nil {
 		return err
 	}
@@ -120,7 +151,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Policy:      rules,
 		Store:       store,
 		MaxInFlight: cfg.MaxInFlight,
-		Record:      recorder(cfg.DecisionLog, cfg.Log),
+		Record:      record,
 		Log:         cfg.Log,
 	})
 	server := extauthz.NewServer(&extauthz.Service{Decide: decider.Decide, Log: cfg.Log})

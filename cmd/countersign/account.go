@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/user"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar"
 )
 
@@ -41,12 +43,13 @@ func operatorCause() authzstore.Cause {
 func accountPutCommand() *cobra.Command {
 	account := authzstore.Account{State: authzstore.AccountActive}
 	var dataDir string
-	var frozen bool
+	var frozen, replace bool
 	cmd := &cobra.Command{
 		Use:   "put ID",
-		Short: "Write an account, new or in place of what it was",
-		Long: `Write an account, new or in place of what it was. The store must not be in use
-by a sidecar.`,
+		Short: "Write an account",
+		Long: `Write a new account, or with --replace all of an account that exists: what is not
+said again (that it is frozen, say) is then no longer so. The store must not be in
+use by a sidecar.`,
 		Example: `  countersign account put acc_anna --owner-issuer https://id.example --owner anna \
     --currency EUR --max-payment-minor 50000`,
 		Args: cobra.ExactArgs(1),
@@ -60,7 +63,15 @@ by a sidecar.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, store.Close()) }()
-			return store.PutAccount(cmd.Context(), operatorCause(), account)
+			refs := []kv.Ref{authzstore.AccountRef(account.ID, kv.Exclusive)}
+			return store.Update(cmd.Context(), operatorCause(), refs, func(tx *authzstore.Tx) error {
+				if _, exists, err := tx.Account(account.ID); err != nil {
+					return err
+				} else if exists && !replace {
+					return fmt.Errorf("the account %s exists; --replace writes all of it anew", account.ID)
+				}
+				return tx.PutAccount(account)
+			})
 		},
 	}
 	flags := cmd.Flags()
@@ -71,6 +82,7 @@ by a sidecar.`,
 	flags.StringVar(&account.Currency, "currency", "", "ISO 4217 code")
 	flags.Int64Var(&account.MaxPaymentMinor, "max-payment-minor", 0, "most for one payment, in minor units")
 	flags.BoolVar(&frozen, "frozen", false, "the account pays nothing")
+	flags.BoolVar(&replace, "replace", false, "write all of an account that exists anew")
 	for _, name := range []string{"owner-issuer", "owner", "currency", "max-payment-minor"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // the flag is defined above

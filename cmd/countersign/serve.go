@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +42,7 @@ itself broken and must be restarted.`,
 			}
 			cfg.SocketMode = fs.FileMode(mode)
 			if decisionLog != "" {
-				file, err := os.OpenFile(decisionLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+				file, err := openPrivate(decisionLog)
 				if err != nil {
 					return fmt.Errorf("--decision-log: %w", err)
 				}
@@ -55,6 +57,25 @@ itself broken and must be restarted.`,
 	flags.StringVar(&socketMode, "socket-mode", "0600", "mode of the unix socket: 0600, or 0660 for Envoy under another user of the group")
 	flags.StringVar(&cfg.DataDir, "data", "countersign-data", "directory of the store")
 	flags.StringVar(&policyDir, "policies", "", "directory of the policy bundle (default: the built-in one)")
-	flags.StringVar(&decisionLog, "decision-log", "", "file that gets a line of JSON for each decision")
+	flags.StringVar(&decisionLog, "decision-log", "", "file that gets a line of JSON for each decision; rotate it by moving it and restarting")
 	return cmd
+}
+
+// openPrivate opens a file to append to, which nobody else may read or write.
+func openPrivate(name string) (*os.File, error) {
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
+	}
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("%s has the mode %04o: it holds who pays whom; chmod 600 it", name, info.Mode().Perm())
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }

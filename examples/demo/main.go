@@ -43,7 +43,7 @@ func run(ctx context.Context, binary, dir string, keep bool) (err error) {
 			asExpected++
 		}
 	}
-	if err := w.writeInputs(); err != nil {
+	if err := w.writeInputs(ctx); err != nil {
 		return err
 	}
 	fmt.Printf("\nThe policy's inputs are in %s/NN.input.json; what the sidecar said is in %s/countersign.log.\n", dir, dir)

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +38,7 @@ type world struct {
 	envoy       *envoy.Envoy
 	sidecar     *exec.Cmd
 	decided     map[string]int // decision ID → number of the call
+	kept        bool           // a person may have killed the sidecar
 }
 
 func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
@@ -66,7 +67,8 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Println("Starting Envoy; the first time, it is fetched (about 40 MB).")
+	fmt.Println("Starting a payment service, a sidecar and Envoy (fetched the first time, about 40 MB).")
+	fmt.Println()
 	w.envoy, err = envoy.Start(ctx, envoy.Config{
 		Socket:   w.socket(),
 		Upstream: address,
@@ -157,21 +159,41 @@ func (w *world) restartSidecar(ctx context.Context) error {
 func (w *world) decisionLog() string { return filepath.Join(w.dir, "decisions.jsonl") }
 
 // writeInputs writes the input of each decision to a file of its own, named for
-// the call, as `opa eval --input` reads it.
-func (w *world) writeInputs() error {
-	file, err := os.Open(w.decisionLog())
-	if err != nil {
-		return err
+// the call, as `opa eval --input` reads it. The log is written behind the calls,
+// so the last one may come a moment later.
+func (w *world) writeInputs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		last, err := w.readDecisionLog()
+		if err != nil || last == len(calls) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s lacks the last call", w.decisionLog())
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
+}
+
+// readDecisionLog writes the inputs that are there, and returns the last call's
+// number.
+func (w *world) readDecisionLog() (last int, err error) {
+	text, err := os.ReadFile(w.decisionLog())
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(text) {
 		var record struct {
 			DecisionID string          `json:"decision_id"`
 			Input      json.RawMessage `json:"input"`
 		}
-		if err := json.Unmarshal(lines.Bytes(), &record); err != nil {
-			return fmt.Errorf("decision log: %w", err)
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // not written to its end yet
+		}
+		if err := json.Unmarshal(line, &record); err != nil {
+			return 0, fmt.Errorf("decision log: %w", err)
 		}
 		number, ok := w.decided[record.DecisionID]
 		if !ok {
@@ -179,14 +201,16 @@ func (w *world) writeInputs() error {
 		}
 		name := filepath.Join(w.dir, fmt.Sprintf("%02d.input.json", number))
 		if err := os.WriteFile(name, record.Input, 0o600); err != nil {
-			return err
+			return 0, err
 		}
+		last = max(last, number)
 	}
-	return lines.Err()
+	return last, nil
 }
 
 // keep prints how to call by hand and waits until it is told to end.
 func (w *world) keep(ctx context.Context) error {
+	w.kept = true
 	token, err := w.issuer.Token("anna", tokenLife, nil)
 	if err != nil {
 		return err
@@ -196,8 +220,11 @@ func (w *world) keep(ctx context.Context) error {
 		fmt.Printf("  # %s\n  curl -i -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n    -d '%s' %s\n\n",
 			s.says, s.body, w.envoy.URL()+s.path)
 	}
-	fmt.Printf("Envoy's admin page: %s\n", w.envoy.AdminURL())
+	fmt.Printf("What the rules were asked, and what they said: %s\n", w.decisionLog())
+	fmt.Printf("Envoy's counters: %s/stats. The sidecar is process %d: kill it, and call again.\n",
+		w.envoy.AdminURL(), w.sidecar.Process.Pid)
 	<-ctx.Done()
+	fmt.Println("\nStopped.")
 	return nil
 }
 
@@ -211,9 +238,9 @@ func (w *world) stop() error {
 		errs = append(errs, w.upstream.Close())
 	}
 	if w.sidecar != nil {
-		errs = append(errs, w.sidecar.Process.Signal(syscall.SIGTERM))
+		_ = w.sidecar.Process.Signal(syscall.SIGTERM) // it fails only if it has ended
 		kill := time.AfterFunc(stopTimeout, func() { _ = w.sidecar.Process.Kill() })
-		if err := w.sidecar.Wait(); err != nil {
+		if err := w.sidecar.Wait(); err != nil && !w.kept {
 			errs = append(errs, fmt.Errorf("sidecar: %w", err))
 		}
 		kill.Stop()

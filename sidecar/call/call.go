@@ -69,7 +69,9 @@ var (
 	errAuthority = &Refusal{http.StatusBadRequest, "authority_ambiguous",
 		"The request names more than one host."}
 	errOverride = &Refusal{http.StatusBadRequest, "override_header",
-		"A header that overrides the method or the path is not accepted."}
+		"A header that overrides the method, the path or the host, or names a part of the body, is not accepted."}
+	errTooManyHeaders = &Refusal{http.StatusRequestHeaderFieldsTooLarge, "too_many_headers",
+		"The request has more than 90 header lines."}
 	errUpgrade = &Refusal{http.StatusBadRequest, "upgrade_unexpected",
 		"A protocol upgrade is not accepted."}
 	errDuplicateHeader = &Refusal{http.StatusBadRequest, "header_duplicate",

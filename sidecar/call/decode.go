@@ -11,9 +11,16 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call/strictjson"
 )
+
+// maxHeaders bounds the header lines of a request, those of Envoy included. Envoy
+// refuses a request of more than 100, also when it is our own header that makes
+// it too many, and then an allowed call ends in an error.
+const maxHeaders = 90
 
 // maxTextBytes bounds a text field.
 const maxTextBytes = 256
@@ -107,6 +114,9 @@ type headerValue struct {
 }
 
 func readHeaders(headers []Header) (headerValues, error) {
+	if len(headers) > maxHeaders {
+		return headerValues{}, errTooManyHeaders
+	}
 	var v headerValues
 	var err error
 	for _, h := range headers {
@@ -123,8 +133,9 @@ func readHeaders(headers []Header) (headerValues, error) {
 			err = errUpgrade
 		// Frameworks that honour one of these run another method or path than
 		// the one decided on.
-		case "x-http-method", "x-http-method-override", "x-method-override",
-			"x-original-url", "x-rewrite-url", "x-original-uri":
+		case "x-http-method", "x-http-method-override", "x-method-override", "x-original-method", "x-request-method",
+			"x-original-url", "x-original-uri", "x-original-path", "x-original-host", "x-rewrite-url", "x-override-url",
+			"x-http-path-override", "x-http-destinationurl", "x-proxy-url", "request-uri", "x-host", "content-range":
 			err = errOverride
 		}
 		if err != nil {
@@ -245,11 +256,17 @@ func checkText(s string) string {
 	if s == "" || len(s) > maxTextBytes {
 		return "must have 1 to 256 bytes"
 	}
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return "must not hold control characters"
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, isInvisible) {
+		return "must not hold control or format characters"
+	}
+	if strings.TrimSpace(s) != s || !norm.NFC.IsNormalString(s) {
+		return "must be in Unicode's normal form C, without space at its ends"
 	}
 	return ""
 }
+
+// isInvisible is for characters that one reader drops and another compares.
+func isInvisible(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }
 
 func isCurrency(s string) bool {
 	if len(s) != 3 {

@@ -190,11 +190,29 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// 90 header lines pass, 91 do not: with ours and Envoy's the upstream's would be
+// too many.
+func TestHeaderCount(t *testing.T) {
+	lines := func(n int) call.Request {
+		return with(func(r *call.Request) {
+			for i := len(r.Headers); i < n; i++ {
+				r.Headers = append(r.Headers, call.Header{Name: "x-line", Value: []byte("v")})
+			}
+		})
+	}
+	if _, err := builtIn(t).Decode(lines(90)); err != nil {
+		t.Errorf("90 lines: %v", err)
+	}
+	wantRefusal(t, lines(91), 431, "too_many_headers")
+}
+
 // Headers by which a framework behind us would run another method or path.
 func TestOverrideHeaders(t *testing.T) {
 	for _, name := range []string{
 		"x-http-method", "x-http-method-override", "x-method-override",
-		"x-original-url", "x-rewrite-url", "x-original-uri",
+		"x-original-url", "x-rewrite-url", "x-original-uri", "x-original-path", "x-original-host", "x-original-method",
+		"x-request-method", "x-override-url", "x-http-path-override", "x-http-destinationurl", "x-proxy-url",
+		"request-uri", "x-host", "content-range",
 	} {
 		for _, value := range []string{"DELETE", "POST", ""} {
 			t.Run(name+"="+value, func(t *testing.T) {

@@ -49,7 +49,7 @@ func TestAmounts(t *testing.T) {
 
 func TestTexts(t *testing.T) {
 	for _, value := range []string{
-		"m", "mer_bakery", "Bäckerei 東京 🥖", strings.Repeat("a", 256), strings.Repeat("é", 128), `a"b\c/d`, "<script>", " ", "null",
+		"m", "mer_bakery", "Bäckerei 東京 🥖", strings.Repeat("a", 256), strings.Repeat("é", 128), `a"b\c/d`, "<script>", "a b", "null",
 	} {
 		t.Run(value, func(t *testing.T) {
 			quoted, err := json.Marshal(value)
@@ -68,6 +68,7 @@ func TestTexts(t *testing.T) {
 	for _, value := range []string{
 		`""`, `"` + strings.Repeat("a", 257) + `"`, `"` + strings.Repeat("é", 129) + `"`,
 		`"a\nb"`, `"a\rb"`, `"\t"`, `"\u0001"`, `"\u007f"`, `"\u0085"`,
+		`" m"`, `"m "`, `"m\u00a0"`, `"m\u2028"`, `"m\u200b"`, `"\u202em"`, `"m\ufeff"`, `"e\u0301"`, `" "`,
 		"null", "7", "true", `["mer_bakery"]`, `{"id":"mer_bakery"}`,
 	} {
 		t.Run("refused "+value, func(t *testing.T) {
@@ -175,10 +176,10 @@ routes:
 - match: {method: PUT, path: /orders}
   operation: order
   fields:
-    account: {json: /from/0/id}
+    account: {json: /from/first/id}
     amount_minor: {json: /total~1minor}
 `)
-	req := post("/orders", `{"from":[{"id":"acc_a"},{"id":"acc_b"}],"total/minor":5,"total":{"minor":6}}`)
+	req := post("/orders", `{"from":{"first":{"id":"acc_a"},"second":{"id":"acc_b"}},"total/minor":5,"total":{"minor":6}}`)
 	req.Method = "PUT"
 	c, err := table.Decode(req)
 	if err != nil {

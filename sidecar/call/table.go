@@ -158,6 +158,11 @@ func (y routeYAML) compile(file tableFile) (*Route, error) {
 		if err != nil {
 			return nil, fmt.Errorf("field %s: %w", name, err)
 		}
+		for _, other := range route.Fields {
+			if field.segment == other.segment && field.json.String() == other.json.String() {
+				return nil, fmt.Errorf("fields %s and %s stand in one place", other.Name, name)
+			}
+		}
 		route.hasBody = route.hasBody || field.segment < 0
 		route.Fields = append(route.Fields, field)
 	}
@@ -217,6 +222,9 @@ func (y fieldYAML) compile(name string, segments []segment) (Field, error) {
 		pointer, err := strictjson.ParsePointer(*y.JSON)
 		if err != nil {
 			return Field{}, err
+		}
+		if pointer.HasIndex() {
+			return Field{}, fmt.Errorf("json pointer %s picks an element of a list: the upstream would run the others undecided", pointer)
 		}
 		field.json = pointer
 		return field, nil

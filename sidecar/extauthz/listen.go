@@ -31,18 +31,52 @@ func Listen(address string, mode fs.FileMode) (net.Listener, error) {
 	}
 	network, place, _ := strings.Cut(address, ":")
 	if network == "unix" {
-		if err := checkDirectory(place); err != nil {
-			return nil, err
-		}
-		if err := removeStale(place); err != nil {
-			return nil, err
-		}
-		// The socket is never, not even for a moment, open to others: its mode
-		// is what the umask leaves.
-		old := syscall.Umask(int(0o777 &^ mode))
-		defer syscall.Umask(old)
+		return listenUnix(place, mode)
 	}
 	listener, err := net.Listen(network, place)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrListen, err)
+	}
+	return listener, nil
+}
+
+// unixListener holds its path by a lock, for as long as it is open.
+type unixListener struct {
+	net.Listener
+	lock *os.File
+}
+
+func (l unixListener) Close() error { return errors.Join(l.Listener.Close(), l.lock.Close()) }
+
+func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
+	if err := checkDirectory(path); err != nil {
+		return nil, err
+	}
+	// Of two that start at once and find the socket of a killed process, the
+	// second must not remove the first one's new socket for it.
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrListen, err)
+	}
+	listener, err := listenLocked(lock, path, mode)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return unixListener{listener, lock}, nil
+}
+
+func listenLocked(lock *os.File, path string, mode fs.FileMode) (net.Listener, error) {
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("%w: somebody already listens on %s", ErrListen, path)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	// The socket is never, not even for a moment, open to others: its mode is
+	// what the umask leaves.
+	old := syscall.Umask(int(0o777 &^ mode))
+	defer syscall.Umask(old)
+	listener, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrListen, err)
 	}

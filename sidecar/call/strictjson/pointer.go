@@ -56,6 +56,16 @@ func ParsePointer(text string) (Pointer, error) {
 // String returns the pointer as it was parsed.
 func (p Pointer) String() string { return p.text }
 
+// HasIndex tells whether a step could pick an element of an array.
+func (p Pointer) HasIndex() bool {
+	for _, s := range p.steps {
+		if s.index >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // unescapeToken turns ~1 into / and then ~0 into ~, in the order of RFC 6901 section 4.
 func unescapeToken(token string) (string, error) {
 	for i := 0; i < len(token); i++ {
