@@ -40,6 +40,8 @@ type Config struct {
 	// MaxInFlight bounds the calls decided at once. Zero means
 	// decide.DefaultMaxInFlight.
 	MaxInFlight int
+	// Retention of records.
+	Retention Retention
 	// Log receives what an operator should know. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -133,37 +135,58 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 	}()
 
-	var record func(decide.Record)
+	if err := announce(ctx, store, cfg); err != nil {
+		return err
+	}
+	stopRetaining := start(func(ctx context.Context) {
+		cfg.Retention.withDefaults().retain(ctx, store, pruneEvery, cfg.Log)
+	})
+	defer stopRetaining()
+	return serve(ctx, cfg, decide.Config{
+		Routes:      routes,
+		Policy:      rules,
+		Store:       store,
+		MaxInFlight: cfg.MaxInFlight,
+		Log:         cfg.Log,
+	}, stuck)
+}
+
+// serve answers until ctx is done or something breaks.
+func serve(ctx context.Context, cfg Config, deciding decide.Config, stuck <-chan struct{}) (err error) {
 	if cfg.DecisionLog != nil {
 		log := newDecisionLog(cfg.DecisionLog, cfg.Log)
-		record = log.record
+		deciding.Record = log.record
 		defer func() {
 			if !errors.Is(err, ErrFailStop) { // a call may still be writing
 				log.close()
 			}
 		}()
 	}
-	if err := announce(ctx, store, cfg); err != nil {
-		return err
-	}
-	decider := decide.New(decide.Config{
-		Routes:      routes,
-		Policy:      rules,
-		Store:       store,
-		MaxInFlight: cfg.MaxInFlight,
-		Record:      record,
-		Log:         cfg.Log,
-	})
+	decider := decide.New(deciding)
 	server := extauthz.NewServer(&extauthz.Service{Decide: decider.Decide, Log: cfg.Log})
 	// Last: whoever waits for the socket finds a sidecar that is ready.
 	listener, err := extauthz.Listen(cfg.Listen, cfg.SocketMode)
 	if err != nil {
 		return err
 	}
-	cfg.Log.Info("serving", "listen", cfg.Listen, "systems", routes.Systems())
+	cfg.Log.Info("serving", "listen", cfg.Listen, "systems", deciding.Routes.Systems())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	return wait(ctx, server, served, store.Failed(), stuck)
+	return wait(ctx, server, served, deciding.Store.Failed(), stuck)
+}
+
+// start runs fn beside the server; stop ends it and waits for that.
+func start(fn func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fn(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // announce says which store this is: a mistyped directory is a new, empty one,

@@ -1,0 +1,63 @@
+package sidecar
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// Retention says how long records of decisions and changes are kept, with the
+// journal that holds them. What they left behind (accounts, reservations, what
+// was used) stays for ever.
+type Retention struct {
+	// MaxAge of a record. Zero means DefaultMaxAge.
+	MaxAge time.Duration
+	// MaxBytes of all records, newest first. Zero means DefaultMaxBytes.
+	MaxBytes int64
+}
+
+// Defaults of Retention.
+const (
+	DefaultMaxAge   = 90 * 24 * time.Hour
+	DefaultMaxBytes = 20 << 30
+)
+
+// pruneEvery is how often old records are looked for.
+const pruneEvery = time.Hour
+
+func (r Retention) withDefaults() Retention {
+	if r.MaxAge == 0 {
+		r.MaxAge = DefaultMaxAge
+	}
+	if r.MaxBytes == 0 {
+		r.MaxBytes = DefaultMaxBytes
+	}
+	return r
+}
+
+// retain removes old records now and then, until ctx is done. A store that cannot
+// be pruned goes on working: it only grows.
+func (r Retention) retain(ctx context.Context, store *authzstore.Store, every time.Duration, log *slog.Logger) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		err := store.Prune(ctx, kv.Retention{
+			Now:      time.Now(),
+			MaxAge:   r.MaxAge,
+			MaxBytes: r.MaxBytes,
+			Exported: math.MaxUint64, // nothing exports records yet, so none waits for it
+		})
+		if err != nil && ctx.Err() == nil {
+			log.Error("cannot remove old records", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}

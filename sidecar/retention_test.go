@@ -1,0 +1,84 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// TestRetain: records past the bound go, the newest stay, and so does everything
+// that they left behind.
+func TestRetain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	store := open(t, dir)
+	owner := authzstore.Identity{Kind: "user", Issuer: "https://id.example", Subject: "anna"}
+	account := authzstore.Account{ID: "acc_anna", Owner: owner, State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 1}
+	refs := []kv.Ref{authzstore.AccountRef(account.ID, kv.Exclusive)}
+	detail := make([]byte, 200<<10)
+	var first, last string
+	for range 100 { // 20 MB: several segments
+		last = authzstore.NewID("chg")
+		if first == "" {
+			first = last
+		}
+		err := store.Update(t.Context(), authzstore.Cause{ID: last, Actor: owner, NowNanos: 1}, refs, func(tx *authzstore.Tx) error {
+			tx.Detail(detail)
+			return tx.PutAccount(account)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A record goes once the state that it led to is in tables, as Close leaves it.
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store = open(t, dir)
+	defer func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	stop := start(func(ctx context.Context) {
+		Retention{MaxBytes: 1}.withDefaults().retain(ctx, store, time.Millisecond, slog.Default())
+	})
+	defer stop()
+	gone := func(id string) (gone bool) {
+		err := store.View(t.Context(), func(s authzstore.Snapshot) error {
+			_, ok, err := s.Record(id)
+			gone = !ok || errors.Is(err, kv.ErrPruned)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return gone
+	}
+	for deadline := time.Now().Add(time.Minute); !gone(first); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the first record is still there")
+		}
+	}
+	if gone(last) {
+		t.Error("the newest record is gone")
+	}
+	problems, err := store.Verify(t.Context())
+	if err != nil || len(problems) > 0 {
+		t.Errorf("after pruning: %v, %v", problems, err)
+	}
+}
+
+func open(t *testing.T, dir string) *authzstore.Store {
+	t.Helper()
+	store, err := OpenStore(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
