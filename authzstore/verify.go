@@ -37,16 +37,45 @@ func (s *Store) Verify(ctx context.Context) ([]Problem, error) {
 		v.sums()
 		return v.index(snap)
 	})
+	if err == nil && v.pruned {
+		err = v.gapIsPruned(ctx, s)
+	}
 	return v.problems, err
+}
+
+// gapIsPruned tells a gap that retention made from records that are lost: after
+// pruning, nothing before the gap is there any more.
+func (v *verifier) gapIsPruned(ctx context.Context, s *Store) error {
+	return s.View(ctx, func(snap Snapshot) error {
+		found := errors.New("found")
+		err := snap.Records(1, func(number uint64, _ Record) error {
+			if number < v.gap.from {
+				v.report(v.gap.record, "records are numbered without gaps", "number %d after %d", v.gap.at, v.gap.from-1)
+			}
+			return found // the first one tells
+		})
+		if errors.Is(err, found) {
+			return nil
+		}
+		return err
+	})
 }
 
 type verifier struct {
 	problems []Problem
 	last     map[string]lastWrite // key → the last record that wrote it
 	pruned   bool                 // the first records are gone
+	gap      gap                  // the last one between the numbers of records
 	usage    map[string]Usage     // account → sums of its reservations
 	stored   map[string]Usage     // account → sums as stored
 	open     map[string]bool      // index keys that should exist
+}
+
+// A gap lies between two records: numbers from and later are missing, up to the
+// record at.
+type gap struct {
+	record   string
+	from, at uint64
 }
 
 type lastWrite struct {
@@ -65,10 +94,10 @@ func (v *verifier) records(snap Snapshot) error {
 	next := uint64(1)
 	return snap.Records(1, func(number uint64, r Record) error {
 		if number != next {
-			v.pruned = v.pruned || next == 1
-			if next != 1 {
-				v.report(r.ID, "records are numbered without gaps", "number %d after %d", number, next-1)
-			}
+			// Records go oldest first, perhaps while this one looks: what was read
+			// so far may be gone, too, and says nothing of what follows.
+			v.pruned, v.gap = true, gap{r.ID, next, number}
+			clear(v.last)
 		}
 		next = number + 1
 		for _, c := range r.Changes {
