@@ -56,20 +56,20 @@ func TestOffline(t *testing.T) {
 func TestFollowWaits(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := grown(t, testOptions(dir, nil))
-	last := s.Stats().Seq
+	from := kv.Pos{Seq: s.Stats().Seq - 1}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	seen := make(chan uint64, 1000)
 	done := make(chan error, 1)
 	go func() {
-		done <- Follow(ctx, dir, kv.Pos{Seq: last - 1}, true, func(b kv.Batch) error {
+		done <- Follow(ctx, dir, from, true, func(b kv.Batch) error {
 			seen <- b.Seq
 			return nil
 		})
 	}()
 	spendMany(t, s, "y", 20)
-	last = s.Stats().Seq
-	for want := s.Stats().Seq; <-seen < want-1; {
+	last := s.Stats().Seq
+	for <-seen < last-1 {
 	}
 	select {
 	case early := <-seen:
