@@ -50,7 +50,7 @@ var rules = []rule{
 	{imported: "google.golang.org/grpc", by: []string{"sidecar/extauthz", "bench", "examples"}, tests: true},
 	{imported: "github.com/dgraph-io/badger", by: []string{"authzstore/kv/badgerkv"}},
 	{imported: "github.com/fxamacker/cbor", by: []string{"authzstore"}, tests: true},
-	{imported: "go.yaml.in/yaml", by: []string{"sidecar/call", "examples"}, tests: true},
+	{imported: "go.yaml.in/yaml", by: []string{"sidecar/call", "sidecar/policy", "examples"}, tests: true},
 	{imported: "github.com/spf13/cobra", by: []string{"cmd"}},
 	// The backend is chosen in one place.
 	{imported: module + "/authzstore/kv/badgerkv", by: []string{"sidecar", "authzstore/kv/badgerkv"}, tests: true},

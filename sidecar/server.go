@@ -108,7 +108,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := extauthz.CheckAddress(cfg.Listen, cfg.SocketMode); err != nil {
 		return err
 	}
-	routes, err := call.Load(cfg.Policies)
+	bundle, err := policy.Read(cfg.Policies)
+	if err != nil {
+		return err
+	}
+	routes, err := call.Load(bundle)
 	if err != nil {
 		return err
 	}
@@ -119,10 +123,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		default:
 		}
 	}
-	rules, err := policy.Load(ctx, cfg.Policies, cfg.Policy)
+	rules, err := policy.Load(ctx, bundle, cfg.Policy)
 	if err != nil {
 		return err
 	}
+	cfg.Log.Info("policy", "modules", rules.Modules(), "digest", rules.Digest())
 	store, err := OpenStore(ctx, cfg.DataDir, cfg.Log)
 	if err != nil {
 		return err

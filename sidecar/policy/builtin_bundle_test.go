@@ -168,19 +168,23 @@ func TestBuiltInBundleAmounts(t *testing.T) {
 // checked against the schema, and one without title and description is not
 // policy for people.
 func TestEveryPackageIsDescribed(t *testing.T) {
-	bundle, err := readBundle(policies.FS)
+	bundle, err := Read(policies.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(bundle.Modules) < 3 {
-		t.Fatalf("only %d modules", len(bundle.Modules))
+	modules, err := parseModules(bundle)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, module := range bundle.Modules {
-		described := slices.ContainsFunc(module.Parsed.Annotations, func(a *ast.Annotations) bool {
+	if len(modules) < 3 {
+		t.Fatalf("only %d modules", len(modules))
+	}
+	for name, module := range modules {
+		described := slices.ContainsFunc(module.Annotations, func(a *ast.Annotations) bool {
 			return a.Scope == "package" && a.Title != "" && a.Description != "" && len(a.Schemas) > 0
 		})
 		if !described {
-			t.Errorf("%s: the package has no METADATA with title, description and schemas", module.Path)
+			t.Errorf("%s: the package has no METADATA with title, description and schemas", name)
 		}
 	}
 }

@@ -7,4 +7,8 @@
 // deadline of its own ends it; a panic is caught; and a result that is not
 // exactly a decision is a defect. What each of these answers is said at
 // [Policy.Decide].
+//
+// The bundle is read once, whole, and closed in every doubt too: see [Read]. A
+// file that nobody would read, a package that is not where its directory says, a
+// rule of a system that no rule names, are refused, not passed over.
 package policy

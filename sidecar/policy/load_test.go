@@ -118,7 +118,7 @@ func TestBundleErrors(t *testing.T) {
 		{"nothing", fstest.MapFS{}, []string{"data.payments.decision"}},
 		{"no entrypoint", fstest.MapFS{"a.rego": file("package payments\n\nallow := true")}, []string{"no rule data.payments.decision"}},
 		{"entrypoint of another package", fstest.MapFS{"a.rego": file("package payment\n\ndecision := 1")}, []string{"no rule data.payments.decision"}},
-		{"entrypoint in a test alone", fstest.MapFS{"a_test.rego": file(decision)}, []string{"no rule data.payments.decision"}},
+		{"entrypoint in a test alone", fstest.MapFS{"a_test.rego": file(strings.Replace(decision, "payments", "payments_test", 1))}, []string{"no rule data.payments.decision"}},
 		{"data where a rule is", fstest.MapFS{"a.rego": file(decision), "payments/decision/data.json": file(`{"allow": true}`)}, []string{"a.rego:3", "conflict"}},
 		{"data at the root where a rule is", fstest.MapFS{"a.rego": file(decision), "data.json": file(`{"payments": {"decision": 1}}`)}, []string{"a.rego:3", "conflict"}},
 		{"broken data", fstest.MapFS{"a.rego": file(decision), "limits/data.json": file(`{"a": `)}, []string{"limits/data.json"}},
@@ -128,7 +128,7 @@ func TestBundleErrors(t *testing.T) {
 		{"schema from elsewhere", fstest.MapFS{
 			"a.rego":             file("# METADATA\n# schemas:\n#   - input: schema.input\n" + decision),
 			"schemas/input.json": file(`{"$ref": "http://127.0.0.1:1/input.json"}`),
-		}, []string{"remote reference loading disabled"}},
+		}, []string{"schemas/input.json", "refers only to parts of itself"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantLoadError(t, c.dir, c.says...) })
 	}
@@ -149,13 +149,19 @@ func TestSchemaHolds(t *testing.T) {
 	}
 }
 
-// Tests of the bundle stay out of decisions.
+// Tests of the bundle stay out of decisions, and nothing else does by its name.
 func TestTestsAreNotLoaded(t *testing.T) {
 	dir := module("decision := " + denyDecision)
-	dir["decision_test.rego"] = &fstest.MapFile{Data: []byte("package payments\n\ndecision := " + allowDecision)}
-	d, err := load(t, dir, Config{Budget: longBudget}).Decide(context.Background(), value(t, "{}"))
-	if err != nil || d.Allow {
-		t.Errorf("allow %v, %v", d.Allow, err)
+	dir["decision_test.rego"] = &fstest.MapFile{Data: []byte("package payments_test\n\nimport data.payments\n\nanswer := http.send({}) if payments.decision")}
+	p := load(t, dir, Config{Budget: longBudget})
+	d, err := p.Decide(context.Background(), value(t, "{}"))
+	if err != nil || d.Allow || p.Modules() != 1 {
+		t.Errorf("allow %v, %d modules, %v", d.Allow, p.Modules(), err)
+	}
+	for name, pkg := range map[string]string{"b_test.rego": "payments", "ab.rego": "payments_test"} {
+		dir := module("decision := " + denyDecision)
+		dir[name] = &fstest.MapFile{Data: []byte("package " + pkg + "\n\ndeny contains \"x\"")}
+		wantLoadError(t, dir, name+":1", "tests stand in files NAME_test.rego")
 	}
 }
 

@@ -4,19 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/bundle"
-	"github.com/open-policy-agent/opa/v1/loader/filter"
 	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/topdown"
-	"github.com/open-policy-agent/opa/v1/util"
 )
 
 // entrypoint is the rule that decides.
@@ -50,19 +45,23 @@ type topdownEngine struct {
 	txn storage.Transaction
 }
 
-// newTopdownEngine compiles the bundle in dir.
-func newTopdownEngine(ctx context.Context, dir fs.FS) (*topdownEngine, error) {
-	b, err := readBundle(dir)
+// newTopdownEngine compiles a bundle.
+func newTopdownEngine(ctx context.Context, s *Snapshot) (*topdownEngine, error) {
+	modules, err := parseModules(s)
 	if err != nil {
 		return nil, err
 	}
-	schemas, err := readSchemas(dir)
+	data, err := readData(s)
+	if err != nil {
+		return nil, err
+	}
+	schemas, err := readSchemas(s)
 	if err != nil {
 		return nil, err
 	}
 	// Data is kept as ast.Values: scans over it then take half the time
 	// (measured), and nothing writes to it.
-	store := inmem.NewFromObjectWithOpts(b.Data, inmem.OptReturnASTValuesOnRead(true))
+	store := inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true))
 	txn, err := store.NewTransaction(ctx)
 	if err != nil {
 		return nil, err
@@ -73,11 +72,15 @@ func newTopdownEngine(ctx context.Context, dir fs.FS) (*topdownEngine, error) {
 		WithSchemas(schemas).
 		WithUseTypeCheckAnnotations(true).
 		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
-	if compiler.Compile(b.ParsedModules("")); compiler.Failed() {
+	if compiler.Compile(modules); compiler.Failed() {
 		return nil, compiler.Errors
 	}
 	if len(compiler.GetRules(ast.MustParseRef(entrypoint))) == 0 {
 		return nil, fmt.Errorf("no rule %s in the bundle", entrypoint)
+	}
+	// The compiler has copied the modules, and written references out in full.
+	if err := checkLayout(s, compiler.Modules, data); err != nil {
+		return nil, err
 	}
 	const result = "result"
 	query, err := compiler.QueryCompiler().Compile(ast.MustParseBody(entrypoint + " = " + result))
@@ -85,50 +88,6 @@ func newTopdownEngine(ctx context.Context, dir fs.FS) (*topdownEngine, error) {
 		return nil, err
 	}
 	return &topdownEngine{compiler, query, ast.Var(result), store, txn}, nil
-}
-
-// readBundle reads what `opa eval --bundle` would, but for the tests, whose
-// helpers have no business in a decision.
-func readBundle(dir fs.FS) (*bundle.Bundle, error) {
-	loader, err := bundle.NewFSLoader(dir)
-	if err != nil {
-		return nil, err
-	}
-	var skipTests filter.LoaderFilter = func(path string, info fs.FileInfo, _ int) bool {
-		return !info.IsDir() && strings.HasSuffix(path, "_test.rego")
-	}
-	b, err := bundle.NewCustomReader(loader.WithFilter(skipTests)).
-		WithCapabilities(capabilities()).
-		WithProcessAnnotations(true).
-		WithRegoVersion(ast.RegoV1).
-		WithSkipBundleVerification(true).
-		Read()
-	if err != nil {
-		return nil, err
-	}
-	return &b, nil
-}
-
-// readSchemas reads schemas/NAME.json as schema.NAME.
-func readSchemas(dir fs.FS) (*ast.SchemaSet, error) {
-	set := ast.NewSchemaSet()
-	names, err := fs.Glob(dir, "schemas/*.json")
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		text, err := fs.ReadFile(dir, name)
-		if err != nil {
-			return nil, err
-		}
-		var schema any
-		if err := util.UnmarshalJSON(text, &schema); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		stem := strings.TrimSuffix(strings.TrimPrefix(name, "schemas/"), ".json")
-		set.Put(ast.SchemaRootRef.Append(ast.StringTerm(stem)), schema)
-	}
-	return set, nil
 }
 
 func (e *topdownEngine) eval(ctx context.Context, input Value, budget time.Duration, stuck func()) (result Value, err error) {

@@ -40,7 +40,10 @@ const minBudget = 5 * time.Millisecond
 // A Policy is one compiled bundle. It never changes; its methods may be called
 // concurrently.
 type Policy struct {
-	engine engine
+	engine  engine
+	modules int
+	digest  string
+
 	budget time.Duration
 	wait   time.Duration
 	slots  chan struct{}
@@ -57,9 +60,19 @@ var (
 	ErrDefect = errors.New("policy: defect")
 )
 
-// Load compiles the bundle in dir. The error names file and line.
-func Load(ctx context.Context, dir fs.FS, cfg Config) (*Policy, error) {
-	engine, err := newTopdownEngine(ctx, dir)
+// Load compiles the bundle in dir, which may be a Snapshot. The error names file
+// and line. OPA may panic on what it does not expect: that is an error too.
+func Load(ctx context.Context, dir fs.FS, cfg Config) (p *Policy, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p, err = nil, fmt.Errorf("policy: the bundle makes the compiler panic: %v", r)
+		}
+	}()
+	bundle, err := Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := newTopdownEngine(ctx, bundle)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
@@ -75,8 +88,22 @@ func Load(ctx context.Context, dir fs.FS, cfg Config) (*Policy, error) {
 	if cfg.Stuck == nil {
 		cfg.Stuck = func() { panic("policy: an evaluation cannot be stopped") }
 	}
-	return &Policy{engine, cfg.Budget, cfg.Wait, make(chan struct{}, cfg.Concurrent), cfg.Stuck}, nil
+	return &Policy{
+		engine:  engine,
+		modules: len(engine.compiler.Modules),
+		digest:  bundle.Digest(),
+		budget:  cfg.Budget,
+		wait:    cfg.Wait,
+		slots:   make(chan struct{}, cfg.Concurrent),
+		stuck:   cfg.Stuck,
+	}, nil
 }
+
+// Modules is the number of files of Rego that decide, without tests.
+func (p *Policy) Modules() int { return p.modules }
+
+// Digest names the bundle; see [Snapshot.Digest].
+func (p *Policy) Digest() string { return p.digest }
 
 // Decide evaluates the decision on input. An error wraps ErrTimeout or
 // ErrDefect; its text is for the log, never for the caller.

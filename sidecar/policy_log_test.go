@@ -1,0 +1,40 @@
+package sidecar
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// The log says at start which policy decides, before anything is opened.
+func TestPolicyIsLogged(t *testing.T) {
+	dir := t.TempDir()
+	notADir := filepath.Join(dir, "file")
+	if err := os.WriteFile(notADir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	err := Run(context.Background(), Config{
+		Listen:  "unix:" + filepath.Join(dir, "s.sock"),
+		DataDir: notADir,
+		Log:     slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err == nil {
+		t.Fatal("it runs without a store")
+	}
+	bundle, err := policy.Read(policies.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := regexp.MustCompile(`msg=policy modules=3 digest=` + regexp.QuoteMeta(bundle.Digest()))
+	if !want.Match(log.Bytes()) {
+		t.Errorf("no %v in %s", want, &log)
+	}
+}
