@@ -12,7 +12,7 @@ import (
 // made to run away: to_number, json.unmarshal, units.parse and bits.lsh turn a
 // few characters into a number of millions of digits (`1e9999999`),
 // and rand, uuid and time.now_ns answer differently each time. The time of a
-// decision is input.now_ns.
+// decision is input.now_ns. Those that could take long have bounds: see bounded.
 var builtins = []string{
 	// Operators, and what the compiler writes for keywords.
 	"and", "assign", "div", "eq", "equal", "gt", "gte", "lt", "lte", "minus",
@@ -36,7 +36,8 @@ var builtins = []string{
 	// Types.
 	"is_array", "is_boolean", "is_null", "is_number", "is_object", "is_set",
 	"is_string", "type_name",
-	// Instants given in nanoseconds; none reads the clock.
+	// Instants given in nanoseconds; none reads the clock. Zones are UTC: see
+	// boundZone.
 	"time.add_date", "time.clock", "time.date", "time.diff", "time.format",
 	"time.parse_duration_ns", "time.parse_rfc3339_ns", "time.weekday",
 }

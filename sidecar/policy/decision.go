@@ -36,7 +36,8 @@ var codePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
 // readDecision reads the value of the entrypoint. Anything that is not exactly
 // a decision is an error: {"allow": boolean, "reasons": a set or array of
-// {"code", "message"}, "effects": a set or array}.
+// {"code", "message"}, "effects": a set or array}. The error goes to the log: it
+// quotes no value, for the policy may have made it of the call.
 func readDecision(v Value) (Decision, error) {
 	if v.term == nil {
 		return Decision{}, errors.New("undefined")
@@ -61,7 +62,7 @@ func readDecision(v Value) (Decision, error) {
 		return Decision{}, errors.New("effects: this version knows no effect")
 	}
 	if d.Allow && len(d.Reasons) > 0 {
-		return Decision{}, fmt.Errorf("allow contradicts %d reasons, the first %s", len(d.Reasons), d.Reasons[0].Code)
+		return Decision{}, fmt.Errorf("allow contradicts %d reasons", len(d.Reasons))
 	}
 	return d, nil
 }
@@ -82,11 +83,11 @@ func readReasons(t *ast.Term) ([]Reason, error) {
 		}
 		code, ok := fields["code"].Value.(ast.String)
 		if !ok || !codePattern.MatchString(string(code)) {
-			return nil, fmt.Errorf("a reason's code is not a snake_case name: %v", fields["code"])
+			return nil, errors.New("a reason's code is not a snake_case name of at most 64 bytes")
 		}
 		message, ok := fields["message"].Value.(ast.String)
 		if !ok || message == "" || len(message) > maxMessageBytes {
-			return nil, fmt.Errorf("reason %s: message is not a text of 1 to %d bytes", code, maxMessageBytes)
+			return nil, fmt.Errorf("a reason's message is not a text of 1 to %d bytes", maxMessageBytes)
 		}
 		reasons = append(reasons, Reason{string(code), string(message)})
 	}

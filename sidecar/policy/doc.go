@@ -11,4 +11,13 @@
 // The bundle is read once, whole, and closed in every doubt too: see [Read]. A
 // file that nobody would read, a package that is not where its directory says, a
 // rule of a system that no rule names, are refused, not passed over.
+//
+// OPA ends an evaluation between its own steps. A built-in function that can take
+// long has bounds on its operands, its result, and what one evaluation does with
+// all of them; beyond the bounds the decision is a defect, within them it is what
+// `opa eval --bundle` answers. What is left to whoever writes a policy: comparing
+// two values that hold the same part exponentially often (x := [y, y], y := [z, z],
+// …) is a step of OPA's own without bounds; it counts as stuck, and the process
+// ends rather than answer. Memory is bounded for texts and by the time there is to
+// fill it, not by a number of bytes.
 package policy

@@ -40,8 +40,8 @@ func block(t *testing.T) (input Value, entered <-chan struct{}, release func()) 
 func init() {
 	function := types.NewFunction(types.Args(types.A), types.B)
 	ast.RegisterBuiltin(&ast.Builtin{Name: "test.panic", Decl: function})
-	topdown.RegisterBuiltinFunc("test.panic", func(topdown.BuiltinContext, []*ast.Term, func(*ast.Term) error) error {
-		panic("test.panic was called")
+	topdown.RegisterBuiltinFunc("test.panic", func(_ topdown.BuiltinContext, args []*ast.Term, _ func(*ast.Term) error) error {
+		panic(fmt.Sprint("test.panic was called with ", args))
 	})
 	ast.RegisterBuiltin(&ast.Builtin{Name: "test.block", Decl: function})
 	topdown.RegisterBuiltinFunc("test.block", func(_ topdown.BuiltinContext, args []*ast.Term, yield func(*ast.Term) error) error {

@@ -82,6 +82,9 @@ func newTopdownEngine(ctx context.Context, s *Snapshot) (*topdownEngine, error) 
 	if err := checkLayout(s, compiler.Modules, data); err != nil {
 		return nil, err
 	}
+	if err := useBounds(compiler.Modules); err != nil {
+		return nil, err
+	}
 	const result = "result"
 	query, err := compiler.QueryCompiler().Compile(ast.MustParseBody(entrypoint + " = " + result))
 	if err != nil {
@@ -91,12 +94,13 @@ func newTopdownEngine(ctx context.Context, s *Snapshot) (*topdownEngine, error) 
 }
 
 func (e *topdownEngine) eval(ctx context.Context, input Value, budget time.Duration, stuck func()) (result Value, err error) {
-	cancel := topdown.NewCancel()
+	cancel := &meter{}
 	stop := watch(budget, cancel, stuck)
 	defer stop()
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("evaluation panicked: %v", p)
+			// What it says may quote the call: only its type is told.
+			err = fmt.Errorf("evaluation panicked with a %T", p)
 		}
 	}()
 	query := topdown.NewQuery(e.query).
@@ -105,6 +109,7 @@ func (e *topdownEngine) eval(ctx context.Context, input Value, budget time.Durat
 		WithTransaction(e.txn).
 		WithInput(input.term).
 		WithCancel(cancel).
+		WithBuiltins(boundedBuiltins).
 		WithMetrics(metrics.NoOp()).
 		WithStrictBuiltinErrors(true)
 	err = query.Iter(ctx, func(bindings topdown.QueryResult) error {
@@ -115,9 +120,26 @@ func (e *topdownEngine) eval(ctx context.Context, input Value, budget time.Durat
 		return Value{}, errTimeout
 	}
 	if err != nil {
-		return Value{}, err
+		return Value{}, withoutValues(err)
 	}
 	return result, nil
+}
+
+// withoutValues makes an error of OPA one that can be logged. OPA's message may
+// quote the operand of a function, and so the call: what stays is its code, its
+// place in the policy, and the bound that was passed.
+func withoutValues(err error) error {
+	code, place, bound := "error", "", ""
+	if e, ok := errors.AsType[*topdown.Error](err); ok {
+		code = e.Code
+		if e.Location != nil {
+			place = fmt.Sprintf("%s:%d: ", e.Location.File, e.Location.Row)
+		}
+	}
+	if e, ok := errors.AsType[boundError](err); ok {
+		bound = ": " + e.Error()
+	}
+	return errors.New(place + code + bound)
 }
 
 // watch cancels an evaluation at the end of its budget, and calls stuck if it
