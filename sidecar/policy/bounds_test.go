@@ -219,3 +219,16 @@ func TestErrorsQuoteNothing(t *testing.T) {
 		})
 	}
 }
+
+// Each bound says which it is.
+func TestBoundsSay(t *testing.T) {
+	for rules, says := range map[string]string{
+		chain(`"aaaaaaaa"`, `concat("", [X, X, X, X, X, X, X, X])`, 4) + `decision := D if not regex.match("(a?){40}b", x4)`:                                           "instructions on a text of 32768 bytes",
+		chain(`"aaaaaaaa"`, `concat("", [X, X, X, X, X, X, X, X])`, 4) + `decision := D if count([i | some i in numbers.range(1, 5000); startswith(x4, "a")]) == 5000`: "more work in built-in functions",
+	} {
+		p := load(t, module(strings.ReplaceAll(rules, "= D", "= "+allowDecision)), Config{Budget: longBudget})
+		if _, err := p.Decide(context.Background(), value(t, "{}")); !errors.Is(err, ErrDefect) || !strings.Contains(err.Error(), says) {
+			t.Errorf("error %v, want %q", err, says)
+		}
+	}
+}

@@ -193,3 +193,10 @@ func copyFS(t testing.TB, from fs.FS) fstest.MapFS {
 	}
 	return to
 }
+
+type panicFS struct{ fstest.MapFS }
+
+func (panicFS) ReadDir(string) ([]fs.DirEntry, error) { panic("panicFS") }
+
+// Load answers a panic, wherever it comes from, with an error.
+func TestLoadDoesNotPanic(t *testing.T) { wantLoadError(t, panicFS{}, "panic: panicFS") }
