@@ -79,7 +79,7 @@ func (s *Store) toApply() []*batch {
 }
 
 func (s *Store) apply(batches []*batch) error {
-	if f := s.o.Faults.Apply; f != nil {
+	if f := s.o.faults.apply; f != nil {
 		if err := f(); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ import (
 //
 // The keys are those in Badger, with the record of what is applied.
 type backup struct {
-	fs    FS
+	fs    fileSystem
 	name  string
 	seq   uint64
 	store [16]byte
@@ -69,7 +69,7 @@ func compare(a, b uint64) int {
 	return 0
 }
 
-func openBackup(fs FS, dir string, seq uint64, store [16]byte) backup {
+func openBackup(fs fileSystem, dir string, seq uint64, store [16]byte) backup {
 	return backup{fs: fs, name: filepath.Join(dir, fmt.Sprintf("%020d%s", seq, backupSuffix)), seq: seq, store: store}
 }
 
@@ -84,7 +84,7 @@ func (r *recoverer) usableBackup() (backup, error) {
 		if seq+1 < r.oldest.first {
 			break
 		}
-		b := openBackup(r.o.FS, r.dir("backup"), seq, r.journal.store)
+		b := openBackup(r.o.fs, r.dir("backup"), seq, r.journal.store)
 		if err := b.read(r.ctx, func(k, v []byte) error { return nil }); err != nil {
 			bad = append(bad, err)
 			continue

@@ -112,7 +112,7 @@ func openOurs(b *testing.B, delay time.Duration) decider {
 	if delay > 0 {
 		fs.failWrites(func(string, []byte, int64) (int, error) { time.Sleep(delay); return 0, nil })
 	}
-	s, err := Open(context.Background(), Options{Dir: b.TempDir(), FS: fs, BallastBytes: -1})
+	s, err := Open(context.Background(), Options{Dir: b.TempDir(), fs: fs, BallastBytes: -1})
 	if err != nil {
 		b.Fatal(err)
 	}

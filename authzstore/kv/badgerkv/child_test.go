@@ -37,7 +37,7 @@ func childMain() {
 	case "load, not synced":
 		fs.doNotSync = true
 	case "load, acknowledged early":
-		o.Faults = &Faults{AckBeforeWrite: true}
+		o.faults = faults{ackBeforeWrite: true}
 	}
 	// Slow enough that a kill falls into a write.
 	fs.failWrites(func(string, []byte, int64) (int, error) { time.Sleep(time.Millisecond); return 0, nil })

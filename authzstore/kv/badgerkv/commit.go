@@ -67,7 +67,7 @@ func (s *Store) popBatch() *batch {
 // commit makes a batch durable and answers everyone who waits for it.
 func (s *Store) commit(b *batch) error {
 	b.hashing.Wait()
-	if s.o.Faults.AckBeforeWrite {
+	if s.o.faults.ackBeforeWrite {
 		b.answer(nil)
 	}
 	leaves, bodies := make([]hash, len(b.units)), make([][]byte, len(b.units))

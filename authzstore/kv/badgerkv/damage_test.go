@@ -60,6 +60,28 @@ func TestTorn(t *testing.T) {
 	}
 }
 
+// TestTornControl: a store that leaves what a torn write left is caught: its next
+// record is smaller, and behind it the remains look like damage.
+func TestTornControl(t *testing.T) {
+	src, _ := crashed(t)
+	for seed := range uint64(20) {
+		dir := crashCopy(t, src)
+		tear(t, dir, rand.New(rand.NewPCG(seed, 1)))
+		o := testOptions(dir, nil)
+		o.faults = faults{keepTorn: true}
+		s := mustOpen(t, o)
+		err := s.Update(t.Context(), nil, func(tx kv.Tx) error { return tx.Append("st", "small", nil) })
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := judge(t, dir, nil, faults{}); v == refused {
+			t.Log(err)
+			return
+		}
+	}
+	t.Fatal("20 torn writes that were not wiped did no harm: the test cannot fail")
+}
+
 // TestTornRoll: the write that starts a segment is torn like any other.
 func TestTornRoll(t *testing.T) {
 	dir := t.TempDir()
@@ -97,10 +119,10 @@ const (
 )
 
 // judge opens a damaged directory and compares it with what was acknowledged.
-func judge(t *testing.T, dir string, acked []string, f *Faults) (verdict, error) {
+func judge(t *testing.T, dir string, acked []string, f faults) (verdict, error) {
 	t.Helper()
 	o := testOptions(dir, nil)
-	o.Faults = f
+	o.faults = f
 	s, err := Open(t.Context(), o)
 	if err != nil {
 		if !errors.Is(err, kv.ErrDamaged) {
@@ -156,7 +178,7 @@ func TestFlipJournal(t *testing.T) {
 			to = last.next.off
 		}
 		off := flip(t, segPath(filepath.Join(dir, "journal"), seg), rng, from, to)
-		v, err := judge(t, dir, acked, nil)
+		v, err := judge(t, dir, acked, faults{})
 		count(t, seen, v, "seed %d, segment %d offset %d: %v", seed, seg, off, err)
 		if seed%2 == 0 && v != refused {
 			t.Errorf("seed %d: flip in the last record at %d: %s %v", seed, off, v, err)
@@ -176,7 +198,7 @@ func TestFlipJournalControl(t *testing.T) {
 	last := lastRecord(t, src)
 	dir := crashCopy(t, src)
 	flip(t, segPath(filepath.Join(dir, "journal"), last.at.seg), rand.New(rand.NewPCG(1, 1)), last.at.off+recordHeaderBytes, last.at.off+1000)
-	if v, err := judge(t, dir, acked, &Faults{TrustJournal: true}); v != silent {
+	if v, err := judge(t, dir, acked, faults{trustJournal: true}); v != silent {
 		t.Fatalf("got %s (%v): the test cannot fail", v, err)
 	}
 }
@@ -197,7 +219,7 @@ func TestFlipState(t *testing.T) {
 		b, _ := os.ReadFile(name)
 		used := int64(len(strings.TrimRight(string(b), "\x00")))
 		off := flip(t, name, rng, 0, max(used, 1))
-		v, err := judge(t, dir, acked, nil)
+		v, err := judge(t, dir, acked, faults{})
 		if v == silent {
 			t.Errorf("seed %d: %s offset %d: %v", seed, name, off, err)
 		}
@@ -244,7 +266,7 @@ func TestFlipStateControl(t *testing.T) {
 // something is missing without any error.
 func unverified(t *testing.T, dir string, acked []string) (missing bool) {
 	o := testOptions(dir, nil)
-	o.Faults = &Faults{TrustTables: true}
+	o.faults = faults{trustTables: true}
 	s, err := Open(t.Context(), o)
 	if err != nil {
 		return false
@@ -284,7 +306,7 @@ func TestTruncate(t *testing.T) {
 		if err := os.Truncate(name, size); err != nil {
 			t.Fatal(err)
 		}
-		v, err := judge(t, dir, acked, nil)
+		v, err := judge(t, dir, acked, faults{})
 		count(t, seen, v, "%s cut to %d: %v", rel, size, err)
 		os.RemoveAll(dir)
 	}
@@ -337,7 +359,7 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
-	if v, err := judge(t, crashCopy(t, src), acked, nil); v != harmless {
+	if v, err := judge(t, crashCopy(t, src), acked, faults{}); v != harmless {
 		t.Fatalf("control: the untouched directory: %s %v", v, err)
 	}
 }

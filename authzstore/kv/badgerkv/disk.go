@@ -26,10 +26,10 @@ func (g *diskGuard) ok() bool {
 	if g.o.MinFreeBytes < 0 {
 		return true
 	}
-	free, err := g.o.FS.FreeBytes(g.o.Dir)
+	free, err := g.o.fs.FreeBytes(g.o.Dir)
 	if err == nil && free < g.o.MinFreeBytes/2 && g.dropBallast() {
 		g.o.Logger.Error("disk nearly full: ballast file given up", "free_bytes", free)
-		free, err = g.o.FS.FreeBytes(g.o.Dir)
+		free, err = g.o.fs.FreeBytes(g.o.Dir)
 	}
 	ok := err == nil && free >= g.o.MinFreeBytes
 	if was := g.paused.Swap(!ok); was == ok {
@@ -55,10 +55,10 @@ func (g *diskGuard) makeBallast() {
 	if info, err := os.Stat(name); err == nil && info.Size() == g.o.BallastBytes {
 		return
 	}
-	if free, err := g.o.FS.FreeBytes(g.o.Dir); err != nil || free < 2*g.o.MinFreeBytes+g.o.BallastBytes {
+	if free, err := g.o.fs.FreeBytes(g.o.Dir); err != nil || free < 2*g.o.MinFreeBytes+g.o.BallastBytes {
 		return
 	}
-	f, err := g.o.FS.Create(name)
+	f, err := g.o.fs.Create(name)
 	if err == nil {
 		err = errors.Join(f.Allocate(g.o.BallastBytes), f.Sync(), f.Close())
 	}
@@ -68,5 +68,5 @@ func (g *diskGuard) makeBallast() {
 }
 
 func (g *diskGuard) dropBallast() bool {
-	return g.o.FS.Remove(filepath.Join(g.o.Dir, ballastName)) == nil
+	return g.o.fs.Remove(filepath.Join(g.o.Dir, ballastName)) == nil
 }

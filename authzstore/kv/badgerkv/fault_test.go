@@ -15,7 +15,7 @@ import (
 // faultFS is the real file system, with faults in synchronous writes and in the
 // free space.
 type faultFS struct {
-	OSFS
+	osFS
 	mu       sync.Mutex
 	stalled  chan struct{}                                             // writes wait until it is closed
 	onWrite  func(name string, b []byte, off int64) (n int, err error) // n bytes are written before err
@@ -26,21 +26,21 @@ type faultFS struct {
 }
 
 type faultFile struct {
-	File
+	file
 	fs   *faultFS
 	name string
 }
 
-func (fs *faultFS) OpenSync(name string) (File, error) {
-	open := fs.OSFS.OpenSync
+func (fs *faultFS) OpenSync(name string) (file, error) {
+	open := fs.osFS.OpenSync
 	if fs.doNotSync {
-		open = func(name string) (File, error) { return openFile(name, os.O_RDWR) }
+		open = func(name string) (file, error) { return openFile(name, os.O_RDWR) }
 	}
 	f, err := open(name)
 	return faultFile{f, fs, name}, err
 }
 
-func (fs *faultFS) Create(name string) (File, error) {
+func (fs *faultFS) Create(name string) (file, error) {
 	fs.mu.Lock()
 	hook := fs.onCreate
 	fs.mu.Unlock()
@@ -49,14 +49,14 @@ func (fs *faultFS) Create(name string) (File, error) {
 			return nil, err
 		}
 	}
-	return fs.OSFS.Create(name)
+	return fs.osFS.Create(name)
 }
 
 func (fs *faultFS) FreeBytes(dir string) (int64, error) {
 	if n := fs.free.Load(); n != 0 {
 		return n, nil
 	}
-	return fs.OSFS.FreeBytes(dir)
+	return fs.osFS.FreeBytes(dir)
 }
 
 func (f faultFile) WriteAt(b []byte, off int64) (int, error) {
@@ -68,11 +68,11 @@ func (f faultFile) WriteAt(b []byte, off int64) (int, error) {
 	}
 	if hook != nil {
 		if n, err := hook(f.name, b, off); err != nil {
-			f.File.WriteAt(b[:n], off)
+			f.file.WriteAt(b[:n], off)
 			return n, err
 		}
 	}
-	return f.File.WriteAt(b, off)
+	return f.file.WriteAt(b, off)
 }
 
 // stall makes synchronous writes wait.
@@ -113,8 +113,8 @@ func (fs *faultFS) fillUp(full bool) {
 }
 
 // testOptions keep a test's directory small.
-func testOptions(dir string, fs FS) Options {
-	return Options{Dir: dir, SegmentBytes: 4 << 20, MinFreeBytes: -1, VerifyEvery: -1, MaxWaiters: 64, FS: fs}
+func testOptions(dir string, fs fileSystem) Options {
+	return Options{Dir: dir, SegmentBytes: 4 << 20, MinFreeBytes: -1, VerifyEvery: -1, MaxWaiters: 64, fs: fs}
 }
 
 func mustOpen(t testing.TB, o Options) *Store {

@@ -8,17 +8,17 @@ import (
 	"syscall"
 )
 
-// FS is the file system as the journal, the backups and the disk guard see it.
+// fileSystem is the file system as the journal, the backups and the disk guard see it.
 // Tests put one in Options that fails, stalls, tears a write or fills up.
 // Badger's own files are memory maps and do not pass through here; nothing that
 // is acknowledged depends on them.
-type FS interface {
+type fileSystem interface {
 	// Open opens a file for reading.
-	Open(name string) (File, error)
+	Open(name string) (file, error)
 	// Create makes an empty file for writing; it is durable after Sync.
-	Create(name string) (File, error)
+	Create(name string) (file, error)
 	// OpenSync opens a file in which every WriteAt is durable when it returns.
-	OpenSync(name string) (File, error)
+	OpenSync(name string) (file, error)
 	Rename(from, to string) error
 	Remove(name string) error
 	// SyncDir makes renames and removals in a directory durable.
@@ -26,8 +26,8 @@ type FS interface {
 	FreeBytes(dir string) (int64, error)
 }
 
-// File is an open file of an FS.
-type File interface {
+// file is an open file of a fileSystem.
+type file interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
@@ -37,22 +37,22 @@ type File interface {
 	Sync() error
 }
 
-// OSFS is the real file system.
-type OSFS struct{}
+// osFS is the real file system.
+type osFS struct{}
 
 type osFile struct{ *os.File }
 
-func (OSFS) Open(name string) (File, error) { return openFile(name, os.O_RDONLY) }
-func (OSFS) Create(name string) (File, error) {
+func (osFS) Open(name string) (file, error) { return openFile(name, os.O_RDONLY) }
+func (osFS) Create(name string) (file, error) {
 	return openFile(name, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
 }
-func (OSFS) OpenSync(name string) (File, error) {
+func (osFS) OpenSync(name string) (file, error) {
 	return openFile(name, os.O_RDWR|syscall.O_DSYNC)
 }
-func (OSFS) Rename(from, to string) error { return os.Rename(from, to) }
-func (OSFS) Remove(name string) error     { return os.Remove(name) }
+func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
+func (osFS) Remove(name string) error     { return os.Remove(name) }
 
-func (OSFS) SyncDir(dir string) error {
+func (osFS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (OSFS) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (OSFS) FreeBytes(dir string) (int64, error) {
+func (osFS) FreeBytes(dir string) (int64, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", dir, err)
@@ -68,7 +68,7 @@ func (OSFS) FreeBytes(dir string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
-func openFile(name string, flag int) (File, error) {
+func openFile(name string, flag int) (file, error) {
 	f, err := os.OpenFile(name, flag, 0o600)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (f osFile) Allocate(bytes int64) error {
 func (f osFile) Sync() error { return syscall.Fdatasync(int(f.Fd())) }
 
 // readFile reads a whole file through fs, into buf if it is large enough.
-func readFile(fs FS, name string, buf []byte) ([]byte, error) {
+func readFile(fs fileSystem, name string, buf []byte) ([]byte, error) {
 	f, err := fs.Open(name)
 	if err != nil {
 		return nil, err

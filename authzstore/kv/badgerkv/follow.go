@@ -66,11 +66,11 @@ func newFollower(dir string, from kv.Pos) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := newJournal(o.FS, journalDir, o)
+	j := newJournal(o.fs, journalDir, o)
 	j.first = segs[0]
 	limit := place{seg: segs[0]}
 	for _, seg := range segs {
-		if _, used, err := readHeader(OSFS{}, journalDir, seg); err != nil {
+		if _, used, err := readHeader(osFS{}, journalDir, seg); err != nil {
 			return nil, err
 		} else if used {
 			limit.seg = seg

@@ -14,14 +14,14 @@ import (
 
 // journal appends records. One goroutine appends; any may read.
 type journal struct {
-	fs       FS
+	fs       fileSystem
 	dir      string
 	now      func() time.Time
 	store    [16]byte
 	maxBytes int64 // size to which segments grow
 
 	// Of the appending goroutine.
-	active File
+	active file
 	seg    uint64
 	off    int64
 	size   int64
@@ -36,14 +36,14 @@ type journal struct {
 	stop     chan struct{}
 
 	mu    sync.Mutex
-	files map[uint64]File // open for reading
+	files map[uint64]file // open for reading
 	first uint64          // segments before it are pruned
 }
 
-func newJournal(fs FS, dir string, o Options) *journal {
+func newJournal(fs fileSystem, dir string, o Options) *journal {
 	return &journal{
 		fs: fs, dir: dir, now: o.Now, maxBytes: o.SegmentBytes,
-		spares: make(chan spare, 1), stop: make(chan struct{}), files: map[uint64]File{}, first: 1,
+		spares: make(chan spare, 1), stop: make(chan struct{}), files: map[uint64]file{}, first: 1,
 	}
 }
 
@@ -70,7 +70,7 @@ func (j *journal) create() error {
 }
 
 // resume continues at the given place.
-func (j *journal) resume(f File, at place, size int64, h head) {
+func (j *journal) resume(f file, at place, size int64, h head) {
 	j.active, j.seg, j.off, j.size, j.head = f, at.seg, at.off, size, h
 	j.fill.Store(at.off)
 	j.capacity.Store(size)
@@ -131,7 +131,7 @@ const (
 
 // reading returns an open file of a segment. It may be closed by the time it is
 // read: readAt then asks again.
-func (j *journal) reading(seg uint64) (File, error) {
+func (j *journal) reading(seg uint64) (file, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if seg < j.first {

@@ -30,7 +30,7 @@ func ReadInfo(dir string) (Info, error) {
 		return info, err
 	}
 	for _, n := range segs {
-		h, used, err := readHeader(OSFS{}, filepath.Join(dir, "journal"), n)
+		h, used, err := readHeader(osFS{}, filepath.Join(dir, "journal"), n)
 		if err != nil {
 			return info, err
 		}

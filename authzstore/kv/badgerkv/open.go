@@ -119,7 +119,7 @@ func (r *recoverer) run() error {
 			return err
 		}
 	}
-	r.journal = newJournal(r.o.FS, r.dir("journal"), r.o)
+	r.journal = newJournal(r.o.fs, r.dir("journal"), r.o)
 	if err := r.findSegments(); err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (r *recoverer) findSegments() error {
 		return err
 	}
 	for i := len(segs) - 1; i >= 0 && r.last == 0; i-- {
-		h, used, err := readHeader(r.o.FS, dir, segs[i])
+		h, used, err := readHeader(r.o.fs, dir, segs[i])
 		switch {
 		case err != nil:
 			return err
@@ -171,7 +171,7 @@ func (r *recoverer) findSegments() error {
 	}
 	r.first = segs[0]
 	if r.first != r.last {
-		if r.oldest, _, err = readHeader(r.o.FS, dir, r.first); err != nil {
+		if r.oldest, _, err = readHeader(r.o.fs, dir, r.first); err != nil {
 			return err
 		}
 		if r.oldest.seg == 0 {
@@ -243,7 +243,7 @@ func (r *recoverer) create() error {
 	}
 	// The new directories themselves, or a power loss could take all of it.
 	for _, d := range []string{r.o.Dir, filepath.Dir(r.o.Dir)} {
-		if err := r.o.FS.SyncDir(d); err != nil {
+		if err := r.o.fs.SyncDir(d); err != nil {
 			return err
 		}
 	}
@@ -300,7 +300,7 @@ func (r *recoverer) checkJunction() error {
 	if r.at.end.seg > r.last {
 		return refuse("the state holds batches up to %d, in a segment that does not exist or is empty", r.at.head.seq)
 	}
-	b, err := readFile(r.o.FS, name, r.buf)
+	b, err := readFile(r.o.fs, name, r.buf)
 	if err != nil {
 		return err
 	}

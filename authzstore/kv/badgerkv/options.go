@@ -49,25 +49,29 @@ type Options struct {
 
 	Logger *slog.Logger     // default: nothing is logged
 	Now    func() time.Time // default time.Now; stamps segments
-	FS     FS               // default OSFS; a test's seam
-	Faults *Faults          // default none; a test's seam
+
+	// Of the package's tests alone.
+	fs     fileSystem // nil: the real one
+	faults faults
 }
 
-// Faults are the controls of the fault tests: each takes one guarantee away, so
+// faults are the controls of the fault tests: each takes one guarantee away, so
 // that a test can show that it would notice.
-type Faults struct {
-	// AckBeforeWrite answers writers before the journal is written.
-	AckBeforeWrite bool
-	// TrustTables does not verify Badger's tables at open.
-	TrustTables bool
-	// TrustWAL does not delete Badger's write-ahead logs at open.
-	TrustWAL bool
-	// TrustJournal cuts the journal at the first unreadable record, whatever
+type faults struct {
+	// ackBeforeWrite answers writers before the journal is written.
+	ackBeforeWrite bool
+	// trustTables does not verify Badger's tables at open.
+	trustTables bool
+	// trustWAL does not delete Badger's write-ahead logs at open.
+	trustWAL bool
+	// trustJournal cuts the journal at the first unreadable record, whatever
 	// the reason.
-	TrustJournal bool
-	// Apply runs before every Badger transaction; its error is the
+	trustJournal bool
+	// keepTorn does not wipe what a torn write left.
+	keepTorn bool
+	// apply runs before every Badger transaction; its error is the
 	// transaction's.
-	Apply func() error
+	apply func() error
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -85,11 +89,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.FS == nil {
-		o.FS = OSFS{}
-	}
-	if o.Faults == nil {
-		o.Faults = &Faults{}
+	if o.fs == nil {
+		o.fs = osFS{}
 	}
 	switch {
 	case o.Dir == "":

@@ -51,12 +51,16 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 		kept += s.journal.sizeOf(seg)
 	}
 	var segs []prunableSegment
+	latestMs := int64(0)
 	for seg := first; seg < active; seg++ {
 		next, err := s.journal.header(seg + 1) // its first record came after the last one of seg
 		if err != nil {
 			return nil, err
 		}
-		old := r.MaxAge > 0 && next.createdMs < r.Now.Add(-r.MaxAge).UnixMilli()
+		// A clock that was set back makes nothing older than it is. One that was
+		// ahead for a while makes segments stay longer, up to MaxBytes.
+		latestMs = max(latestMs, next.createdMs)
+		old := r.MaxAge > 0 && latestMs < r.Now.Add(-r.MaxAge).UnixMilli()
 		large := r.MaxBytes > 0 && kept > r.MaxBytes
 		if !old && !large || next.first-1 > bound {
 			break
@@ -76,7 +80,7 @@ func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
 		return err
 	}
 	if len(seqs) > 0 && seqs[0] >= seq {
-		b := openBackup(s.o.FS, dir, seqs[0], s.journal.store)
+		b := openBackup(s.o.fs, dir, seqs[0], s.journal.store)
 		if b.read(ctx, func(k, v []byte) error { return nil }) == nil {
 			return nil
 		}
@@ -86,14 +90,14 @@ func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
 	p.refs++
 	s.mu.Unlock()
 	defer s.release(p)
-	if err := openBackup(s.o.FS, dir, at, s.journal.store).write(ctx, p); err != nil {
+	if err := openBackup(s.o.fs, dir, at, s.journal.store).write(ctx, p); err != nil {
 		return err
 	}
 	for _, old := range seqs {
 		if old == at {
 			continue
 		}
-		if err := s.o.FS.Remove(openBackup(s.o.FS, dir, old, s.journal.store).name); err != nil {
+		if err := s.o.fs.Remove(openBackup(s.o.fs, dir, old, s.journal.store).name); err != nil {
 			return err
 		}
 	}

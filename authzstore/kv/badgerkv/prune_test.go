@@ -166,6 +166,55 @@ func TestPruneNeedsBackup(t *testing.T) {
 	mustOpen(t, testOptions(withoutState(t, dir), nil))
 }
 
+// TestClockSteps: segments are stamped by the clock, and whatever it does, none is
+// pruned early, the store works, and it opens again. Two hours after the last
+// segment everything may go, unless the clock was ahead of that.
+func TestClockSteps(t *testing.T) {
+	day := 24 * time.Hour
+	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		at     [5]time.Duration // when each segment is made, as the clock says
+		now    time.Duration    // of Prune
+		pruned int              // segments
+	}{
+		"steady":            {[5]time.Duration{0, day, 2 * day, 3 * day, 4 * day}, 4*day + time.Hour, 3},
+		"all old":           {[5]time.Duration{0, day, 2 * day, 3 * day, 4 * day}, 5 * day, 4},
+		"set back":          {[5]time.Duration{4 * day, 4 * day, -900 * day, -900 * day, 4 * day}, 4*day + time.Hour, 0},
+		"set back for good": {[5]time.Duration{4 * day, 4 * day, -900 * day, -900 * day, -900 * day}, -900*day + time.Hour, 0},
+		"ahead for a while": {[5]time.Duration{0, day, 900 * day, 3 * day, 4 * day}, 5 * day, 1},
+		"before 1970":       {[5]time.Duration{-30000 * day, -30000 * day, 2 * day, 3 * day, 4 * day}, 4*day + time.Hour, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			o := testOptions(dir, nil)
+			made := 0
+			o.Now = func() time.Time { return start.Add(c.at[min(made, 4)]) }
+			s := mustOpen(t, o)
+			for made = 1; made < 5; made++ {
+				for i := 0; currentSegment(s) == uint64(made); i++ {
+					id := fmt.Sprintf("%d-%d", made, i)
+					if err := s.Update(t.Context(), nil, func(tx kv.Tx) error { return tx.Append("spends", id, make([]byte, 200<<10)) }); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = mustOpen(t, o)
+			if _, err := s.Prune(t.Context(), kv.Retention{Now: start.Add(c.now), MaxAge: 2 * time.Hour, Exported: math.MaxUint64}); err != nil {
+				t.Fatal(err)
+			}
+			if got := int(s.journal.firstKept()) - 1; got != c.pruned {
+				t.Fatalf("%d segments pruned, want %d", got, c.pruned)
+			}
+			if err := errors.Join(s.Verify(t.Context(), nil), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 // TestSafeSeq: what is not in Badger's tables is not safe to prune.
 func TestSafeSeq(t *testing.T) {
 	dir := t.TempDir()

@@ -15,7 +15,7 @@ func (r *recoverer) replay() error {
 	r.end, r.endHead = from, h
 	for num := from.seg; num <= r.last && r.torn == 0; num++ {
 		name := segPath(r.dir("journal"), num)
-		b, err := readFile(r.o.FS, name, r.buf)
+		b, err := readFile(r.o.fs, name, r.buf)
 		if err != nil {
 			return err
 		}
@@ -26,7 +26,7 @@ func (r *recoverer) replay() error {
 			off = from.off
 		}
 		got, err := seg.scan(off, h, w.add)
-		if errors.Is(err, kv.ErrDamaged) && r.o.Faults.TrustJournal {
+		if errors.Is(err, kv.ErrDamaged) && r.o.faults.trustJournal {
 			got.torn, err = int64(len(b))-got.end, nil
 		}
 		if err != nil {
@@ -105,7 +105,7 @@ func sizeOf(values map[string][]byte) (size stateSize) {
 // resumeJournal wipes a torn write, so that no later scan meets its remains, and
 // makes the journal ready to append.
 func (r *recoverer) resumeJournal() error {
-	if r.torn > 0 {
+	if r.torn > 0 && !r.o.faults.keepTorn {
 		if err := r.wipe(); err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (r *recoverer) resumeJournal() error {
 		r.end = r.journal.end()
 		return r.resumeSpare()
 	}
-	f, err := r.o.FS.OpenSync(segPath(r.dir("journal"), r.end.seg))
+	f, err := r.o.fs.OpenSync(segPath(r.dir("journal"), r.end.seg))
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (r *recoverer) resumeJournal() error {
 // that was killed, or that met an error, in that write leaves it in the page
 // cache: readable, but perhaps not on the disk, and then the next record would
 // stand behind a hole after a power loss. Records before it were acknowledged.
-func (r *recoverer) confirm(f File) error {
+func (r *recoverer) confirm(f file) error {
 	if r.lastAt.seg != r.end.seg {
 		return nil // nothing was replayed: Badger has only what was durable
 	}
@@ -152,11 +152,11 @@ func (r *recoverer) confirm(f File) error {
 	if _, err := f.WriteAt(b, start); err != nil {
 		return fmt.Errorf("write the last journal record again: %w", err)
 	}
-	return r.o.FS.SyncDir(r.dir("journal")) // and so the segment's name
+	return r.o.fs.SyncDir(r.dir("journal")) // and so the segment's name
 }
 
 func (r *recoverer) wipe() error {
-	f, err := r.o.FS.OpenSync(segPath(r.dir("journal"), r.tornAt.seg))
+	f, err := r.o.fs.OpenSync(segPath(r.dir("journal"), r.tornAt.seg))
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (r *recoverer) wipe() error {
 func (r *recoverer) resumeSpare() error {
 	next := r.end.seg + 1
 	if r.spare == next {
-		f, err := r.o.FS.OpenSync(segPath(r.dir("journal"), next))
+		f, err := r.o.fs.OpenSync(segPath(r.dir("journal"), next))
 		if err != nil {
 			return err
 		}

@@ -53,7 +53,7 @@ func listSegments(dir string) ([]uint64, error) {
 
 // readHeader reads a segment's page 0. used is false for a spare: a segment
 // that holds no record yet, not even a torn one.
-func readHeader(fs FS, dir string, seg uint64) (h segHeader, used bool, err error) {
+func readHeader(fs fileSystem, dir string, seg uint64) (h segHeader, used bool, err error) {
 	name := segPath(dir, seg)
 	f, err := fs.Open(name)
 	if err != nil {

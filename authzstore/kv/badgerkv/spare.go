@@ -27,7 +27,7 @@ var errStopped = errors.New("badgerkv: stopped")
 type spare struct {
 	seg  uint64
 	size int64
-	file File // open for synchronous writes
+	file file // open for synchronous writes
 	err  error
 }
 
@@ -101,7 +101,7 @@ func (j *journal) full(n int64) bool {
 // makeSegment makes a file of written zeros under its final name. Unwritten
 // extents would not do: the first write into one changes metadata, which costs
 // a second write for every sync (measured: 161 µs against 96 µs).
-func makeSegment(fs FS, dir string, seg uint64, size int64, pace func(done float64) error) (File, error) {
+func makeSegment(fs fileSystem, dir string, seg uint64, size int64, pace func(done float64) error) (file, error) {
 	tmp := filepath.Join(dir, spareName)
 	f, err := fs.Create(tmp)
 	if err != nil {
@@ -120,7 +120,7 @@ func makeSegment(fs FS, dir string, seg uint64, size int64, pace func(done float
 	return fs.OpenSync(segPath(dir, seg))
 }
 
-func fillZeros(f File, size int64, pace func(done float64) error) error {
+func fillZeros(f file, size int64, pace func(done float64) error) error {
 	if err := f.Allocate(size); err != nil {
 		return fmt.Errorf("preallocate: %w", err)
 	}

@@ -71,7 +71,7 @@ func openState(dir string, o Options) (s *state, err error) {
 	if err := cleanState(dir, o); err != nil {
 		return nil, err
 	}
-	if !o.Faults.TrustTables {
+	if !o.faults.trustTables {
 		if err := verifyTables(dir); err != nil {
 			return nil, err
 		}
@@ -110,7 +110,7 @@ func cleanState(dir string, o Options) error {
 		manifest = manifest || e.Name() == badger.ManifestFilename
 		wal, valueLog := strings.HasSuffix(e.Name(), ".mem"), strings.HasSuffix(e.Name(), ".vlog") || e.Name() == "DISCARD"
 		empty := info.Size() == 0 && (wal || valueLog) // a kill while creating one: Badger cannot open it
-		if empty || (wal || valueLog) && !o.Faults.TrustWAL {
+		if empty || (wal || valueLog) && !o.faults.trustWAL {
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}

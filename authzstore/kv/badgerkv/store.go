@@ -87,7 +87,7 @@ type batch struct {
 // answer tells everyone who waits for the batch. Only the committer calls it.
 func (b *batch) answer(err error) {
 	select {
-	case <-b.done: // by Faults.AckBeforeWrite
+	case <-b.done: // by faults.ackBeforeWrite
 	default:
 		b.err = err
 		close(b.done)
