@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +105,38 @@ func TestTornRoll(t *testing.T) {
 			s.Close()
 		}
 		acked = acked[:len(acked)-6]
+	}
+}
+
+// TestTornRollHeader: of the write that starts a segment only the header page is
+// there, perhaps not yet on the disk: it is written again before a record stands
+// behind it.
+func TestTornRollHeader(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, testOptions(dir, nil))
+	var acked []string
+	for i := 0; currentSegment(s) < 2; i++ {
+		acked = append(acked, spendMany(t, s, fmt.Sprint(i), 1)...)
+	}
+	dir, acked = crashCopy(t, dir), acked[:len(acked)-1]
+	last := lastRecord(t, dir)
+	patch(t, segPath(filepath.Join(dir, "journal"), 2), last.at.off, func(b []byte) { clear(b) }, int(last.next.off-last.at.off))
+	fs := &faultFS{}
+	var written []int64
+	fs.failWrites(func(_ string, b []byte, off int64) (int, error) { written = append(written, off, int64(len(b))); return 0, nil })
+	s = mustOpen(t, testOptions(dir, fs))
+	if !slices.Equal(written, []int64{0, pageBytes}) {
+		t.Fatalf("written at open: %v, want the header page", written)
+	}
+	fs.failWrites(nil)
+	for range 2 {
+		if _, p := checkSpends(s, acked); !p.none() {
+			t.Fatal(p)
+		}
+		if err := s.Verify(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		acked = append(acked, spendMany(t, s, fmt.Sprint("more", len(acked)), 1)...)
 	}
 }
 

@@ -98,8 +98,6 @@ type place struct {
 	off int64
 }
 
-func (p place) before(q place) bool { return p.seg < q.seg || p.seg == q.seg && p.off < q.off }
-
 // segHeader is page 0 of a segment.
 type segHeader struct {
 	seg, first uint64

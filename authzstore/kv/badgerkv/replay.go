@@ -138,12 +138,14 @@ func (r *recoverer) resumeJournal() error {
 // cache: readable, but perhaps not on the disk, and then the next record would
 // stand behind a hole after a power loss. Records before it were acknowledged.
 func (r *recoverer) confirm(f file) error {
-	if r.lastAt.seg != r.end.seg {
-		return nil // nothing was replayed: Badger has only what was durable
-	}
 	start := r.lastAt.off
-	if start == pageBytes {
-		start = 0 // the header page was in the same write
+	switch {
+	case r.end.off == pageBytes: // a header page, its record was not reached
+		start = 0
+	case r.lastAt.seg != r.end.seg:
+		return nil // nothing was replayed: Badger has only what was durable
+	case start == pageBytes: // the header page was in the same write
+		start = 0
 	}
 	b := make([]byte, r.end.off-start)
 	if _, err := f.ReadAt(b, start); err != nil {

@@ -23,7 +23,7 @@ func (s *Store) verify(ctx context.Context, progress func(done, total int64)) er
 		progress = func(int64, int64) {}
 	}
 	s.mu.Lock()
-	limit := s.durableTo
+	limit, last := s.durableTo, s.durable.Seq
 	s.mu.Unlock()
 	first := s.journal.firstKept()
 	done, total := int64(0), s.tableBytes()
@@ -31,7 +31,7 @@ func (s *Store) verify(ctx context.Context, progress func(done, total int64)) er
 		total += s.journal.sizeOf(seg)
 	}
 	total += limit.off
-	if err := s.verifyJournal(ctx, first, limit, func(n int64) { done += n; progress(done, total) }); err != nil {
+	if err := s.verifyJournal(ctx, first, last, limit, func(n int64) { done += n; progress(done, total) }); err != nil {
 		return err
 	}
 	if err := s.state.verify(); err != nil {
@@ -48,13 +48,13 @@ func (s *Store) tableBytes() (n int64) {
 	return n
 }
 
-func (s *Store) verifyJournal(ctx context.Context, first uint64, limit place, read func(bytes int64)) error {
+func (s *Store) verifyJournal(ctx context.Context, first, last uint64, limit place, read func(bytes int64)) error {
 	h, err := s.journal.header(first)
 	if err != nil {
 		return err
 	}
 	c := &cursor{j: s.journal, at: place{first, pageBytes}, h: head{seq: h.first - 1, hash: h.prev}}
-	for c.at.before(limit) {
+	for c.h.seq < last {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
