@@ -26,6 +26,7 @@ policy:
 
 bench:
 	go run ./bench
+	go run ./bench store
 
 # Longer runs of what test does in short form.
 soak:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,13 +104,28 @@ func TestMedian(t *testing.T) {
 }
 
 func TestReplaceTable(t *testing.T) {
-	text := "before\n" + tableBegin + "old\n" + tableEnd + "after\n"
-	want := "before\n" + tableBegin + "\nnew\n\n" + tableEnd + "after\n"
-	if got := replaceTable(text, "new\n"); got != want {
+	other := tableBegin("b") + "other\n" + tableEnd("b")
+	text := other + "before\n" + tableBegin("a") + "old\n" + tableEnd("a") + "after\n"
+	want := other + "before\n" + tableBegin("a") + "\nnew\n\n" + tableEnd("a") + "after\n"
+	if got := replaceTable(text, "a", "new\n"); got != want {
 		t.Errorf("got %q, not %q", got, want)
 	}
-	if got := replaceTable("no marks", "new\n"); got != "new\n" {
+	if got := replaceTable("no marks", "a", "new\n"); got != "new\n" {
 		t.Errorf("got %q without marks", got)
+	}
+}
+
+func TestStoreTables(t *testing.T) {
+	r := &storeResult{Machine: machine{CPUs: 2}, Samples: map[string][]metrics{}}
+	line := "BenchmarkUpdates/disk=+5ms/hot/callers=16-2 \t 1 \t 0 ns/op \t %d ops/s \t %d x-badger\nPASS\n"
+	for _, n := range []int{30, 10, 20} {
+		if err := r.read(fmt.Appendf(nil, line, n, n/10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := r.text(asMarkdown)
+	if want := "| +5 ms, hot, 16 | 20 | 0.00 | 0.00 | 0 | 0.00 | 0.00 | 2.0 | 1.0–3.0 |\n"; !strings.Contains(got, want) {
+		t.Errorf("got\n%swithout\n%s", got, want)
 	}
 }
 

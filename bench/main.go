@@ -4,6 +4,7 @@
 //
 //	go run ./bench            # about three minutes; the table of docs/benchmarks.md
 //	go run ./bench -short     # about twenty seconds; rough
+//	go run ./bench store      # the store against plain Badger, about four minutes
 //
 // Every server is a process of its own: this binary, started again with `serve`.
 package main
@@ -39,9 +40,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if len(os.Args) > 1 && os.Args[1] == serveCommand {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == serveCommand:
 		err = serve(ctx, os.Args[2:])
-	} else {
+	case len(os.Args) > 1 && os.Args[1] == storeCommand:
+		err = benchStore(ctx, os.Args[2:])
+	default:
 		err = compare(ctx, os.Args[1:])
 	}
 	if err != nil && !errors.Is(err, flag.ErrHelp) {

@@ -46,14 +46,7 @@ type row struct {
 
 func newResult(opts options) *result {
 	r := &result{Rounds: opts.rounds, Seconds: opts.measured.Seconds(), opts: opts}
-	r.Machine = machine{
-		Time: time.Now().UTC().Truncate(time.Second),
-		OS:   runtime.GOOS,
-		Arch: runtime.GOARCH,
-		CPU:  cpuModel(),
-		CPUs: runtime.GOMAXPROCS(0),
-		Go:   runtime.Version(),
-	}
+	r.Machine = thisMachine()
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dep := range info.Deps {
 			switch dep.Path {
@@ -65,6 +58,22 @@ func newResult(opts options) *result {
 		}
 	}
 	return r
+}
+
+func thisMachine() machine {
+	return machine{
+		Time: time.Now().UTC().Truncate(time.Second),
+		OS:   runtime.GOOS,
+		Arch: runtime.GOARCH,
+		CPU:  cpuModel(),
+		CPUs: runtime.GOMAXPROCS(0),
+		Go:   runtime.Version(),
+	}
+}
+
+// String names the machine.
+func (m machine) String() string {
+	return fmt.Sprintf("%s, %d × %s, %s/%s, %s", m.Time.Format(time.DateOnly), m.CPUs, m.CPU, m.OS, m.Arch, m.Go)
 }
 
 // rows are the medians, in the order of the table.
@@ -153,10 +162,10 @@ func (r *result) about() string {
 		requests += s.Requests
 		unavailable += s.Unavailable
 	}
-	return fmt.Sprintf("%s, %d × %s, %s/%s, %s, OPA %s, grpc-go %s; %d rounds of %.1f s, medians; "+
+	return fmt.Sprintf("%s, OPA %s, grpc-go %s; %d rounds of %.1f s, medians; "+
 		"ratios are to plain OPA in the same round; load average %s before, %s after. "+
 		"%d answers were allows, %d \"unavailable\" (no decision in time).",
-		m.Time.Format(time.DateOnly), m.CPUs, m.CPU, m.OS, m.Arch, m.Go, m.OPA, m.GRPC,
+		m, m.OPA, m.GRPC,
 		r.Rounds, r.Seconds, m.LoadBefore, m.LoadAfter, requests, unavailable)
 }
 
@@ -179,11 +188,11 @@ func (r *result) print(w io.Writer) error {
 	return err
 }
 
-// Marks around the table in a Markdown file.
-const (
-	tableBegin = "<!-- bench: begin -->\n"
-	tableEnd   = "<!-- bench: end -->\n"
-)
+// Marks around a table in a Markdown file. There is one of each name.
+func tableBegin(name string) string { return "<!-- " + name + ": begin -->\n" }
+func tableEnd(name string) string   { return "<!-- " + name + ": end -->\n" }
+
+const requestsTable = "bench"
 
 func (r *result) markdownTable() string {
 	var b strings.Builder
@@ -201,33 +210,42 @@ func (r *result) markdownTable() string {
 func (r *result) write(opts options) error {
 	if opts.json != "" {
 		r.Rows = r.rows()
-		text, err := json.MarshalIndent(r, "", "  ")
-		if err != nil {
-			return err
-		}
-		if err := writeFile(opts.json, append(text, '\n')); err != nil {
+		if err := writeJSON(opts.json, r); err != nil {
 			return err
 		}
 	}
-	if opts.markdown == "" {
+	return writeMarkdown(opts.markdown, requestsTable, r.markdownTable())
+}
+
+// writeMarkdown writes a table to a file; "" for none.
+func writeMarkdown(file, name, table string) error {
+	if file == "" {
 		return nil
 	}
-	old, err := os.ReadFile(opts.markdown)
+	old, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return writeFile(opts.markdown, []byte(replaceTable(string(old), r.markdownTable())))
+	return writeFile(file, []byte(replaceTable(string(old), name, table)))
 }
 
-// replaceTable puts the table between the marks, or returns it alone where
+// replaceTable puts the table between its marks, or returns it alone where
 // there are none.
-func replaceTable(text, table string) string {
-	before, rest, begins := strings.Cut(text, tableBegin)
-	_, after, ends := strings.Cut(rest, tableEnd)
+func replaceTable(text, name, table string) string {
+	before, rest, begins := strings.Cut(text, tableBegin(name))
+	_, after, ends := strings.Cut(rest, tableEnd(name))
 	if !begins || !ends {
 		return table
 	}
-	return before + tableBegin + "\n" + table + "\n" + tableEnd + after
+	return before + tableBegin(name) + "\n" + table + "\n" + tableEnd(name) + after
+}
+
+func writeJSON(file string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(file, append(text, '\n'))
 }
 
 func writeFile(name string, text []byte) error {

@@ -61,6 +61,7 @@ func benchRow(b *testing.B, delay time.Duration, load string, callers int) {
 		b.ReportMetric(ours.p99, "p99-ms")
 		b.ReportMetric(plain.rate, "badger-ops/s")
 		b.ReportMetric(plain.p50, "badger-p50-ms")
+		b.ReportMetric(plain.p99, "badger-p99-ms")
 		b.ReportMetric(ours.rate/plain.rate, "x-badger")
 		b.ReportMetric(0, "ns/op")
 	}
@@ -117,6 +118,10 @@ func openOurs(b *testing.B, delay time.Duration) decider {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { s.Close() })
+	return decideIn(s)
+}
+
+func decideIn(s *Store) decider {
 	return func(ctx context.Context, grant int, id string) error {
 		g := strconv.Itoa(grant)
 		refs := []kv.Ref{{Key: "grant/" + g}, {Key: "account/" + g}, {Key: "used/" + g, Mode: kv.Exclusive}, {Key: "challenge/" + id, Mode: kv.Exclusive}}
@@ -159,7 +164,7 @@ func openPlain(b *testing.B, delay time.Duration) decider {
 			b.Fatal(err)
 		}
 		if time.Since(start) < delay {
-			b.Fatal("these rows need a build that slows Badger's syncs down: see bench/slowsync")
+			b.Fatal("these rows need a build that slows Badger's syncs down: see bench/slowsync.go")
 		}
 	}
 	return decide
@@ -249,10 +254,10 @@ func BenchmarkMillionKeys(b *testing.B) {
 			line, _ := out.ReadString('\n')
 			cmd.Wait()
 			f := strings.Fields(line)
-			if len(f) != 5 {
+			if len(f) != 6 {
 				b.Fatalf("child says %q", line)
 			}
-			for i, unit := range []string{"open-ms", "open-rss-MB", "open-anon-MB", "gets-rss-MB", "gets-anon-MB"} {
+			for i, unit := range []string{"open-ms", "replayed-MB", "open-rss-MB", "open-anon-MB", "gets-rss-MB", "gets-anon-MB"} {
 				v, err := strconv.ParseFloat(f[i], 64)
 				if err != nil {
 					b.Fatal(err)
@@ -303,15 +308,80 @@ func childRefill(o Options) {
 	select {}
 }
 
-// childMillion prints the time to open, the memory then, and after 100 000 reads.
-func childMillion(o Options) {
+// BenchmarkReopen kills a process under full load, with settings as they are, and
+// opens the store again in a new one, several times over.
+func BenchmarkReopen(b *testing.B) {
+	const kills = 5
+	dir := b.TempDir()
+	for range b.N {
+		worst, replayed := 0.0, 0.0
+		for i := range kills {
+			cmd, out := child(b, "busy", dir)
+			if line, _ := out.ReadString('\n'); line != "READY\n" {
+				b.Fatalf("child says %q", line)
+			}
+			time.Sleep(time.Second + time.Duration(i)*300*time.Millisecond)
+			cmd.Process.Kill()
+			cmd.Wait()
+			cmd, out = child(b, "reopen", dir)
+			line, _ := out.ReadString('\n')
+			cmd.Wait()
+			var ms, mb float64
+			if _, err := fmt.Sscan(line, &ms, &mb); err != nil {
+				b.Fatalf("child says %q", line)
+			}
+			if ms > worst {
+				worst, replayed = ms, mb
+			}
+		}
+		b.ReportMetric(kills, "kills")
+		b.ReportMetric(worst, "worst-ms")
+		b.ReportMetric(replayed, "replayed-MB")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+func childBusy(o Options) {
+	s, err := Open(context.Background(), Options{Dir: o.Dir, BallastBytes: -1})
+	if err != nil {
+		fmt.Println("ERR", err)
+		os.Exit(1)
+	}
+	fmt.Println("READY")
+	decide := decideIn(s)
+	for c := range 64 {
+		go func() {
+			for i := 0; ; i++ {
+				decide(context.Background(), rand.IntN(benchGrants), fmt.Sprintf("%d-%d-%d", os.Getpid(), c, i))
+			}
+		}()
+	}
+	select {}
+}
+
+// openTimed prints the milliseconds that opening takes and the megabytes that it
+// replayed.
+func openTimed(o Options) *Store {
 	start := time.Now()
 	s, err := Open(context.Background(), Options{Dir: o.Dir, BallastBytes: -1})
 	if err != nil {
 		fmt.Println("ERR", err)
 		os.Exit(1)
 	}
-	fmt.Print(float64(time.Since(start).Microseconds())/1000, " ", memory())
+	fmt.Print(float64(time.Since(start).Microseconds())/1000, " ", float64(s.Recovery().Bytes)/1e6, " ")
+	return s
+}
+
+func childReopen(o Options) {
+	openTimed(o)
+	fmt.Println()
+	os.Exit(0)
+}
+
+// childMillion prints what openTimed does, the memory then, and after 100 000 reads.
+func childMillion(o Options) {
+	s := openTimed(o)
+	fmt.Print(memory())
 	s.View(context.Background(), func(v kv.Snap) error {
 		for range 100_000 {
 			if _, ok, err := v.Get(fmt.Sprintf("key/%08d", rand.IntN(1_000_000))); !ok || err != nil {

@@ -33,6 +33,10 @@ func childMain() {
 		childMillion(o)
 	case "refill":
 		childRefill(o)
+	case "busy":
+		childBusy(o)
+	case "reopen":
+		childReopen(o)
 	case "load":
 	case "load, not synced":
 		fs.doNotSync = true

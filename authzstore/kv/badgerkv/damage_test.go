@@ -123,7 +123,10 @@ func TestTornRollHeader(t *testing.T) {
 	patch(t, segPath(filepath.Join(dir, "journal"), 2), last.at.off, func(b []byte) { clear(b) }, int(last.next.off-last.at.off))
 	fs := &faultFS{}
 	var written []int64
-	fs.failWrites(func(_ string, b []byte, off int64) (int, error) { written = append(written, off, int64(len(b))); return 0, nil })
+	fs.failWrites(func(_ string, b []byte, off int64) (int, error) {
+		written = append(written, off, int64(len(b)))
+		return 0, nil
+	})
 	s = mustOpen(t, testOptions(dir, fs))
 	if !slices.Equal(written, []int64{0, pageBytes}) {
 		t.Fatalf("written at open: %v, want the header page", written)

@@ -1,9 +1,3 @@
-// Slowsync makes a copy of go.mod that replaces ristretto, which does Badger's
-// memory maps, by a copy in which every msync takes as much longer as the
-// environment variable BADGERKV_MSYNC_DELAY says, and prints its path. With it
-// the benchmarks compare with Badger on a slow disk:
-//
-//	go test -modfile "$(go run ./bench/slowsync)" -run '^$' -bench Updates -benchtime 1x ./authzstore/kv/badgerkv
 package main
 
 import (
@@ -24,25 +18,16 @@ const (
 	return msync(b)`
 )
 
-func main() {
-	path, err := makeModfile()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "slowsync:", err)
-		os.Exit(1)
-	}
-	fmt.Println(path)
-}
-
-func makeModfile() (string, error) {
-	source, err := run("go", "list", "-m", "-f", "{{.Dir}}", module)
+// slowSyncModfile makes a copy of go.mod in dir that replaces ristretto, which does
+// Badger's memory maps, by a copy in which every msync takes as much longer as
+// the environment variable BADGERKV_MSYNC_DELAY says, and returns its path. So
+// Badger can be measured on a slow disk.
+func slowSyncModfile(dir string) (string, error) {
+	source, err := output("go", "list", "-m", "-f", "{{.Dir}}", module)
 	if err != nil {
 		return "", err
 	}
-	gomod, err := run("go", "env", "GOMOD")
-	if err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp("", "slowsync")
+	gomod, err := output("go", "env", "GOMOD")
 	if err != nil {
 		return "", err
 	}
@@ -50,7 +35,7 @@ func makeModfile() (string, error) {
 	if err := os.CopyFS(patched, os.DirFS(source)); err != nil {
 		return "", err
 	}
-	if err := patch(filepath.Join(patched, "z", "mmap.go")); err != nil {
+	if err := slowDown(filepath.Join(patched, "z", "mmap.go")); err != nil {
 		return "", err
 	}
 	modfile := filepath.Join(dir, "go.mod")
@@ -58,18 +43,18 @@ func makeModfile() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = run("go", "mod", "edit", "-replace", module+"="+patched, modfile)
+	_, err = output("go", "mod", "edit", "-replace", module+"="+patched, modfile)
 	return modfile, err
 }
 
-func patch(name string) error {
+func slowDown(name string) error {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
 	src := string(b)
 	if strings.Count(src, fast) != 1 || strings.Count(src, "\t\"os\"\n") != 1 {
-		return fmt.Errorf("%s has changed: adapt slowsync", name)
+		return fmt.Errorf("%s has changed: adapt bench/slowsync.go", name)
 	}
 	src = strings.Replace(src, fast, slow, 1)
 	src = strings.Replace(src, "\t\"os\"\n", "\t\"os\"\n\t\"time\"\n", 1)
@@ -87,7 +72,7 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, b, 0o600)
 }
 
-func run(name string, args ...string) (string, error) {
+func output(name string, args ...string) (string, error) {
 	out, err := exec.Command(name, args...).Output()
 	return strings.TrimSpace(string(out)), err
 }
