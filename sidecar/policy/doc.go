@@ -17,7 +17,8 @@
 // all of them; beyond the bounds the decision is a defect, within them it is what
 // `opa eval --bundle` answers. What is left to whoever writes a policy: comparing
 // two values that hold the same part exponentially often (x := [y, y], y := [z, z],
-// …) is a step of OPA's own without bounds; it counts as stuck, and the process
-// ends rather than answer. Memory is bounded for texts and by the time there is to
-// fill it, not by a number of bytes.
+// …) is a step of OPA's own without bounds. In a decision it counts as stuck, and
+// the process ends rather than answer; where OPA's type checker does it, Load does
+// not return. Memory is bounded for texts and by the time there is to fill it, not
+// by a number of bytes.
 package policy
