@@ -15,10 +15,13 @@
 // OPA ends an evaluation between its own steps. A built-in function that can take
 // long has bounds on its operands, its result, and what one evaluation does with
 // all of them; beyond the bounds the decision is a defect, within them it is what
-// `opa eval --bundle` answers. What is left to whoever writes a policy: comparing
-// two values that hold the same part exponentially often (x := [y, y], y := [z, z],
-// …) is a step of OPA's own without bounds. In a decision it counts as stuck, and
-// the process ends rather than answer; where OPA's type checker does it, Load does
-// not return. Memory is bounded for texts and by the time there is to fill it, not
-// by a number of bytes.
+// `opa eval --bundle` answers.
+//
+// What is left to whoever writes a policy, and to no caller: comparing two values
+// that hold the same part exponentially often (x := [y, y], y := [z, z], …) is a
+// step of OPA's own without bounds. OPA unifies them with a depth of stack that
+// grows with their size, and Go ends a process whose stack is full: nothing is
+// answered, and nothing allowed. Where OPA's type checker compares such values,
+// Load does not return. Memory is bounded for texts and by the time there is to
+// fill it, not by a number of bytes.
 package policy
