@@ -1,6 +1,7 @@
 package badgerkv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -309,19 +310,34 @@ func twoLogs(t *testing.T) (dir string, older string, acked []string) {
 
 // TestLostMiddle: of two write-ahead logs of Badger the older is damaged. The
 // store does not trust them, so nothing is missing. Control: one that does
-// replays the newer over the hole, and nobody notices.
+// replays the newer over the hole, and nobody notices. What the hole hits may
+// have been written again later, so the control may need another try.
 func TestLostMiddle(t *testing.T) {
+	for range 12 {
+		if holeInOlderLog(t) {
+			return
+		}
+	}
+	t.Fatal("no hole in a log that is trusted lost anything: the test cannot fail")
+}
+
+// holeInOlderLog tells whether a store that trusts the logs lost something.
+func holeInOlderLog(t *testing.T) (lost bool) {
 	src, older, acked := twoLogs(t)
 	if v, err := judge(t, crashCopy(t, src), acked, faults{trustWAL: true}); v != harmless {
 		t.Fatalf("undamaged logs, trusted: %s: %v", v, err)
 	}
-	patch(t, older, 10*pageBytes, func(b []byte) { clear(b) }, pageBytes)
+	log, err := os.ReadFile(older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := int64(len(bytes.TrimRight(log, "\x00")))
+	patch(t, older, used/2/pageBytes*pageBytes, func(b []byte) { clear(b) }, pageBytes)
 	if v, err := judge(t, crashCopy(t, src), acked, faults{}); v != harmless {
 		t.Fatalf("%s: %v", v, err)
 	}
-	if v, err := judge(t, crashCopy(t, src), acked, faults{trustWAL: true}); v != silent {
-		t.Fatalf("damaged log, trusted: %s (%v): the test cannot fail", v, err)
-	}
+	v, _ := judge(t, crashCopy(t, src), acked, faults{trustWAL: true})
+	return v == silent
 }
 
 // TestBackgroundVerify: damage under an open store is found, and stops it; the

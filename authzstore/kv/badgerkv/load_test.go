@@ -1,6 +1,7 @@
 package badgerkv
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -178,6 +179,18 @@ func crashed(t testing.TB) (dir string, acked []string) {
 		acked = append(acked, spendMany(t, s, fmt.Sprintf("b%d", i), 200)...)
 	}
 	acked = append(acked, spendMany(t, s, "c", 100)...)
+	// The last record has several pages without zeros, so that tearing it leaves
+	// something, and is not the first of its segment.
+	full := bytes.Repeat([]byte{7}, 20_000)
+	for first := true; first; {
+		err := s.Update(t.Context(), nil, func(tx kv.Tx) error { return tx.Append("last", "last", full) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		first = s.durableTo.off <= recordExtent(20_000)+2*pageBytes
+		s.mu.Unlock()
+	}
 	return crashCopy(t, dir), acked
 }
 
