@@ -3,6 +3,7 @@ package badgerkv
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -55,18 +56,8 @@ func listBackups(dir string) ([]uint64, error) {
 			seqs = append(seqs, n)
 		}
 	}
-	slices.SortFunc(seqs, func(a, b uint64) int { return -compare(a, b) })
+	slices.SortFunc(seqs, func(a, b uint64) int { return cmp.Compare(b, a) })
 	return seqs, nil
-}
-
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func openBackup(fs fileSystem, dir string, seq uint64, store [16]byte) backup {
@@ -230,34 +221,15 @@ func readPairs(ctx context.Context, in io.Reader, fn func(key, val []byte) error
 
 // load puts the backup into an empty state. What is applied goes in last, so a
 // load that was cut short is not mistaken for a state.
-func (b backup) load(ctx context.Context, s *state, mayWrite func() error) error {
-	values := map[string][]byte{}
-	var size stateSize
+func (b backup) load(ctx context.Context, w *bulk) error {
 	var at *applied
-	flush := func(a *applied) error {
-		if err := mayWrite(); err != nil {
-			return err
-		}
-		err := s.write(values, a)
-		clear(values)
-		size = stateSize{}
-		return err
-	}
 	err := b.read(ctx, func(key, val []byte) error {
 		if string(key) == keyApplied {
 			a, err := decodeApplied(val)
 			at = &a
 			return err
 		}
-		add := stateSize{int64(len(key)+len(val)) + 16, 1}
-		if len(values) > 0 && !s.fits(size.plus(add)) {
-			if err := flush(nil); err != nil {
-				return err
-			}
-		}
-		values[string(key)] = val
-		size = size.plus(add)
-		return nil
+		return w.add(map[string][]byte{string(key): val}, nil)
 	})
 	if err != nil {
 		return err
@@ -265,5 +237,8 @@ func (b backup) load(ctx context.Context, s *state, mayWrite func() error) error
 	if at == nil {
 		return &kv.DamageError{File: b.name, Offset: -1, What: "does not say what it holds", Do: doBackup}
 	}
-	return flush(at)
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return w.state.write(nil, at)
 }

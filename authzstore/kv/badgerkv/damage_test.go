@@ -1,6 +1,7 @@
 package badgerkv
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -64,7 +65,13 @@ func TestTorn(t *testing.T) {
 // TestTornControl: a store that leaves what a torn write left is caught: its next
 // record is smaller, and behind it the remains look like damage.
 func TestTornControl(t *testing.T) {
-	src, _ := crashed(t)
+	dir := t.TempDir()
+	s := mustOpen(t, testOptions(dir, nil))
+	err := s.Update(t.Context(), nil, func(tx kv.Tx) error { return tx.Append("st", "large", bytes.Repeat([]byte{1}, 40<<10)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := crashCopy(t, dir)
 	for seed := range uint64(20) {
 		dir := crashCopy(t, src)
 		tear(t, dir, rand.New(rand.NewPCG(seed, 1)))
@@ -260,12 +267,12 @@ func TestFlipState(t *testing.T) {
 			t.Errorf("seed %d: %s offset %d: %v", seed, name, off, err)
 		}
 		if v == refused { // the way out that the message names
-			s, err := Rebuild(t.Context(), testOptions(dir, nil))
+			s, err := Open(t.Context(), testOptions(withoutState(t, dir), nil))
 			if err != nil {
-				t.Fatalf("seed %d: rebuild: %v", seed, err)
+				t.Fatalf("seed %d: without state: %v", seed, err)
 			}
 			if _, p := checkSpends(s, acked); !p.none() {
-				t.Errorf("seed %d: after rebuild: %v", seed, p)
+				t.Errorf("seed %d: made anew: %v", seed, p)
 			}
 			s.Close()
 		}

@@ -94,27 +94,3 @@ func (f osFile) Allocate(bytes int64) error {
 
 // Sync is fdatasync: the size is part of what it makes durable.
 func (f osFile) Sync() error { return syscall.Fdatasync(int(f.Fd())) }
-
-// readFile reads a whole file through fs, into buf if it is large enough.
-func readFile(fs fileSystem, name string, buf []byte) ([]byte, error) {
-	f, err := fs.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	if int64(cap(buf)) < size {
-		buf = make([]byte, size)
-	}
-	buf = buf[:size]
-	if size == 0 {
-		return buf, nil
-	}
-	if _, err := f.ReadAt(buf, 0); err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	return buf, nil
-}

@@ -68,15 +68,7 @@ func newFollower(dir string, from kv.Pos) (*follower, error) {
 	}
 	j := newJournal(o.fs, journalDir, o)
 	j.first = segs[0]
-	limit := place{seg: segs[0]}
-	for _, seg := range segs {
-		if _, used, err := readHeader(osFS{}, journalDir, seg); err != nil {
-			return nil, err
-		} else if used {
-			limit.seg = seg
-		}
-	}
-	c, err := j.seekAfter(from, limit)
+	c, err := j.cursorAfter(from, segs[len(segs)-1])
 	if err != nil {
 		return nil, err
 	}
@@ -127,24 +119,21 @@ func (f *follower) flush(fn func(kv.Batch) error) error {
 	return fn(*b)
 }
 
-// next reads a record, going on to the next segment at the end of one. A record
+// next reads a record, going on to segments that came to be meanwhile. A record
 // without a body is the journal's end.
 func (f *follower) next() (record, error) {
-	c := f.cursor
-	rec, err := c.read()
-	if err != nil || rec.body != nil {
-		return rec, err
+	for {
+		rec, err := f.cursor.next()
+		if err != nil || rec.body != nil {
+			return rec, err
+		}
+		_, used, err := f.cursor.j.readHeader(f.cursor.at.seg + 1)
+		if errors.Is(err, os.ErrNotExist) {
+			return record{}, nil
+		}
+		if err != nil || !used {
+			return record{}, err
+		}
+		f.cursor.last++
 	}
-	if _, err := os.Stat(segPath(c.j.dir, c.at.seg+1)); errors.Is(err, os.ErrNotExist) {
-		return record{}, nil
-	}
-	h, used, err := readHeader(c.j.fs, c.j.dir, c.at.seg+1)
-	if err != nil || !used {
-		return record{}, err
-	}
-	if h.first != c.h.seq+1 || h.prev != c.h.hash {
-		return record{}, c.damage("the next segment does not continue the chain")
-	}
-	c.at = place{c.at.seg + 1, pageBytes}
-	return c.read()
 }

@@ -140,11 +140,14 @@ func decodeSegHeader(page []byte) (h segHeader, ok bool) {
 	return h, true
 }
 
+// before is the head of the record before the segment's first.
+func (h segHeader) before() head { return head{seq: h.first - 1, hash: h.prev} }
+
 // record is one decoded journal record: a batch.
 type record struct {
 	head
 	units    int
-	body     []byte // aliases the buffer it was decoded from
+	body     []byte
 	at, next place
 }
 

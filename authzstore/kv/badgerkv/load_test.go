@@ -203,28 +203,31 @@ func currentSegment(s *Store) uint64 {
 // lastRecord finds the last record of a directory's journal.
 func lastRecord(t testing.TB, dir string) (last record) {
 	t.Helper()
-	segs, err := listSegments(filepath.Join(dir, "journal"))
+	journalDir := filepath.Join(dir, "journal")
+	segs, err := listSegments(journalDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := head{}
-	for _, num := range segs {
-		name := segPath(filepath.Join(dir, "journal"), num)
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if isAll(b, 0) {
+	j := newJournal(osFS{}, journalDir, Options{})
+	defer j.close()
+	for _, seg := range segs {
+		if _, used, err := j.readHeader(seg); err != nil || !used {
 			break
 		}
-		got, err := segment{num: num, name: name, size: int64(len(b)), bytes: b, last: true}.scan(0, h, func(r record) error {
-			last = r
-			return nil
-		})
+		c, err := j.cursorAt(seg, seg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h = got.head
+		for {
+			rec, err := c.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rec.body == nil {
+				break
+			}
+			last = rec
+		}
 	}
 	return last
 }

@@ -23,13 +23,7 @@ type Recovery struct {
 
 // Open opens the store in o.Dir, or makes a new one. It refuses with
 // kv.ErrDamaged what it cannot put right without losing something.
-func Open(ctx context.Context, o Options) (*Store, error) { return open(ctx, o, "") }
-
-// Rebuild is Open after throwing the state away: it is made again from the
-// journal, or from the newest state backup and the journal.
-func Rebuild(ctx context.Context, o Options) (*Store, error) { return open(ctx, o, "asked for") }
-
-func open(ctx context.Context, o Options, rebuild string) (_ *Store, err error) {
+func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	o, err = o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -42,7 +36,7 @@ func open(ctx context.Context, o Options, rebuild string) (_ *Store, err error) 
 		return nil, err
 	}
 	start := o.Now()
-	r := &recoverer{ctx: ctx, o: o, rebuild: rebuild, guard: &diskGuard{o: o}}
+	r := &recoverer{ctx: ctx, o: o, guard: &diskGuard{o: o}}
 	defer func() {
 		if err != nil {
 			r.abort()
@@ -88,11 +82,10 @@ func (s *Store) start() {
 
 // recoverer brings journal and state together.
 type recoverer struct {
-	ctx     context.Context
-	o       Options
-	rebuild string // why the state is to be thrown away
-	guard   *diskGuard
-	found   Recovery
+	ctx   context.Context
+	o     Options
+	guard *diskGuard
+	found Recovery
 
 	journal *journal
 	state   *state
@@ -102,13 +95,12 @@ type recoverer struct {
 	spare       uint64    // segment without data behind them; 0: none
 	oldest      segHeader // of first
 	at          applied   // how far the state is
+	cursor      *cursor   // there
 
-	end     place // where the journal ends
-	endHead head
-	lastAt  place  // of the last record replayed
-	buf     []byte // a segment
-	torn    int64  // bytes at tornAt that a torn write left
-	tornAt  place
+	end    place // where the journal ends
+	lastAt place // of the last record replayed
+	torn   int64 // bytes that a torn write left at tornAt
+	tornAt place
 }
 
 func (r *recoverer) dir(name string) string { return filepath.Join(r.o.Dir, name) }
@@ -151,7 +143,7 @@ func (r *recoverer) findSegments() error {
 		return err
 	}
 	for i := len(segs) - 1; i >= 0 && r.last == 0; i-- {
-		h, used, err := readHeader(r.o.fs, dir, segs[i])
+		h, used, err := r.journal.readHeader(segs[i])
 		switch {
 		case err != nil:
 			return err
@@ -171,11 +163,8 @@ func (r *recoverer) findSegments() error {
 	}
 	r.first = segs[0]
 	if r.first != r.last {
-		if r.oldest, _, err = readHeader(r.o.fs, dir, r.first); err != nil {
+		if r.oldest, err = r.journal.header(r.first); err != nil {
 			return err
-		}
-		if r.oldest.seg == 0 {
-			return &kv.DamageError{File: segPath(dir, r.first), Offset: 0, What: "segment header is damaged", Do: doRestoreJournal}
 		}
 	}
 	r.journal.store, r.journal.first = r.oldest.store, r.first
@@ -185,23 +174,19 @@ func (r *recoverer) findSegments() error {
 // openState opens Badger. Damaged tables are a reason to rebuild; damage that
 // hides whether the journal is the state's is a reason to refuse.
 func (r *recoverer) openState() (err error) {
-	if r.rebuild != "" {
-		return r.newState()
-	}
 	r.state, err = openState(r.dir("state"), r.o)
 	if err == nil {
 		r.at, err = r.state.applied()
 	}
 	var damage *kv.DamageError
 	if errors.As(err, &damage) && filepath.Ext(damage.File) == ".sst" {
-		r.rebuild = damage.Error()
-		return r.newState()
+		return r.newState(damage.Error())
 	}
 	return err
 }
 
 // newState throws the state away, if it can be made again, and opens an empty one.
-func (r *recoverer) newState() (err error) {
+func (r *recoverer) newState(why string) (err error) {
 	if r.first > 1 {
 		if _, err := r.usableBackup(); err != nil {
 			return err
@@ -213,8 +198,8 @@ func (r *recoverer) newState() (err error) {
 		}
 		r.state = nil
 	}
-	r.o.Logger.Warn("rebuilding the state from the journal", "why", r.rebuild)
-	r.found.Rebuilt = r.rebuild
+	r.o.Logger.Warn("rebuilding the state from the journal", "why", why)
+	r.found.Rebuilt = why
 	if err := os.RemoveAll(r.dir("state")); err != nil {
 		return err
 	}
@@ -252,17 +237,17 @@ func (r *recoverer) create() error {
 }
 
 // bringStateInReach makes sure that replaying the kept segments continues what
-// the state holds.
+// the state holds, and puts the cursor there.
 func (r *recoverer) bringStateInReach() error {
-	if r.at.head.seq > 0 && r.at.end.seg >= r.first {
-		return r.checkJunction()
-	}
-	if r.at.head.seq > 0 && r.at.store == r.journal.store && r.at.head.seq+1 == r.oldest.first && r.at.head.hash == r.oldest.prev {
-		r.at.end = place{r.first, 0} // the state ends exactly where the kept journal begins
+	r.cursor = &cursor{j: r.journal, at: place{r.first, 0}, h: r.at.head, last: r.last}
+	follows := r.at.store == r.journal.store && r.at.head.seq+1 == r.oldest.first && r.at.head.hash == r.oldest.prev
+	switch {
+	case r.at.head.seq > 0 && r.at.end.seg >= r.first:
+		return r.findJunction()
+	case r.at.head.seq > 0 && follows: // the state ends exactly where the kept journal begins
 		return nil
-	}
-	if r.first == 1 {
-		r.at = applied{store: r.journal.store, end: place{1, 0}} // replay everything
+	case r.first == 1: // replay everything
+		r.cursor.h, r.at = head{}, applied{store: r.journal.store}
 		return nil
 	}
 	b, err := r.usableBackup()
@@ -270,60 +255,52 @@ func (r *recoverer) bringStateInReach() error {
 		return err
 	}
 	if r.found.Rebuilt == "" {
-		r.rebuild = fmt.Sprintf("the state holds batches up to %d, the journal starts with %d", r.at.head.seq, r.oldest.first)
-		if err := r.newState(); err != nil {
+		if err := r.newState(fmt.Sprintf("the state holds batches up to %d, the journal starts with %d", r.at.head.seq, r.oldest.first)); err != nil {
 			return err
 		}
 	}
-	if err := b.load(r.ctx, r.state, r.guard.check); err != nil {
+	if err := b.load(r.ctx, &bulk{state: r.state, guard: r.guard}); err != nil {
 		return err
 	}
 	if r.at, err = r.state.applied(); err != nil {
 		return err
 	}
-	return r.checkJunction()
+	return r.findJunction()
 }
 
-// checkJunction proves that the journal contains the state's last batch at its
+// findJunction proves that the journal contains the state's last batch at its
 // place: otherwise it lost its tail, was rolled back, or is another store's.
-func (r *recoverer) checkJunction() error {
-	name := segPath(r.dir("journal"), r.at.end.seg)
+func (r *recoverer) findJunction() (err error) {
+	end := r.at.end
 	refuse := func(format string, args ...any) error {
 		return &kv.DamageError{
-			File: name, Offset: r.at.end.off, Seq: r.at.head.seq, What: fmt.Sprintf(format, args...),
+			File: segPath(r.dir("journal"), end.seg), Offset: end.off, Seq: r.at.head.seq, What: fmt.Sprintf(format, args...),
 			Do: "the journal lost its end or was rolled back: " + doRestoreJournal,
 		}
 	}
 	if r.at.store != r.journal.store {
 		return refuse("the state belongs to store %x, the journal to another store, %x", r.at.store, r.journal.store)
 	}
-	if r.at.end.seg > r.last {
+	if end.seg > r.last {
 		return refuse("the state holds batches up to %d, in a segment that does not exist or is empty", r.at.head.seq)
 	}
-	b, err := readFile(r.o.fs, name, r.buf)
-	if err != nil {
+	if r.cursor, err = r.journal.cursorAt(end.seg, end.seg); err != nil {
 		return err
 	}
-	r.buf = b
-	h, ok := decodeSegHeader(b)
-	if !ok {
-		return refuse("segment header is damaged")
+	for c := r.cursor; c.h.seq < r.at.head.seq; {
+		rec, err := c.next()
+		if err != nil {
+			return err
+		}
+		if rec.body == nil {
+			break
+		}
 	}
-	if err := checkHeader(name, h, r.at.end.seg, int64(len(b))); err != nil {
-		return err
-	}
-	if r.at.end.off > int64(len(b)) {
-		return refuse("the state's last batch ends behind the end of the file")
-	}
-	seg := segment{num: r.at.end.seg, name: name, size: int64(len(b)), bytes: b[:r.at.end.off]}
-	got, err := seg.scan(0, head{seq: h.first - 1, hash: h.prev}, nil)
-	if err != nil {
-		return err
-	}
-	if got.end != r.at.end.off || got.head.pos() != r.at.head.pos() {
+	if c := r.cursor; c.at != end || c.h.pos() != r.at.head.pos() {
 		return refuse("the state's last batch is %d with hash %x, the journal has %d with %x there",
-			r.at.head.seq, r.at.head.hash[:4], got.head.seq, got.head.hash[:4])
+			r.at.head.seq, r.at.head.hash[:4], c.h.seq, c.h.hash[:4])
 	}
+	r.cursor.last = r.last
 	return nil
 }
 

@@ -107,31 +107,32 @@ func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
 // dropIndex removes a segment's entries from the index. If a crash brings some
 // of them back, they lead to a pruned segment, and readers know that.
 func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
-	h, err := s.journal.header(p.seg)
+	c, err := s.journal.cursorAt(p.seg, p.seg)
 	if err != nil {
 		return err
 	}
-	c := &cursor{j: s.journal, at: place{p.seg, pageBytes}, h: head{seq: h.first - 1, hash: h.prev}}
 	for c.h.seq < p.last {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		rec, err := c.next(place{p.seg, s.journal.sizeOf(p.seg)})
+		rec, err := c.mustNext()
+		if err != nil {
+			return err
+		}
+		b, err := toBatch(rec)
 		if err != nil {
 			return err
 		}
 		gone := map[string][]byte{}
-		err = decodeBody(rec, unitSink{
-			unit:  func([]byte) {},
-			write: func(byte, string, []byte) {},
-			entry: func(e kv.Entry, at, size int) {
+		for _, u := range b.Units {
+			for _, e := range u.Entries {
 				gone[nsID+e.ID], gone[entryKey(e.Stream, e.Num)] = nil, nil
-			},
-		})
-		if err == nil && len(gone) > 0 {
-			err = s.state.write(gone, nil)
+			}
 		}
-		if err != nil {
+		if len(gone) == 0 {
+			continue
+		}
+		if err := s.state.write(gone, nil); err != nil {
 			return err
 		}
 	}

@@ -108,7 +108,7 @@ func TestPrune(t *testing.T) {
 	for what, open := range map[string]func() (*Store, error){
 		"restart":       func() (*Store, error) { return Open(ctx, o) },
 		"crash":         func() (*Store, error) { return Open(ctx, testOptions(crashCopy(t, crash), nil)) },
-		"rebuild":       func() (*Store, error) { return Rebuild(ctx, testOptions(crashCopy(t, crash), nil)) },
+		"table damaged": func() (*Store, error) { return Open(ctx, testOptions(withBadTable(t, crash), nil)) },
 		"state deleted": func() (*Store, error) { return Open(ctx, testOptions(withoutState(t, crash), nil)) },
 	} {
 		s, err := open()
@@ -238,14 +238,20 @@ func TestSafeSeq(t *testing.T) {
 	}
 }
 
-// TestRebuild: state/ can be thrown away at any time.
+// withBadTable is a copy of a directory in which one of Badger's tables is damaged.
+func withBadTable(t *testing.T, dir string) string {
+	dir = crashCopy(t, dir)
+	tables, _ := filepath.Glob(filepath.Join(dir, "state", "*.sst"))
+	patch(t, tables[0], 100, func(b []byte) { b[0] ^= 1 }, 1)
+	return dir
+}
+
+// TestRebuild: state/ can be thrown away at any time, and is when a table of it
+// is damaged.
 func TestRebuild(t *testing.T) {
 	src, acked := crashed(t)
-	for _, open := range []func() (*Store, error){
-		func() (*Store, error) { return Rebuild(t.Context(), testOptions(crashCopy(t, src), nil)) },
-		func() (*Store, error) { return Open(t.Context(), testOptions(withoutState(t, src), nil)) },
-	} {
-		s, err := open()
+	for _, dir := range []string{withBadTable(t, src), withoutState(t, src)} {
+		s, err := Open(t.Context(), testOptions(dir, nil))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package badgerkv
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/countersign/countersign/authzstore/kv"
 )
@@ -10,88 +11,87 @@ import (
 // replay applies what the journal holds behind the state, in large
 // transactions, and finds the journal's end.
 func (r *recoverer) replay() error {
-	w := &replayWriter{r: r, values: map[string][]byte{}}
-	h, from := r.at.head, r.at.end
-	r.end, r.endHead = from, h
-	for num := from.seg; num <= r.last && r.torn == 0; num++ {
-		name := segPath(r.dir("journal"), num)
-		b, err := readFile(r.o.fs, name, r.buf)
-		if err != nil {
+	c := r.cursor
+	w := &bulk{state: r.state, guard: r.guard}
+	r.end = c.at
+	for {
+		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		r.buf = b
-		seg := segment{num: num, name: name, size: int64(len(b)), bytes: b, last: num == r.last}
-		off := int64(0)
-		if num == from.seg {
-			off = from.off
+		rec, err := c.next()
+		if err != nil || rec.body == nil {
+			if err := r.judgeEnd(err); err != nil {
+				return err
+			}
+			break
 		}
-		got, err := seg.scan(off, h, w.add)
-		if errors.Is(err, kv.ErrDamaged) && r.o.faults.trustJournal {
-			got.torn, err = int64(len(b))-got.end, nil
-		}
-		if err != nil {
+		values := map[string][]byte{}
+		if err := stateOf(rec, values); err != nil {
 			return err
 		}
-		h = got.head
-		if got.torn > 0 {
-			r.torn, r.tornAt = got.torn, place{num, got.end}
-		}
-		if got.end > 0 { // else nothing of this segment counts
-			r.end, r.endHead = place{num, got.end}, h
-		}
-		// The values in w alias the buffer.
-		if err := w.flush(); err != nil {
+		if err := w.add(values, &applied{r.journal.store, rec.head, rec.next}); err != nil {
 			return err
 		}
+		r.end, r.lastAt = rec.next, rec.at
+		r.found.Batches++
+		r.found.Bytes += rec.next.off - rec.at.off
 	}
-	return nil
+	if c.at.off > 0 { // else nothing of that segment counts
+		r.end = c.at
+	}
+	return w.flush()
 }
 
-// replayWriter merges replayed records into transactions of Badger.
-type replayWriter struct {
-	r      *recoverer
+// judgeEnd finds out whether the place where the cursor stopped is the end of the
+// journal, a torn write, or damage.
+func (r *recoverer) judgeEnd(err error) error {
+	c := r.cursor
+	if err == nil || errors.Is(err, errUnreadable) && c.at.seg == r.last {
+		r.torn, err = c.torn()
+		r.tornAt = c.at
+	}
+	if errors.Is(err, kv.ErrDamaged) && r.o.faults.trustJournal {
+		rest, readErr := c.rest()
+		r.torn, r.tornAt, err = int64(len(rest)), c.at, readErr
+	}
+	return err
+}
+
+// bulk merges values into large transactions of Badger.
+type bulk struct {
+	state  *state
+	guard  *diskGuard
 	values map[string][]byte
 	size   stateSize
-	at     applied
+	at     *applied // what values bring it to; nil: nothing that counts
 }
 
-func (w *replayWriter) add(rec record) error {
-	if err := w.r.ctx.Err(); err != nil {
-		return err
-	}
-	values := map[string][]byte{}
-	if err := stateOf(rec, values); err != nil {
-		return err
-	}
+func (w *bulk) add(values map[string][]byte, at *applied) error {
 	size := sizeOf(values)
-	if len(w.values) > 0 && !w.r.state.fits(w.size.plus(size)) {
+	if !w.state.fits(w.size.plus(size)) {
 		if err := w.flush(); err != nil {
 			return err
 		}
 	}
-	for k, v := range values {
-		w.values[k] = v
+	if w.values == nil {
+		w.values = map[string][]byte{}
 	}
-	w.size = w.size.plus(size)
-	w.at = applied{w.r.journal.store, rec.head, rec.next}
-	w.r.lastAt = rec.at
-	w.r.found.Batches++
-	w.r.found.Bytes += rec.next.off - rec.at.off
+	maps.Copy(w.values, values)
+	w.size, w.at = w.size.plus(size), at
 	return nil
 }
 
-func (w *replayWriter) flush() error {
+func (w *bulk) flush() error {
 	if len(w.values) == 0 {
 		return nil
 	}
-	if err := w.r.guard.check(); err != nil {
+	if err := w.guard.check(); err != nil {
 		return err
 	}
-	if err := w.r.state.write(w.values, &w.at); err != nil {
-		return fmt.Errorf("replay up to %d: %w", w.at.head.seq, err)
+	if err := w.state.write(w.values, w.at); err != nil {
+		return fmt.Errorf("fill the state: %w", err)
 	}
-	clear(w.values)
-	w.size = stateSize{}
+	w.values, w.size = nil, stateSize{}
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (r *recoverer) resumeJournal() error {
 		f.Close()
 		return err
 	}
-	r.journal.resume(f, r.end, size, r.endHead)
+	r.journal.resume(f, r.end, size, r.cursor.h)
 	return r.resumeSpare()
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 )
 
-const doRebuild = "the journal is the truth and this is only derived from it: run Rebuild (countersign store rebuild), which throws state/ away and replays the journal"
+const doRebuild = "the journal is the truth and this is only derived from it: move the directory state away and start again, then it is made anew from the journal"
 
 const doRestart = "restart: a damaged state is rebuilt from the journal"
 

@@ -49,16 +49,15 @@ func (s *Store) tableBytes() (n int64) {
 }
 
 func (s *Store) verifyJournal(ctx context.Context, first, last uint64, limit place, read func(bytes int64)) error {
-	h, err := s.journal.header(first)
+	c, err := s.journal.cursorAt(first, limit.seg)
 	if err != nil {
 		return err
 	}
-	c := &cursor{j: s.journal, at: place{first, pageBytes}, h: head{seq: h.first - 1, hash: h.prev}}
 	for c.h.seq < last {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		rec, err := c.next(limit)
+		rec, err := c.mustNext()
 		if err != nil {
 			return err
 		}
