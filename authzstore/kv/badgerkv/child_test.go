@@ -127,6 +127,7 @@ func killed(t *testing.T, what, dir string, d time.Duration, early bool) (acked 
 // TestKill kills a process under load, at start-up too, and checks every
 // acknowledged effect each time.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	var dir string
 	var acked []string
 	total, torn := 0, 0
@@ -166,6 +167,7 @@ func TestKill(t *testing.T) {
 
 // TestKillControl: a store that acknowledges before it writes is caught.
 func TestKillControl(t *testing.T) {
+	t.Parallel()
 	for range 50 {
 		dir := t.TempDir()
 		acked := killed(t, "load, acknowledged early", dir, 100*time.Millisecond, false)
@@ -181,6 +183,7 @@ func TestKillControl(t *testing.T) {
 
 // TestTwoProcesses: the second one is refused and touches nothing.
 func TestTwoProcesses(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := mustOpen(t, testOptions(dir, nil))
 	ids := spendMany(t, s, "a", 50)

@@ -37,6 +37,7 @@ func tear(t *testing.T, dir string, rng *rand.Rand) {
 // TestTorn: a last write of which any sectors are missing is cut off, everything
 // before it is there, and the next start finds nothing to repair.
 func TestTorn(t *testing.T) {
+	t.Parallel()
 	src, _ := crashed(t)
 	last := lastRecord(t, src)
 	for seed := range uint64(12 * soak()) {
@@ -65,6 +66,7 @@ func TestTorn(t *testing.T) {
 // TestTornControl: a store that leaves what a torn write left is caught: its next
 // record is smaller, and behind it the remains look like damage.
 func TestTornControl(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := mustOpen(t, testOptions(dir, nil))
 	err := s.Update(t.Context(), nil, func(tx kv.Tx) error { return tx.Append("st", "large", bytes.Repeat([]byte{1}, 40<<10)) })
@@ -92,6 +94,7 @@ func TestTornControl(t *testing.T) {
 
 // TestTornRoll: the write that starts a segment is torn like any other.
 func TestTornRoll(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := mustOpen(t, testOptions(dir, nil))
 	var acked []string
@@ -208,6 +211,7 @@ func count(t *testing.T, seen map[verdict]int, v verdict, format string, args ..
 // TestFlipJournal flips bits all over the journal, and as many in its last
 // record, which has one copy: there a flip must not pass for a torn write.
 func TestFlipJournal(t *testing.T) {
+	t.Parallel()
 	src, acked := crashed(t)
 	last := lastRecord(t, src)
 	seen := map[verdict]int{}
@@ -248,6 +252,7 @@ func TestFlipJournalControl(t *testing.T) {
 
 // TestFlipState flips bits in Badger's files.
 func TestFlipState(t *testing.T) {
+	t.Parallel()
 	src, acked := crashed(t)
 	files, _ := filepath.Glob(filepath.Join(src, "state", "*"))
 	seen := map[string]int{}
@@ -285,6 +290,7 @@ func TestFlipState(t *testing.T) {
 // TestFlipStateControl: a store that does not verify tables serves damage
 // silently.
 func TestFlipStateControl(t *testing.T) {
+	t.Parallel()
 	src, acked := crashed(t)
 	tables, _ := filepath.Glob(filepath.Join(src, "state", "*.sst"))
 	if len(tables) == 0 {
@@ -326,6 +332,7 @@ func unverified(t *testing.T, dir string, acked []string) (missing bool) {
 
 // TestTruncate cuts files short.
 func TestTruncate(t *testing.T) {
+	t.Parallel()
 	src, acked := crashed(t)
 	var files []string
 	for _, d := range []string{"journal", "state"} {
@@ -359,6 +366,7 @@ func TestTruncate(t *testing.T) {
 // TestRefusals: each of these directories is refused, by a message that says
 // where and what, and is opened again once the cause is undone.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	src, acked := crashed(t)
 	other, _ := crashed(t)
 	older := t.TempDir()

@@ -27,11 +27,11 @@
 //   - One write is in flight, so a crash tears at most the last record, and a
 //     torn record still has sectors with the zeros of before. That tells a torn
 //     write, which nobody was told of and which is wiped, from a damaged one,
-//     which is refused (scan.go). Records count the sectors that are zero by
+//     which is refused (torn.go). Records count the sectors that are zero by
 //     content, and padding is not zero, to keep that decidable.
 //   - Records are hash-chained, and Badger's state names the record that it
 //     holds up to. So a journal that lost its end, was rolled back or belongs to
-//     another store is refused (open.go).
+//     another store is refused (open.go, cursor.go).
 //   - Badger is never trusted with durability. It runs without syncs, and its
 //     write-ahead logs are deleted before it is opened: after a power loss a
 //     newer one may have survived an older, and Badger would replay over the

@@ -88,6 +88,7 @@ func failAt(t *testing.T, nth int, faults faults) (o *outcomes, dir string) {
 // TestFailingWrite: when the nth write fails, nobody of that batch or a later
 // one is told yes or no, and everything told before is there after a restart.
 func TestFailingWrite(t *testing.T) {
+	t.Parallel()
 	for nth := 1; nth <= 12*soak(); nth++ {
 		o, dir := failAt(t, nth, faults{})
 		if o.unknown == 0 || o.others > 0 {
@@ -313,6 +314,7 @@ func twoLogs(t *testing.T) (dir string, older string, acked []string) {
 // replays the newer over the hole, and nobody notices. What the hole hits may
 // have been written again later, so the control may need another try.
 func TestLostMiddle(t *testing.T) {
+	t.Parallel()
 	for range 12 {
 		if holeInOlderLog(t) {
 			return

@@ -10,6 +10,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	kvtest.Run(t, func(t testing.TB) kvtest.Harness {
 		fs := &faultFS{}
 		o := testOptions(t.TempDir(), fs)

@@ -47,6 +47,7 @@ func records(t *testing.T, s *Store) string {
 }
 
 func TestPrune(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	o := testOptions(dir, nil)
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -136,6 +137,7 @@ func withoutState(t *testing.T, dir string) string {
 // TestPruneNeedsBackup: without its backup, or with a damaged one, a pruned
 // store whose state is gone is refused and not opened half empty.
 func TestPruneNeedsBackup(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s, _ := grown(t, testOptions(dir, nil))
 	if _, err := s.Prune(t.Context(), kv.Retention{MaxBytes: 1, Exported: math.MaxUint64}); err != nil {
@@ -170,6 +172,7 @@ func TestPruneNeedsBackup(t *testing.T) {
 // pruned early, the store works, and it opens again. Two hours after the last
 // segment everything may go, unless the clock was ahead of that.
 func TestClockSteps(t *testing.T) {
+	t.Parallel()
 	day := 24 * time.Hour
 	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
@@ -249,6 +252,7 @@ func withBadTable(t *testing.T, dir string) string {
 // TestRebuild: state/ can be thrown away at any time, and is when a table of it
 // is damaged.
 func TestRebuild(t *testing.T) {
+	t.Parallel()
 	src, acked := crashed(t)
 	for _, dir := range []string{withBadTable(t, src), withoutState(t, src)} {
 		s, err := Open(t.Context(), testOptions(dir, nil))
