@@ -29,7 +29,7 @@ bench:
 	go run ./bench
 	go run ./bench store
 
-# Longer runs of what test does in short form, about 40 minutes. The faults of
+# Longer runs of what test does in short form, about half an hour. The faults of
 # the store are multiplied by COUNTERSIGN_SOAK. Those that cut the power of a disk
 # and fill it up need root and loop devices, and are left out elsewhere.
 soak: export COUNTERSIGN_SOAK ?= 50

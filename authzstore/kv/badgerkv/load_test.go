@@ -145,7 +145,9 @@ func spendMany(t testing.TB, s kv.Store, prefix string, n int) (ids []string) {
 func crashCopy(t testing.TB, from string) string {
 	t.Helper()
 	if f, err := lockDir(from); err == nil {
-		f.Close()
+		if err := unlockDir(f); err != nil {
+			t.Fatal(err)
+		}
 	} else { // the next segment vanishes under its first name when it is done
 		spare := filepath.Join(from, "journal", spareName)
 		for _, err := os.Stat(spare); err == nil; _, err = os.Stat(spare) {

@@ -40,6 +40,14 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// unlockDir gives the lock up. Closing alone would leave it to a process that was
+// just forked and has not yet dropped its copy of the descriptor.
+func unlockDir(f *os.File) error {
+	lock := wholeFile()
+	lock.Type = unix.F_UNLCK
+	return errors.Join(unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, lock), f.Close())
+}
+
 // inUse tells whether a process owns the directory. It only asks: a lock taken
 // to find out could be in the way of one that starts.
 func inUse(dir string) (bool, error) {

@@ -40,7 +40,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	defer func() {
 		if err != nil {
 			r.abort()
-			lockFile.Close()
+			err = errors.Join(err, unlockDir(lockFile))
 		}
 	}()
 	if err := r.run(); err != nil {

@@ -259,7 +259,7 @@ func (s *Store) close() error {
 	s.snapshot.txn.Discard()
 	err := s.state.close()
 	s.journal.close()
-	return errors.Join(err, s.lockFile.Close())
+	return errors.Join(err, unlockDir(s.lockFile))
 }
 
 // Stats is what a metrics page shows.
