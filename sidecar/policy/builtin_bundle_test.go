@@ -134,7 +134,7 @@ func TestBuiltInBundleOnOtherInputs(t *testing.T) {
 	if d, err := p.Decide(context.Background(), Value{}); err != nil || d.Allow {
 		t.Errorf("no input: allow %v, %v", d.Allow, err)
 	}
-	for _, system := range []string{"nothing", "", "direct_payment_test", "../shared", "account", "direct_payment.permit"} {
+	for _, system := range []string{"nothing", "", "direct_payment_test", "../systems", "account", "direct_payment.permit"} {
 		input := changed(object(t, goodInput), []string{"call", "system"}, func(c map[string]any, name string) { c[name] = system })
 		if d := decideJSON(t, p, input); d.Allow {
 			t.Errorf("system %q: allowed", system)
