@@ -16,15 +16,7 @@ import (
 )
 
 func accountCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "account",
-		Short: "Keep the accounts that pay",
-		// Without these two a misspelled subcommand would print the help and exit 0.
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(accountPutCommand())
-	return cmd
+	return group("account", "Keep the accounts that pay", accountPutCommand())
 }
 
 // operatorCause is a change by whoever runs the command, a user of this host.

@@ -46,3 +46,16 @@ func command() *cobra.Command {
 	root.AddCommand(serveCommand(), accountCommand(), storeCommand(), versionCommand())
 	return root
 }
+
+// group is a command that only holds others.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		// Without these two a misspelled subcommand would print the help and exit 0.
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}

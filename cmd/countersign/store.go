@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -17,19 +20,26 @@ type storeFlags struct {
 	output  string // "text" or "json"
 }
 
+// register adds the flags; a form of output that does not exist is refused before
+// anything is opened.
 func (f *storeFlags) register(cmd *cobra.Command) {
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if f.output != "text" && f.output != "json" {
+			return fmt.Errorf("--output %q is neither text nor json", f.output)
+		}
+		return nil
+	}
 	cmd.Flags().StringVar(&f.dataDir, "data", "countersign-data", "directory of the store")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text, or json")
 }
 
+// writeJSON prints a document for people and programs.
+func writeJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
 func storeCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "store",
-		Short: "Check and look into a store",
-		// Without these two a misspelled subcommand would print the help and exit 0.
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(storeVerifyCommand(), storeInfoCommand(), storeTailCommand())
-	return cmd
+	return group("store", "Check and look into a store", storeVerifyCommand(), storeInfoCommand(), storeTailCommand())
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,9 +28,7 @@ func storeInfoCommand() *cobra.Command {
 			}
 			out := cmd.OutOrStdout()
 			if flags.output == "json" {
-				encoder := json.NewEncoder(out)
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(info)
+				return writeJSON(out, info)
 			}
 			fmt.Fprintf(out, "data         %s\nbytes        %d\nlast seq     %d\nhead         %s\nsafe seq     %d\n",
 				info.DataDir, info.Bytes, info.LastSeq, info.Head, info.SafeSeq)

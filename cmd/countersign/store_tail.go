@@ -100,20 +100,16 @@ func writeRecord(w io.Writer, format string, seq uint64, r authzstore.Record) er
 		}
 		line.Changes = append(line.Changes, change)
 	}
-	switch format {
-	case "json":
+	if format == "json" {
 		return json.NewEncoder(w).Encode(line)
-	case "text":
-		_, err := fmt.Fprintf(w, "%d %s %s by %s %s\n", seq, line.Time.Format(time.RFC3339Nano), line.ID, r.Actor.Kind, r.Actor.Subject)
-		for _, c := range line.Changes {
-			after, jsonErr := json.Marshal(c.After)
-			_, printErr := fmt.Fprintf(w, "    %s = %s\n", c.Key, after)
-			err = errors.Join(err, jsonErr, printErr)
-		}
-		return err
-	default:
-		return fmt.Errorf("--output %q is neither text nor json", format)
 	}
+	_, err := fmt.Fprintf(w, "%d %s %s by %s %s\n", seq, line.Time.Format(time.RFC3339Nano), line.ID, r.Actor.Kind, r.Actor.Subject)
+	for _, c := range line.Changes {
+		after, jsonErr := json.Marshal(c.After)
+		_, printErr := fmt.Fprintf(w, "    %s = %s\n", c.Key, after)
+		err = errors.Join(err, jsonErr, printErr)
+	}
+	return err
 }
 
 func noun(key string, val []byte) (any, error) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -118,12 +117,7 @@ func exists(dir string) error {
 
 func (r verifyReport) write(w io.Writer, format string) error {
 	if format == "json" {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(r)
-	}
-	if format != "text" {
-		return fmt.Errorf("--output %q is neither text nor json", format)
+		return writeJSON(w, r)
 	}
 	switch {
 	case r.Error != "":

@@ -242,7 +242,7 @@ func (f Field) read(segments []string, body *strictjson.Document) (Value, error)
 }
 
 func (f Field) fromText(s string) (Value, error) {
-	if f.kind == currency && !isCurrency(s) {
+	if f.kind == currency && !authzstore.IsCurrency(s) {
 		return Value{}, fieldInvalid(f.Name, "must be an ISO 4217 code of three capital letters")
 	}
 	if rule := checkText(s); rule != "" {
@@ -267,15 +267,3 @@ func checkText(s string) string {
 
 // isInvisible is for characters that one reader drops and another compares.
 func isInvisible(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }
-
-func isCurrency(s string) bool {
-	if len(s) != 3 {
-		return false
-	}
-	for i := range 3 {
-		if s[i] < 'A' || s[i] > 'Z' {
-			return false
-		}
-	}
-	return true
-}

@@ -50,7 +50,6 @@ const minTime = 5 * time.Millisecond
 // A Decider decides calls. Its methods may be called concurrently.
 type Decider struct {
 	cfg      Config
-	keys     map[string]policy.Key // of the call's fields, by name
 	inFlight chan struct{}
 	refusals *rate.Limiter // of lines in the log
 }
@@ -82,11 +81,11 @@ func New(cfg Config) *Decider {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	keys := map[string]policy.Key{}
-	for _, name := range call.FieldNames() {
-		keys[name] = policy.NewKey(name)
+	return &Decider{
+		cfg:      cfg,
+		inFlight: make(chan struct{}, cfg.MaxInFlight),
+		refusals: rate.NewLimiter(refusalsPerSecond, refusalsBurst),
 	}
-	return &Decider{cfg: cfg, keys: keys, inFlight: make(chan struct{}, cfg.MaxInFlight), refusals: rate.NewLimiter(refusalsPerSecond, refusalsBurst)}
 }
 
 // Decide decides one request. It always answers. What it waits for (a turn, an
@@ -126,7 +125,7 @@ func (d *Decider) decide(ctx context.Context, id string, now time.Time, req call
 	if err != nil {
 		return d.fail(id, fmt.Errorf("%w: %w", errStore, err))
 	}
-	input := newInput(d.keys, now, c, facts)
+	input := newInput(now, c, facts)
 	verdict, err := d.cfg.Policy.Decide(ctx, input)
 	decision := fromPolicy(verdict)
 	if err != nil {

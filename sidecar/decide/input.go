@@ -39,20 +39,29 @@ var (
 	keyMaxPayment = policy.NewKey("max_payment_minor")
 )
 
+// fieldKeys are those of the call's fields, by name.
+var fieldKeys = func() map[string]policy.Key {
+	keys := map[string]policy.Key{}
+	for _, name := range call.FieldNames() {
+		keys[name] = policy.NewKey(name)
+	}
+	return keys
+}()
+
 // newInput builds the document that the policy decides on, a pure function of
 // its arguments. It holds what the route maps and the facts the route names, and
 // nothing else of the request: no header, no token, no unmapped body.
-func newInput(keys map[string]policy.Key, now time.Time, c call.Call, f Facts) policy.Value {
+func newInput(now time.Time, c call.Call, f Facts) policy.Value {
 	return policy.Object(
 		policy.Member{Key: keyVersion, Value: policy.Int(inputVersion)},
 		policy.Member{Key: keyNow, Value: policy.Int(now.UnixNano())},
-		policy.Member{Key: keyCall, Value: callValue(keys, c)},
+		policy.Member{Key: keyCall, Value: callValue(c)},
 		policy.Member{Key: keyIdentity, Value: identityValue(c.Identity)},
 		policy.Member{Key: keyFacts, Value: factsValue(f)},
 	)
 }
 
-func callValue(keys map[string]policy.Key, c call.Call) policy.Value {
+func callValue(c call.Call) policy.Value {
 	members := make([]policy.Member, 0, 2+len(c.Fields))
 	members = append(members,
 		policy.Member{Key: keySystem, Value: policy.String(c.Route.System)},
@@ -63,7 +72,7 @@ func callValue(keys map[string]policy.Key, c call.Call) policy.Value {
 		if field.IsAmount() {
 			value = policy.Int(c.Fields[i].Int)
 		}
-		members = append(members, policy.Member{Key: keys[field.Name], Value: value})
+		members = append(members, policy.Member{Key: fieldKeys[field.Name], Value: value})
 	}
 	return policy.Object(members...)
 }
