@@ -243,6 +243,40 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestNextSegmentFails: an error other than a full disk, on the way to the next
+// segment, stops the store when the segment is needed. Nobody waits for ever.
+func TestNextSegmentFails(t *testing.T) {
+	fs := &faultFS{}
+	s := mustOpen(t, testOptions(t.TempDir(), fs)) // the first segment is made like any other
+	fs.mu.Lock()
+	fs.onCreate = func(name string) error {
+		if strings.HasSuffix(name, spareName) {
+			return errIO
+		}
+		return nil
+	}
+	fs.mu.Unlock()
+	answered := make(chan error)
+	go func() {
+		for i := 0; ; i++ {
+			err := s.Update(context.Background(), nil, func(tx kv.Tx) error { return tx.Append("st", fmt.Sprint(i), make([]byte, 200<<10)) })
+			if err != nil {
+				answered <- err
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-answered:
+		if !errors.Is(err, kv.ErrUnknown) && !errors.Is(err, kv.ErrFailed) {
+			t.Errorf("a segment that cannot be made: %v, want that the store stops", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("nobody is answered")
+	}
+	<-s.Failed()
+}
+
 // TestNoNextSegment: with no room for the next segment updates are refused
 // before the active one is full, and go on once there is room.
 func TestNoNextSegment(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -51,14 +52,17 @@ func (j *journal) takeSpare() (spare, error) {
 }
 
 // makeSpare prepares a segment in the background, and tries again while the
-// disk is full.
+// disk is full. Any other error is the next commit's that needs the segment: to
+// try for ever would keep the committer, and all who wait for it, without an
+// answer (seen after a power cut: every write was an I/O error).
 func (j *journal) makeSpare(seg uint64) {
 	j.coming = true
 	go func() {
 		for {
 			f, err := makeSegment(j.fs, j.dir, seg, j.sizeOf(seg), j.pace)
-			j.starved.Store(err != nil)
-			if err == nil || errors.Is(err, errStopped) {
+			full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+			j.starved.Store(full)
+			if !full {
 				j.spares <- spare{seg, j.sizeOf(seg), f, err}
 				return
 			}
