@@ -210,7 +210,7 @@ func TestDamagedAccounts(t *testing.T) {
 		"more behind it":          append(append([]byte{}, sound...), 0),
 		"field twice":             value(0xa2, 0x01, 0x61, 'a', 0x01, 0x61, 'a'),
 		"unknown field":           storedWith(t, func(v map[int]any) { v[7] = true }),
-		"unknown field of owner":  storedWith(t, func(v map[int]any) { v[2].(map[int]any)[4] = "x" }),
+		"unknown field of owner":  storedWith(t, func(v map[int]any) { v[2].(map[int]any)[5] = "x" }),
 		"amount a float":          storedWith(t, func(v map[int]any) { v[5] = 50000.5 }),
 		"amount a text":           storedWith(t, func(v map[int]any) { v[5] = "50000" }),
 		"amount past int64":       storedWith(t, func(v map[int]any) { v[5] = uint64(1) << 63 }),

@@ -12,8 +12,9 @@
 // voided; unknown where nobody can say, and then it still counts. [Usage] is the
 // sum of an account's reservations, limit by limit.
 //
-// A [Use] marks something that works once: a code, a challenge. An [Effect]
-// remembers what a call under an idempotency key brought about.
+// A [Use] marks something that works once: a code, a challenge. A [KeyedCall]
+// remembers what became of the calls under an idempotency key. [Attempts] count
+// the wrong answers that burnt one budget.
 //
 // A [Record] says who did what and what it changed: one for every decision and
 // one for every change by an operator.
@@ -29,7 +30,9 @@
 //   - [Tx.Post], [Tx.Void], [Tx.MarkUnknown]: a reservation resolves once. A void
 //     gives back exactly what was reserved; nothing else gives anything back but
 //     a partial post, its rest.
-//   - [Tx.OneEffect]: a key has one effect; another call under it is refused.
+//   - [Tx.AnswerOnce]: a key has one call and one final answer; another call
+//     under it is refused.
+//   - [Tx.BurnAttempt]: attempts only grow within their window.
 //   - [Store.Update]: every write belongs to one record, which holds the value
 //     before and after; it is written with them or not at all.
 //   - [Tx.Now] never runs backwards inside a noun, whatever the clock does.

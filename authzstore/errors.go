@@ -16,6 +16,8 @@ var (
 	ErrUsed = errors.New("authzstore: already used")
 	// ErrOtherCall: the idempotency key stands for another call.
 	ErrOtherCall = errors.New("authzstore: key belongs to another call")
+	// ErrAnswered: the call under the idempotency key has its final answer.
+	ErrAnswered = errors.New("authzstore: call already answered")
 	// ErrFrozen: the account is frozen.
 	ErrFrozen = errors.New("authzstore: account is frozen")
 	// ErrResolved: the reservation was posted or voided before.

@@ -1,9 +1,9 @@
 package authzstore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -149,34 +149,101 @@ func TestUseOnce(t *testing.T) {
 	w.clean(t)
 }
 
-func TestOneEffect(t *testing.T) {
+func TestAnswerOnce(t *testing.T) {
 	w := open(t)
-	digest := func(b byte) []byte { return []byte(strings.Repeat(string(rune(b)), 32)) }
-	effect := func(subject, operation, key string, digest []byte) (e authzstore.Effect, had bool, err error) {
+	sum := func(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
+	key := func(subject, system, operation, key string) authzstore.CallKey {
 		caller := authzstore.Identity{Kind: "user", Issuer: "i", Subject: subject}
-		err = w.update([]kv.Ref{authzstore.EffectRef(caller, operation, key)}, func(tx *authzstore.Tx) (err error) {
-			e, had, err = tx.OneEffect(caller, operation, key, digest, "rsv_1")
-			return err
+		return authzstore.CallKey{Caller: caller, System: system, Operation: operation, Key: key}
+	}
+	answer := func(key authzstore.CallKey, k authzstore.KeyedCall) error {
+		return w.update([]kv.Ref{key.Ref()}, func(tx *authzstore.Tx) error { return tx.AnswerOnce(key, k) })
+	}
+	pending := authzstore.KeyedCall{Fingerprint: sum('a'), State: authzstore.KeyedPending}
+	denied := authzstore.KeyedCall{Fingerprint: sum('a'), State: authzstore.KeyedDenied, Answer: []byte("{}")}
+	allowed := authzstore.KeyedCall{Fingerprint: sum('a'), State: authzstore.KeyedAllowed}
+	with := func(k authzstore.KeyedCall, evidence byte) authzstore.KeyedCall {
+		k.Evidence, k.SpentBy = sum(evidence), "dec_1"
+		return k
+	}
+	other := pending
+	other.Fingerprint = sum('b')
+
+	k := key("anna", "direct_payment", "pay", "k")
+	mustDo(t, answer(k, pending))
+	mustDo(t, answer(k, pending))
+	wantErr(t, answer(k, other), authzstore.ErrOtherCall)
+	mustDo(t, answer(k, denied))
+	wantErr(t, answer(k, denied), authzstore.ErrAnswered)
+	wantErr(t, answer(k, pending), authzstore.ErrAnswered)
+	wantErr(t, answer(k, other), authzstore.ErrOtherCall)
+	mustDo(t, answer(k, with(denied, 'x')))
+	wantErr(t, answer(k, with(allowed, 'x')), authzstore.ErrAnswered)
+	mustDo(t, answer(k, with(allowed, 'y')))
+	for _, again := range []authzstore.KeyedCall{pending, denied, allowed, with(allowed, 'y'), with(allowed, 'z')} {
+		wantErr(t, answer(k, again), authzstore.ErrAnswered)
+	}
+	for _, k := range []authzstore.CallKey{
+		key("ben", "direct_payment", "pay", "k"), key("anna", "direct_payment", "refund", "k"), key("anna", "direct_payment", "pay", "K"),
+		key("anna", "agent_order", "pay", "k"), key("ann", "adirect_payment", "pay", "k"),
+	} {
+		mustDo(t, answer(k, other))
+	}
+	for name, bad := range map[string]authzstore.KeyedCall{
+		"short fingerprint":          {Fingerprint: []byte("short"), State: authzstore.KeyedPending},
+		"short MAC":                  {Fingerprint: sum('a'), State: authzstore.KeyedPending, Evidence: []byte("short"), SpentBy: "dec_1"},
+		"evidence that nobody spent": {Fingerprint: sum('a'), State: authzstore.KeyedPending, Evidence: sum('x')},
+		"denied without an answer":   {Fingerprint: sum('a'), State: authzstore.KeyedDenied},
+		"allowed with an answer":     {Fingerprint: sum('a'), State: authzstore.KeyedAllowed, Answer: []byte("{}")},
+		"pending with a reservation": {Fingerprint: sum('a'), State: authzstore.KeyedPending, ReservationID: "rsv_1"},
+		"a state that there is not":  {Fingerprint: sum('a'), State: "perhaps"},
+		"no state":                   {Fingerprint: sum('a')},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantErr(t, answer(key("anna", "direct_payment", "pay", name), bad), authzstore.ErrInvalid)
 		})
-		return e, had, err
 	}
-	first, had, err := effect("anna", "pay", "k", digest('a'))
-	if err != nil || had {
-		t.Fatal(had, err)
+	w.clean(t)
+}
+
+// A window of attempts starts with the first one, holds for its whole length,
+// and does not end earlier because the clock is set back.
+func TestBurnAttempt(t *testing.T) {
+	w := open(t)
+	hour := authzstore.Allowance{Max: 3, WindowNanos: int64(time.Hour)}
+	left := func() (n int64) {
+		mustDo(t, w.update([]kv.Ref{authzstore.AttemptsRef("b")}, func(tx *authzstore.Tx) (err error) {
+			n, err = tx.AttemptsLeft("b", hour)
+			return err
+		}))
+		return n
 	}
-	again, had, err := effect("anna", "pay", "k", digest('a'))
-	if err != nil || !had || again.RecordID != first.RecordID || again.ReservationID != "rsv_1" {
-		t.Errorf("the same call: %+v, %t, %v", again, had, err)
+	burn := func() {
+		mustDo(t, w.update([]kv.Ref{authzstore.AttemptsRef("b")}, func(tx *authzstore.Tx) error { return tx.BurnAttempt("b", hour) }))
 	}
-	_, _, err = effect("anna", "pay", "k", digest('b'))
-	wantErr(t, err, authzstore.ErrOtherCall)
-	_, _, err = effect("anna", "pay", "k2", []byte("short"))
-	wantErr(t, err, authzstore.ErrInvalid)
-	for _, other := range [][3]string{{"ben", "pay", "k"}, {"anna", "refund", "k"}, {"anna", "pay", "K"}, {"ann", "apay", "k"}} {
-		if _, had, err := effect(other[0], other[1], other[2], digest('a')); had || err != nil {
-			t.Errorf("%v is another key: %t, %v", other, had, err)
+	want := func(n int64) {
+		t.Helper()
+		if got := left(); got != n {
+			t.Errorf("%d attempts left, want %d", got, n)
 		}
 	}
+	want(3)
+	burn()
+	want(2)
+	w.now = w.now.Add(-24 * time.Hour)
+	burn()
+	burn()
+	burn()
+	want(0)
+	w.close(t)
+	w.reopen(t)
+	want(0)
+	w.now = w.now.Add(25 * time.Hour) // exactly the end of the window
+	want(0)
+	w.now = w.now.Add(time.Nanosecond)
+	want(3)
+	burn()
+	want(2)
 	w.clean(t)
 }
 

@@ -82,7 +82,8 @@ var nouns = map[string]func(key string, val []byte) (any, error){
 	reservationPrefix: reads[Reservation](reservationVersion),
 	usagePrefix:       reads[Usage](usageVersion),
 	usePrefix:         reads[Use](useVersion),
-	effectPrefix:      reads[Effect](effectVersion),
+	keyedPrefix:       reads[KeyedCall](keyedVersion),
+	attemptsPrefix:    reads[Attempts](attemptsVersion),
 	openPrefix:        reads[openMark](openVersion),
 }
 

@@ -26,6 +26,8 @@ func (s *Store) Verify(ctx context.Context) ([]Problem, error) {
 		usage:  map[string]Usage{},
 		stored: map[string]Usage{},
 		open:   map[string]bool{},
+
+		reserved: map[string]string{},
 	}
 	err := s.View(ctx, func(snap Snapshot) error {
 		if err := v.records(snap); err != nil {
@@ -35,6 +37,9 @@ func (s *Store) Verify(ctx context.Context) ([]Problem, error) {
 			return err
 		}
 		v.sums()
+		for reservation, key := range v.reserved {
+			v.report(key, "an allowed call has its reservation", "no %s", reservation)
+		}
 		return v.index(snap)
 	})
 	if err == nil && v.pruned {
@@ -69,6 +74,7 @@ type verifier struct {
 	usage    map[string]Usage     // account → sums of its reservations
 	stored   map[string]Usage     // account → sums as stored
 	open     map[string]bool      // index keys that should exist
+	reserved map[string]string    // reservation → the keyed call that was allowed with it
 }
 
 // A gap lies between two records: numbers from and later are missing, up to the
@@ -148,6 +154,12 @@ func (v *verifier) noun(key string, val []byte) error {
 	switch noun := noun.(type) {
 	case Reservation:
 		v.add(noun)
+		delete(v.reserved, noun.ID)
+	case KeyedCall:
+		// Keys come in order, reservations after keyed calls.
+		if noun.ReservationID != "" {
+			v.reserved[noun.ReservationID] = key
+		}
 	case Usage:
 		v.stored[strings.TrimPrefix(key, usagePrefix)] = noun
 	}
