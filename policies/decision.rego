@@ -5,21 +5,26 @@
 #   that the call's route names: a call is allowed when that system permits it
 #   and no reason against it stands. A system must have both `permit` and `deny`:
 #   a misspelt `deny` would otherwise deny nothing. A call that nobody permits and
-#   nobody denies is refused by the sidecar as `no_permit`.
+#   nobody denies is refused by the sidecar as `no_permit`. What the caller is told
+#   of the reasons depends on the `audience` that the system puts it in.
 # schemas:
 #   - input: schema.input
 package payments
 
+import data.payments.shared.reasons as table
+
 # METADATA
 # title: decision
 # description: |
-#   The whole answer to one call: `allow`, the `reasons` against it, and the
-#   `effects` that the sidecar carries out in the same transaction.
+#   The whole answer to one call: `allow`, the `reasons` against it, what the
+#   caller is told of them (`public_reasons`), and the `effects` that the sidecar
+#   carries out in the same transaction.
 # entrypoint: true
 # scope: document
 decision := {
 	"allow": allow,
 	"reasons": reasons,
+	"public_reasons": public_reasons,
 	"effects": effects,
 }
 
@@ -29,12 +34,20 @@ allow if {
 	input.version == 1
 	is_number(input.now_ns)
 	input.now_ns > 0
+	is_number(input.arrived_ns)
+	input.arrived_ns > 0
 	data.payments.systems[input.call.system].permit == true
 	is_set(data.payments.systems[input.call.system].deny)
 	count(reasons) == 0
 }
 
 reasons contains reason if some reason in data.payments.systems[input.call.system].deny
+
+default audience := "everybody"
+
+audience := data.payments.systems[input.call.system].audience
+
+public_reasons contains table.told(reason, audience) if some reason in reasons
 
 effects contains effect if {
 	allow

@@ -8,10 +8,17 @@ package payments_test
 call := {
 	"version": 1,
 	"now_ns": 1795532400000000000,
+	"arrived_ns": 1795532400000000000,
 	"call": {"system": "trial", "operation": "pay"},
 }
 
 reason := {"code": "not_today", "message": "Not today."}
+
+hidden := {"code": "refused", "message": "The call is refused."}
+
+open_reason := {"code": "account_unknown", "message": "There is no such account, or it is not yours."}
+
+owners_reason := {"code": "amount_over_limit", "message": "Over.", "limit": "total", "remaining_minor": 7}
 
 effect := {"type": "notify"}
 
@@ -19,9 +26,9 @@ other := {"type": "reserve"}
 
 permits := {"permit": true, "deny": set()}
 
-allowed := {"allow": true, "reasons": set(), "effects": set()}
+allowed := {"allow": true, "reasons": set(), "public_reasons": set(), "effects": set()}
 
-refused := {"allow": false, "reasons": set(), "effects": set()}
+refused := {"allow": false, "reasons": set(), "public_reasons": set(), "effects": set()}
 
 # What the system "trial" says, and what comes of it.
 test_decision[note] if {
@@ -40,7 +47,30 @@ test_decision[note] if {
 		},
 		"a permit and a denial": {
 			"system": {"permit": true, "deny": {reason}, "on_allow": {effect}, "on_deny": {other}},
-			"decision": {"allow": false, "reasons": {reason}, "effects": {other}},
+			"decision": {"allow": false, "reasons": {reason}, "public_reasons": {hidden}, "effects": {other}},
+		},
+		"a denial whose reason everybody is told": {
+			"system": {"permit": true, "deny": {open_reason}},
+			"decision": object.union(refused, {"reasons": {open_reason}, "public_reasons": {open_reason}}),
+		},
+		"a denial whose reason this audience is told": {
+			"system": {"deny": {owners_reason}, "audience": "owner"},
+			"decision": object.union(refused, {"reasons": {owners_reason}, "public_reasons": {owners_reason}}),
+		},
+		"a denial whose reason another audience is told": {
+			"system": {"deny": {owners_reason}, "audience": "payee"},
+			"decision": object.union(refused, {"reasons": {owners_reason}, "public_reasons": {open_reason}}),
+		},
+		"a denial to an audience that is no name": {
+			"system": {"deny": {owners_reason}, "audience": ["owner"]},
+			"decision": object.union(refused, {"reasons": {owners_reason}, "public_reasons": {open_reason}}),
+		},
+		"two reasons that are told alike": {
+			"system": {"deny": {reason, object.union(reason, {"code": "nor_tomorrow"})}},
+			"decision": object.union(refused, {
+				"reasons": {reason, object.union(reason, {"code": "nor_tomorrow"})},
+				"public_reasons": {hidden},
+			}),
 		},
 		"neither": {
 			"system": {"deny": set()},
@@ -79,6 +109,7 @@ test_call[note] if {
 		"another version": object.union(call, {"version": 2}),
 		"no version": object.remove(call, ["version"]),
 		"no time": object.remove(call, ["now_ns"]),
+		"no arrival": object.remove(call, ["arrived_ns"]),
 		"time as text": object.union(call, {"now_ns": "1795532400000000000"}),
 		"before 1970": object.union(call, {"now_ns": -1}),
 		"another system": object.union(call, {"call": {"system": "another"}}),

@@ -83,7 +83,7 @@ func TestDecide(t *testing.T) {
 
 // What the sidecar makes of each answer, or failure, of a policy.
 func TestPolicyAnswers(t *testing.T) {
-	const loop = `{"allow": true, "reasons": [], "effects": []} if {
+	const loop = `{"allow": true, "reasons": [], "public_reasons": [], "effects": []} if {
 	some a in numbers.range(1, 10000)
 	some b in numbers.range(1, 10000)
 	some c in numbers.range(1, 10000)
@@ -96,14 +96,14 @@ func TestPolicyAnswers(t *testing.T) {
 		status     int
 		codes      []string
 	}{
-		{"allow", `{"allow": true, "reasons": [], "effects": []}`, time.Minute, decide.Allow, 0, nil},
-		{"neither", `{"allow": false, "reasons": [], "effects": []}`, time.Minute, decide.Deny, 403, []string{"no_permit"}},
-		{"reasons", `{"allow": false, "reasons": [{"code": "b", "message": "B."}, {"code": "a", "message": "A."}], "effects": []}`, time.Minute, decide.Deny, 403, []string{"a", "b"}},
+		{"allow", `{"allow": true, "reasons": [], "public_reasons": [], "effects": []}`, time.Minute, decide.Allow, 0, nil},
+		{"neither", `{"allow": false, "reasons": [], "public_reasons": [], "effects": []}`, time.Minute, decide.Deny, 403, []string{"no_permit"}},
+		{"reasons", `{"allow": false, "reasons": [{"code": "b", "message": "B."}, {"code": "a", "message": "A."}], "public_reasons": [{"code": "b", "message": "B."}, {"code": "a", "message": "A."}], "effects": []}`, time.Minute, decide.Deny, 403, []string{"a", "b"}},
 		{"wrong shape", `{"allow": "yes"}`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
-		{"contradiction", `{"allow": true, "reasons": [{"code": "a", "message": "A."}], "effects": []}`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
-		{"an effect", `{"allow": true, "reasons": [], "effects": [{"type": "reserve"}]}`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
-		{"undefined", `{"allow": true, "reasons": [], "effects": []} if input.nothing`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
-		{"error", `{"allow": true, "reasons": [], "effects": []} if not 1 / (input.version - 1) == 7`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
+		{"contradiction", `{"allow": true, "reasons": [{"code": "a", "message": "A."}], "public_reasons": [{"code": "a", "message": "A."}], "effects": []}`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
+		{"an effect", `{"allow": true, "reasons": [], "public_reasons": [], "effects": [{"type": "reserve"}]}`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
+		{"undefined", `{"allow": true, "reasons": [], "public_reasons": [], "effects": []} if input.nothing`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
+		{"error", `{"allow": true, "reasons": [], "public_reasons": [], "effects": []} if not 1 / (input.version - 1) == 7`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
 		{"endless", loop, 20 * time.Millisecond, decide.Unavailable, 503, []string{"decision_timeout"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

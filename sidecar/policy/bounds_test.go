@@ -200,11 +200,11 @@ func TestErrorsQuoteNothing(t *testing.T) {
 		{`decision := D if not input.any + 1 == 2`, "eval_type_error"},
 		{`decision := D if test.panic(input.payee)`, "panicked with a string"},
 		{"x[\"a\"] := v if some v in [1, input.payee]\n\ndecision := D if x.a", "eval_conflict_error"},
-		{`decision := {"allow": false, "reasons": [{"code": input.payee, "message": "x"}], "effects": []} if input.payee`, "code is not"},
-		{`decision := {"allow": false, "reasons": [{"code": 1, "message": input.payee}], "effects": []}`, "code is not"},
-		{`decision := {"allow": true, "reasons": [{"code": lower(input.code), "message": "x"}], "effects": []}`, "contradicts 1 reason"},
-		{`decision := {"allow": false, "reasons": [{"code": lower(input.code), "message": ""}], "effects": []}`, "message is not"},
-		{`decision := {"allow": true, "reasons": [], "effects": [], input.payee: 1}`, "members beside"},
+		{`decision := {"allow": false, "reasons": [{"code": input.payee, "message": "x"}], "public_reasons": [{"code": input.payee, "message": "x"}], "effects": []} if input.payee`, "code is not"},
+		{`decision := {"allow": false, "reasons": [{"code": 1, "message": input.payee}], "public_reasons": [{"code": 1, "message": input.payee}], "effects": []}`, "code of reason is not"},
+		{`decision := {"allow": true, "reasons": [{"code": lower(input.code), "message": "x"}], "public_reasons": [{"code": lower(input.code), "message": "x"}], "effects": []}`, "contradicts 2 reasons"},
+		{`decision := {"allow": false, "reasons": [{"code": lower(input.code), "message": ""}], "public_reasons": [{"code": lower(input.code), "message": ""}], "effects": []}`, "message of reason is not"},
+		{`decision := {"allow": true, "reasons": [], "public_reasons": [], "effects": [], input.payee: 1}`, "1 members that are not read"},
 		{`decision := input.payee`, "not an object"},
 	} {
 		t.Run(c.rules, func(t *testing.T) {

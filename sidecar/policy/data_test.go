@@ -45,7 +45,7 @@ func TestDataIsStrict(t *testing.T) {
 
 // YAML and JSON say the same, and numbers keep every digit.
 func TestDataIsExact(t *testing.T) {
-	dir := module(`decision := {"allow": same, "reasons": [], "effects": []}
+	dir := module(`decision := {"allow": same, "reasons": [], "public_reasons": [], "effects": []}
 
 default same := false
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,11 +13,15 @@ import (
 )
 
 // A Decision is what the policy answered, exactly as it must be: an allow has no
-// reasons.
+// reasons, and a denial with reasons has public ones.
 type Decision struct {
-	Allow   bool
-	Reasons []Reason // sorted by code
-	// Document is the answer as the policy gave it, for the decision log.
+	Allow bool
+	// Reasons are all of them, as the record keeps them; the first one leads.
+	Reasons []Reason
+	// Public are what the caller is told of them.
+	Public  []Reason
+	Effects []Effect
+	// Document is the answer as the policy gave it, for the record.
 	Document Value
 }
 
@@ -24,110 +29,121 @@ type Decision struct {
 type Reason struct {
 	Code    string `json:"code"` // snake_case, at most 64 characters
 	Message string `json:"message"`
+	// Rank orders reasons, lowest first, before their code does; -1000 to 1000.
+	Rank int64 `json:"rank,omitempty"`
+	// Limit is the name of the limit that the call exceeds, with what remains of
+	// it; empty where the reason is no limit.
+	Limit          string `json:"limit,omitempty"`
+	RemainingMinor *int64 `json:"remaining_minor,omitempty"` // minor units
+	RemainingCount *int64 `json:"remaining_count,omitempty"` // payments
+	ResetsAtNanos  *int64 `json:"resets_at_ns,omitempty"`    // since 1970-01-01 UTC
 }
+
+// An Effect is what the policy wants done in the decision's transaction.
+type Effect struct {
+	Type        EffectType
+	Account     string
+	Payee       string
+	AmountMinor int64
+	Currency    string
+}
+
+// EffectType says what an effect does.
+type EffectType string
+
+// Reserve takes money of an account for the payment that is decided on.
+const Reserve EffectType = "reserve"
 
 // Bounds of one decision, so that a wrong policy cannot flood an answer.
 const (
 	maxReasons      = 16
+	maxEffects      = 16
+	maxRank         = 1000
 	maxMessageBytes = 256
+	maxNameBytes    = 256
 )
 
 var codePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
 // readDecision reads the value of the entrypoint. Anything that is not exactly
-// a decision is an error: {"allow": boolean, "reasons": a set or array of
-// {"code", "message"}, "effects": a set or array}. The error goes to the log: it
-// quotes no value, for the policy may have made it of the call.
+// a decision is an error: {"allow": boolean, "reasons", "public_reasons",
+// "effects"}, the last three sets or arrays. The error goes to the log: it quotes
+// no value, for the policy may have made it of the call.
 func readDecision(v Value) (Decision, error) {
 	if v.term == nil {
 		return Decision{}, errors.New("undefined")
 	}
-	fields, err := readObject(v.term, "decision", "allow", "reasons", "effects")
+	o, err := readMembers(v.term, "decision")
 	if err != nil {
 		return Decision{}, err
 	}
-	allow, ok := fields["allow"].Value.(ast.Boolean)
-	if !ok {
-		return Decision{}, fmt.Errorf("allow is %s, not a boolean", ast.ValueName(fields["allow"].Value))
+	d := Decision{Document: v}
+	d.Allow = o.boolean("allow")
+	for _, term := range o.elements("reasons", maxReasons) {
+		d.Reasons = append(d.Reasons, o.reason(term))
 	}
-	d := Decision{Allow: bool(allow), Document: v}
-	if d.Reasons, err = readReasons(fields["reasons"]); err != nil {
+	for _, term := range o.elements("public_reasons", maxReasons) {
+		d.Public = append(d.Public, o.reason(term))
+	}
+	for _, term := range o.elements("effects", maxEffects) {
+		d.Effects = append(d.Effects, o.effect(term))
+	}
+	switch err := o.end(); {
+	case err != nil:
 		return Decision{}, err
+	case d.Allow && len(d.Reasons)+len(d.Public) > 0:
+		return Decision{}, fmt.Errorf("allow contradicts %d reasons", len(d.Reasons)+len(d.Public))
+	case (len(d.Reasons) == 0) != (len(d.Public) == 0):
+		return Decision{}, fmt.Errorf("%d reasons of which %d are told", len(d.Reasons), len(d.Public))
 	}
-	effects, err := elements(fields["effects"], "effects")
-	if err != nil {
-		return Decision{}, err
-	}
-	if len(effects) > 0 {
-		return Decision{}, errors.New("effects: this version knows no effect")
-	}
-	if d.Allow && len(d.Reasons) > 0 {
-		return Decision{}, fmt.Errorf("allow contradicts %d reasons", len(d.Reasons))
-	}
+	sortReasons(d.Reasons)
+	sortReasons(d.Public)
 	return d, nil
 }
 
-func readReasons(t *ast.Term) ([]Reason, error) {
-	terms, err := elements(t, "reasons")
-	if err != nil {
-		return nil, err
-	}
-	if len(terms) > maxReasons {
-		return nil, fmt.Errorf("%d reasons, at most %d are read", len(terms), maxReasons)
-	}
-	reasons := make([]Reason, 0, len(terms))
-	for _, term := range terms {
-		fields, err := readObject(term, "reason", "code", "message")
-		if err != nil {
-			return nil, err
-		}
-		code, ok := fields["code"].Value.(ast.String)
-		if !ok || !codePattern.MatchString(string(code)) {
-			return nil, errors.New("a reason's code is not a snake_case name of at most 64 bytes")
-		}
-		message, ok := fields["message"].Value.(ast.String)
-		if !ok || message == "" || len(message) > maxMessageBytes {
-			return nil, fmt.Errorf("a reason's message is not a text of 1 to %d bytes", maxMessageBytes)
-		}
-		reasons = append(reasons, Reason{string(code), string(message)})
-	}
-	// A set is in the order of OPA's terms, an array in that of the policy.
+// sortReasons: a set is in the order of OPA's terms, an array in that of the
+// policy.
+func sortReasons(reasons []Reason) {
 	slices.SortFunc(reasons, func(a, b Reason) int {
-		return cmp.Or(strings.Compare(a.Code, b.Code), strings.Compare(a.Message, b.Message))
+		return cmp.Or(cmp.Compare(a.Rank, b.Rank), strings.Compare(a.Code, b.Code),
+			strings.Compare(a.Limit, b.Limit), strings.Compare(a.Message, b.Message))
 	})
-	return reasons, nil
 }
 
-// readObject returns the members of an object that has exactly these names.
-func readObject(t *ast.Term, what string, names ...string) (map[string]*ast.Term, error) {
-	object, ok := t.Value.(ast.Object)
-	if !ok {
-		return nil, fmt.Errorf("%s is %s, not an object", what, ast.ValueName(t.Value))
+func (o *members) reason(term *ast.Term) Reason {
+	r := o.child(term, "reason")
+	reason := Reason{
+		Code:           r.text("code", maxMessageBytes),
+		Message:        r.text("message", maxMessageBytes),
+		RemainingMinor: r.optionalInt("remaining_minor", 0, math.MaxInt64),
+		RemainingCount: r.optionalInt("remaining_count", 0, math.MaxInt64),
+		ResetsAtNanos:  r.optionalInt("resets_at_ns", 0, math.MaxInt64),
 	}
-	fields := make(map[string]*ast.Term, len(names))
-	for _, name := range names {
-		field := object.Get(ast.InternedTerm(name))
-		if field == nil {
-			return nil, fmt.Errorf("%s has no %s", what, name)
-		}
-		fields[name] = field
+	if rank := r.optionalInt("rank", -maxRank, maxRank); rank != nil {
+		reason.Rank = *rank
 	}
-	if object.Len() != len(names) {
-		return nil, fmt.Errorf("%s has members beside %v", what, names)
+	if r.has("limit") {
+		reason.Limit = r.text("limit", maxMessageBytes)
 	}
-	return fields, nil
+	if !codePattern.MatchString(reason.Code) {
+		r.fail("a reason's code is not a snake_case name of at most 64 bytes")
+	}
+	o.take(r)
+	return reason
 }
 
-// elements returns the elements of a set, in order, or of an array.
-func elements(t *ast.Term, what string) ([]*ast.Term, error) {
-	switch v := t.Value.(type) {
-	case ast.Set:
-		return v.Slice(), nil
-	case *ast.Array:
-		terms := make([]*ast.Term, 0, v.Len())
-		v.Foreach(func(term *ast.Term) { terms = append(terms, term) })
-		return terms, nil
+func (o *members) effect(term *ast.Term) Effect {
+	e := o.child(term, "effect")
+	effect := Effect{Type: EffectType(e.text("type", maxMessageBytes))}
+	switch effect.Type {
+	case Reserve:
+		effect.Account = e.text("account", maxNameBytes)
+		effect.Payee = e.text("payee", maxNameBytes)
+		effect.Currency = e.text("currency", maxNameBytes)
+		effect.AmountMinor = e.int("amount_minor", 1, math.MaxInt64)
 	default:
-		return nil, fmt.Errorf("%s is %s, not a set or an array", what, ast.ValueName(v))
+		e.fail("an effect of a type that there is not")
 	}
+	o.take(e)
+	return effect
 }

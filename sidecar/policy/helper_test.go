@@ -16,8 +16,8 @@ import (
 const longBudget = time.Minute
 
 const (
-	allowDecision = `{"allow": true, "reasons": [], "effects": []}`
-	denyDecision  = `{"allow": false, "reasons": [], "effects": []}`
+	allowDecision = `{"allow": true, "reasons": [], "public_reasons": [], "effects": []}`
+	denyDecision  = `{"allow": false, "reasons": [], "public_reasons": [], "effects": []}`
 )
 
 // module returns a bundle of one module, decision.rego in package payments.

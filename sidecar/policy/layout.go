@@ -11,9 +11,11 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// systemRules are the rules of a system that decision.rego reads. All but permit
-// are partial sets.
-var systemRules = []string{"permit", "deny", "on_allow", "on_deny"}
+// systemRules are the rules of a system that decision.rego reads. All but the
+// complete ones are partial sets.
+var systemRules = []string{"permit", "deny", "audience", "on_allow", "on_deny"}
+
+var completeRules = []string{"permit", "audience"}
 
 // parseModules parses every file of Rego. Those of tests are parsed to see that
 // they are tests, and left out: their helpers have no business in a decision.
@@ -136,8 +138,13 @@ func checkSystem(routes string, rules []*ast.Rule) error {
 		}
 		defined[name] = true
 		isSet := rule.Head.RuleKind() == ast.MultiValue
-		if len(rule.Head.Ref()) != 1 || len(rule.Head.Args) > 0 || isSet != (name != "permit") {
-			return fmt.Errorf("%v: write it as `permit if`, or `%s contains x if`", rule.Location, strings.Replace(name, "permit", "deny", 1))
+		isComplete := slices.Contains(completeRules, name)
+		if len(rule.Head.Ref()) != 1 || len(rule.Head.Args) > 0 || isSet == isComplete {
+			form := name + " contains x if"
+			if isComplete {
+				form = name + " if"
+			}
+			return fmt.Errorf("%v: write it as `%s`", rule.Location, form)
 		}
 	}
 	for _, name := range []string{"permit", "deny"} {

@@ -9,7 +9,7 @@ import (
 
 // system returns a bundle with a decision and a system x.
 func system(rules string) fstest.MapFS {
-	dir := module(`decision := {"allow": true, "reasons": [], "effects": []} if {
+	dir := module(`decision := {"allow": true, "reasons": [], "public_reasons": [], "effects": []} if {
 	data.payments.systems[input.system].permit
 	count(data.payments.systems[input.system].deny) == 0
 }`)

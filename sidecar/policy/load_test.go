@@ -167,7 +167,7 @@ func TestTestsAreNotLoaded(t *testing.T) {
 
 // The bundle's data is what rules read as data.
 func TestData(t *testing.T) {
-	dir := module(`decision := {"allow": data.tuning.on, "reasons": [], "effects": []}`)
+	dir := module(`decision := {"allow": data.tuning.on, "reasons": [], "public_reasons": [], "effects": []}`)
 	for text, want := range map[string]bool{`{"on": true}`: true, `{"on": false}`: false} {
 		dir["tuning/data.json"] = &fstest.MapFile{Data: []byte(text)}
 		d, err := load(t, dir, Config{Budget: longBudget}).Decide(context.Background(), value(t, "{}"))

@@ -76,7 +76,7 @@ func link(t *testing.T, to, name string) {
 func TestConfigMap(t *testing.T) {
 	files := map[string]string{
 		"decision.rego":         "package payments\n\ndecision := data.limits",
-		"limits/data.json":      `{"allow": false, "reasons": [], "effects": []}`,
+		"limits/data.json":      `{"allow": false, "reasons": [], "public_reasons": [], "effects": []}`,
 		"systems/x/routes.yaml": "system: x",
 		"systems/x/x.rego":      "package payments.systems.x\n\npermit if input.a\n\ndeny contains 1 if input.b",
 	}

@@ -60,7 +60,7 @@ func TestValueJSON(t *testing.T) {
 // Rego reads a value that was built as it reads the JSON of it, and counts
 // without loss.
 func TestValueInRego(t *testing.T) {
-	p := load(t, module(`decision := {"allow": ok, "reasons": [], "effects": []}
+	p := load(t, module(`decision := {"allow": ok, "reasons": [], "public_reasons": [], "effects": []}
 
 default ok := false
 
@@ -88,7 +88,7 @@ ok if {
 
 // A decision's document is the policy's own answer.
 func TestDocument(t *testing.T) {
-	const decision = `{"allow": false, "reasons": [{"code": "frozen", "message": "Nö."}], "effects": []}`
+	const decision = `{"allow": false, "reasons": [{"code": "frozen", "message": "Nö."}], "public_reasons": [{"code": "frozen", "message": "Nö."}], "effects": []}`
 	d, err := load(t, module("decision := "+decision), Config{Budget: longBudget}).Decide(context.Background(), value(t, "{}"))
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ owned_by_caller if {
 	input.facts.account.owner.kind == input.identity.kind
 	input.facts.account.owner.issuer == input.identity.issuer
 	input.facts.account.owner.subject == input.identity.subject
+	not input.identity.on_behalf_of
 }
 
 active if input.facts.account.state == "active"
@@ -42,6 +43,47 @@ within_payment_maximum if {
 	is_number(input.call.amount_minor)
 	is_number(input.facts.account.max_payment_minor)
 	input.call.amount_minor <= input.facts.account.max_payment_minor
+}
+
+# Each limit says for amount and count either that it bounds nothing ("any") or
+# what remains of it: a limit that says neither holds everything back.
+within_limits if {
+	is_array(input.facts.account.limits)
+	every limit in input.facts.account.limits {
+		is_string(limit.name)
+		within_amount(limit)
+		within_count(limit)
+	}
+}
+
+within_amount(limit) if limit.amount.mode == "any"
+
+within_amount(limit) if {
+	limit.amount.mode == "at_most"
+	is_number(limit.amount.max_minor)
+	is_number(limit.amount.remaining_minor)
+	is_number(input.call.amount_minor)
+	input.call.amount_minor <= limit.amount.remaining_minor
+}
+
+within_count(limit) if limit.count.mode == "any"
+
+within_count(limit) if {
+	limit.count.mode == "at_most"
+	is_number(limit.count.max)
+	is_number(limit.count.remaining)
+	limit.count.remaining >= 1
+}
+
+# METADATA
+# title: Reserve
+# description: The effect that takes the payment's money, for a system's `on_allow`.
+reserve := {
+	"type": "reserve",
+	"account": input.call.account,
+	"payee": input.call.payee,
+	"amount_minor": input.call.amount_minor,
+	"currency": input.call.currency,
 }
 
 deny contains reason if {
@@ -73,5 +115,27 @@ deny contains reason if {
 	reason := {
 		"code": "amount_over_payment_maximum",
 		"message": "The amount is over the account's maximum for one payment.",
+	}
+}
+
+deny contains reason if {
+	some limit in input.facts.account.limits
+	not within_amount(limit)
+	reason := {
+		"code": "amount_over_limit",
+		"message": "The amount is over what remains of a limit of the account.",
+		"limit": limit.name,
+		"remaining_minor": limit.amount.remaining_minor,
+	}
+}
+
+deny contains reason if {
+	some limit in input.facts.account.limits
+	not within_count(limit)
+	reason := {
+		"code": "count_over_limit",
+		"message": "No payment remains of a limit of the account.",
+		"limit": limit.name,
+		"remaining_count": limit.count.remaining,
 	}
 }

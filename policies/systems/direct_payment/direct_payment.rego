@@ -20,7 +20,13 @@ permit if {
 	account.currency_matches
 	account.amount_valid
 	account.within_payment_maximum
+	account.within_limits
 }
+
+# Who calls, which decides what they are told (shared/data.yaml).
+audience := "owner" if account.owned_by_caller
+
+on_allow contains account.reserve
 
 deny contains reason if {
 	input.call.operation == "pay"

@@ -8,6 +8,7 @@ package payments.systems.direct_payment_test
 good := {
 	"version": 1,
 	"now_ns": 1795532400000000000,
+	"arrived_ns": 1795532400000000000,
 	"call": {
 		"system": "direct_payment",
 		"operation": "pay",
@@ -23,12 +24,41 @@ good := {
 		"state": "active",
 		"currency": "EUR",
 		"max_payment_minor": 50000,
+		"limits": [
+			{
+				"name": "total",
+				"amount": {"mode": "at_most", "max_minor": 100000, "remaining_minor": 1250},
+				"count": {"mode": "any"},
+			},
+			{
+				"name": "first_ten",
+				"amount": {"mode": "any"},
+				"count": {"mode": "at_most", "max": 10, "remaining": 1},
+			},
+		],
 	}},
 }
 
-allowed := {"allow": true, "reasons": set(), "effects": set()}
+allowed := {
+	"allow": true,
+	"reasons": set(),
+	"public_reasons": set(),
+	"effects": {{
+		"type": "reserve",
+		"account": "acc_anna",
+		"payee": "mer_bakery",
+		"amount_minor": 1250,
+		"currency": "EUR",
+	}},
+}
 
-refused(codes) := {"allow": false, "reasons": {reasons[code] | some code in codes}, "effects": set()}
+# The owner is told everything.
+refused(codes) := {
+	"allow": false,
+	"reasons": {reasons[code] | some code in codes},
+	"public_reasons": {reasons[code] | some code in codes},
+	"effects": set(),
+}
 
 reasons := {
 	"account_unknown": {
@@ -51,6 +81,18 @@ reasons := {
 		"code": "amount_over_payment_maximum",
 		"message": "The amount is over the account's maximum for one payment.",
 	},
+	"amount_over_limit": {
+		"code": "amount_over_limit",
+		"message": "The amount is over what remains of a limit of the account.",
+		"limit": "total",
+		"remaining_minor": 1250,
+	},
+	"count_over_limit": {
+		"code": "count_over_limit",
+		"message": "No payment remains of a limit of the account.",
+		"limit": "first_ten",
+		"remaining_count": 0,
+	},
 }
 
 set_at(path, value) := json.patch(good, [{"op": "replace", "path": path, "value": value}])
@@ -62,12 +104,32 @@ test_decision[note] if {
 			"decision": allowed,
 		},
 		"exactly the maximum passes": {
-			"input": set_at("/call/amount_minor", 50000),
+			"input": set_at("/facts/account/max_payment_minor", 1250),
 			"decision": allowed,
 		},
 		"one minor unit over the maximum": {
-			"input": set_at("/call/amount_minor", 50001),
+			"input": set_at("/facts/account/max_payment_minor", 1249),
 			"decision": refused({"amount_over_payment_maximum"}),
+		},
+		"one minor unit over what remains of a limit": {
+			"input": set_at("/call/amount_minor", 1251),
+			"decision": refused({"amount_over_limit"}),
+		},
+		"no payment remains": {
+			"input": set_at("/facts/account/limits/1/count/remaining", 0),
+			"decision": refused({"count_over_limit"}),
+		},
+		"no limits": {
+			"input": set_at("/facts/account/limits", []),
+			"decision": allowed,
+		},
+		"a limit that says nothing": {
+			"input": set_at("/facts/account/limits", [{}]),
+			"decision": refused(set()),
+		},
+		"for somebody else": {
+			"input": json.patch(good, [{"op": "add", "path": "/identity/on_behalf_of", "value": "ben"}]),
+			"decision": refused({"account_unknown"}),
 		},
 		"nothing to pay": {
 			"input": set_at("/call/amount_minor", 0),
@@ -83,7 +145,7 @@ test_decision[note] if {
 		},
 		"an amount in words": {
 			"input": set_at("/call/amount_minor", "1250"),
-			"decision": refused({"amount_invalid", "amount_over_payment_maximum"}),
+			"decision": refused({"amount_invalid", "amount_over_limit", "amount_over_payment_maximum"}),
 		},
 		"a frozen account": {
 			"input": set_at("/facts/account/state", "frozen"),
@@ -98,7 +160,7 @@ test_decision[note] if {
 			"decision": refused({"currency_not_account"}),
 		},
 		"frozen and over the maximum: both reasons": {
-			"input": json.patch(set_at("/call/amount_minor", 50001), [{
+			"input": json.patch(set_at("/facts/account/max_payment_minor", 1249), [{
 				"op": "replace",
 				"path": "/facts/account/state",
 				"value": "frozen",
@@ -143,16 +205,18 @@ test_decision[note] if {
 	decision == case.decision
 }
 
-# Every field of the input, and every object that holds some.
+# Every field of the input, and every object that holds some; but no element of a
+# list, which may have fewer.
 paths contains path if {
 	walk(good, [path, _])
 	count(path) > 0
+	not is_number(path[count(path) - 1])
 }
 
 test_nothing_passes_with_a_field_removed if {
-	count(paths) == 23
+	count(paths) == 39
 	every path in paths {
-		decision := data.payments.decision with input as json.remove(good, [path])
+		decision := data.payments.decision with input as json.patch(good, [{"op": "remove", "path": path}])
 		decision.allow == false
 		decision.effects == set()
 	}
@@ -171,10 +235,11 @@ test_nothing_passes_with_a_field_null if {
 leaves contains path if {
 	walk(good, [path, value])
 	not is_object(value)
+	not is_array(value)
 }
 
 test_nothing_passes_with_two_fields_null if {
-	count(leaves) == 18
+	count(leaves) == 29
 	pairs := {[a, b] | some a in leaves; some b in leaves; a != b}
 	every pair in pairs {
 		bent := json.patch(good, [{"op": "replace", "path": path, "value": null} | some path in pair])

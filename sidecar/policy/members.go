@@ -1,0 +1,124 @@
+package policy
+
+import (
+	"fmt"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// members reads the members of an object in the policy's answer, each once and
+// none left over. The first error stays, and what is read after it is empty. No
+// error quotes a value.
+type members struct {
+	what  string // for errors
+	terms ast.Object
+	read  int // members read
+	err   error
+}
+
+func readMembers(t *ast.Term, what string) (*members, error) {
+	terms, ok := t.Value.(ast.Object)
+	if !ok {
+		return nil, fmt.Errorf("%s is %s, not an object", what, ast.ValueName(t.Value))
+	}
+	return &members{what: what, terms: terms}, nil
+}
+
+// child reads an object inside; take hands its error on.
+func (o *members) child(t *ast.Term, what string) *members {
+	c, err := readMembers(t, what)
+	if err != nil {
+		return &members{what: what, terms: ast.NewObject(), err: err}
+	}
+	return c
+}
+
+func (o *members) take(child *members) {
+	if err := child.end(); err != nil && o.err == nil {
+		o.err = err
+	}
+}
+
+// end returns the first error, or that something was left unread.
+func (o *members) end() error {
+	if o.err == nil && o.read != o.terms.Len() {
+		o.err = fmt.Errorf("%s has %d members that are not read", o.what, o.terms.Len()-o.read)
+	}
+	return o.err
+}
+
+func (o *members) fail(format string, args ...any) {
+	if o.err == nil {
+		o.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (o *members) has(name string) bool { return o.terms.Get(ast.InternedTerm(name)) != nil }
+
+// member returns nil, and notes an error, where there is none.
+func (o *members) member(name string) ast.Value {
+	term := o.terms.Get(ast.InternedTerm(name))
+	if term == nil {
+		o.fail("%s has no %s", o.what, name)
+		return nil
+	}
+	o.read++
+	return term.Value
+}
+
+func (o *members) boolean(name string) bool {
+	v, ok := o.member(name).(ast.Boolean)
+	if !ok {
+		o.fail("%s of %s is not a boolean", name, o.what)
+	}
+	return bool(v)
+}
+
+// text is a string of 1 to maxBytes bytes.
+func (o *members) text(name string, maxBytes int) string {
+	v, ok := o.member(name).(ast.String)
+	if !ok || v == "" || len(v) > maxBytes {
+		o.fail("%s of %s is not a text of 1 to %d bytes", name, o.what, maxBytes)
+	}
+	return string(v)
+}
+
+// int is an integer from low to high.
+func (o *members) int(name string, low, high int64) int64 {
+	v, _ := o.member(name).(ast.Number)
+	n, ok := v.Int64()
+	if !ok || n < low || n > high {
+		o.fail("%s of %s is not an integer from %d to %d", name, o.what, low, high)
+		return 0
+	}
+	return n
+}
+
+func (o *members) optionalInt(name string, low, high int64) *int64 {
+	if !o.has(name) {
+		return nil
+	}
+	n := o.int(name, low, high)
+	return &n
+}
+
+// elements returns the elements of a set, in order, or of an array: at most so
+// many.
+func (o *members) elements(name string, atMost int) []*ast.Term {
+	var terms []*ast.Term
+	switch v := o.member(name).(type) {
+	case nil:
+		return nil
+	case ast.Set:
+		terms = v.Slice()
+	case *ast.Array:
+		v.Foreach(func(term *ast.Term) { terms = append(terms, term) })
+	default:
+		o.fail("%s is %s, not a set or an array", name, ast.ValueName(v))
+	}
+	if len(terms) > atMost {
+		o.fail("%d %s, at most %d are read", len(terms), name, atMost)
+		return nil
+	}
+	return terms
+}
