@@ -14,7 +14,7 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/authzstore/kv/badgerkv"
 	"github.com/countersign/countersign/policies"
-	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/extauthz"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -108,14 +108,6 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := extauthz.CheckAddress(cfg.Listen, cfg.SocketMode); err != nil {
 		return err
 	}
-	bundle, err := policy.Read(cfg.Policies)
-	if err != nil {
-		return err
-	}
-	routes, err := call.Load(bundle)
-	if err != nil {
-		return err
-	}
 	stuck := make(chan struct{}, 1)
 	cfg.Policy.Stuck = func() {
 		select {
@@ -123,11 +115,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		default:
 		}
 	}
-	rules, err := policy.Load(ctx, bundle, cfg.Policy)
+	active, err := bundle.Load(ctx, cfg.Policies, bundle.Config{Policy: cfg.Policy})
 	if err != nil {
 		return err
 	}
-	cfg.Log.Info("policy", "modules", rules.Modules(), "digest", rules.Digest())
+	cfg.Log.Info("policy", "modules", active.Policy.Modules(), "digest", active.Digest)
 	store, err := OpenStore(ctx, cfg.DataDir, cfg.Log)
 	if err != nil {
 		return err
@@ -148,8 +140,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	})
 	defer stopRetaining()
 	return serve(ctx, cfg, decide.Config{
-		Routes:      routes,
-		Policy:      rules,
+		Bundle:      func() *bundle.Bundle { return active },
 		Store:       store,
 		MaxInFlight: cfg.MaxInFlight,
 		Log:         cfg.Log,
@@ -174,7 +165,7 @@ func serve(ctx context.Context, cfg Config, deciding decide.Config, stuck <-chan
 	if err != nil {
 		return err
 	}
-	cfg.Log.Info("serving", "listen", cfg.Listen, "systems", deciding.Routes.Systems())
+	cfg.Log.Info("serving", "listen", cfg.Listen, "systems", deciding.Bundle().Routes.Systems())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	return wait(ctx, server, served, deciding.Store.Failed(), stuck)

@@ -11,14 +11,16 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
-// Config of a Decider. Routes, Policy and Store are required.
+// Config of a Decider. Bundle and Store are required.
 type Config struct {
-	Routes *call.Table
-	Policy *policy.Policy
+	// Bundle returns the bundle that decides. Each call asks once, and is decided
+	// by that one from its routes to its answer.
+	Bundle func() *bundle.Bundle
 	Store  *authzstore.Store
 	// MaxInFlight bounds the calls that are being decided; more are answered
 	// `overloaded` at once. Zero means DefaultMaxInFlight.
@@ -113,7 +115,8 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 }
 
 func (d *Decider) decide(ctx context.Context, id string, now time.Time, req call.Request) Decision {
-	c, err := d.cfg.Routes.Decode(req)
+	active := d.cfg.Bundle()
+	c, err := active.Routes.Decode(req)
 	if err != nil {
 		return d.fail(id, err)
 	}
@@ -126,7 +129,7 @@ func (d *Decider) decide(ctx context.Context, id string, now time.Time, req call
 		return d.fail(id, fmt.Errorf("%w: %w", errStore, err))
 	}
 	input := newInput(now, c, facts)
-	verdict, err := d.cfg.Policy.Decide(ctx, input)
+	verdict, err := active.Policy.Decide(ctx, input)
 	decision := fromPolicy(verdict)
 	if err != nil {
 		decision = d.fail(id, err)

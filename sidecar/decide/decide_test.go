@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -210,8 +211,9 @@ func TestPanics(t *testing.T) {
 		}}),
 		"record": func(cfg *decide.Config) { cfg.Record = func(decide.Record) { panic("panic4711") } },
 		"clock":  func(cfg *decide.Config) { cfg.Now = func() time.Time { panic("panic4711") } },
-		"routes": func(cfg *decide.Config) { cfg.Routes = nil },
-		"policy": func(cfg *decide.Config) { cfg.Policy = nil },
+		"bundle": func(cfg *decide.Config) { cfg.Bundle = nil },
+		"routes": withRoutes(nil),
+		"policy": withBundle(func(b *bundle.Bundle) { b.Policy = nil }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, change, func(cfg *decide.Config) { cfg.MaxInFlight = 1 })
@@ -304,7 +306,7 @@ func TestFactVocabulary(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := newWorld(t, func(cfg *decide.Config) { cfg.Routes = table })
+		w := newWorld(t, withRoutes(table))
 		want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
 	}
 }
@@ -312,7 +314,7 @@ func TestFactVocabulary(t *testing.T) {
 // Everything that is not given has a default that works.
 func TestDefaults(t *testing.T) {
 	w := newWorld(t, func(cfg *decide.Config) {
-		*cfg = decide.Config{Routes: cfg.Routes, Policy: cfg.Policy, Store: cfg.Store}
+		*cfg = decide.Config{Bundle: cfg.Bundle, Store: cfg.Store}
 	})
 	want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
 }

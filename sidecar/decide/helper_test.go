@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/authzstore/kv/badgerkv"
 	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -48,8 +49,7 @@ func newWorld(t testing.TB, changes ...func(*decide.Config)) *world {
 	w := &world{backend: openBadger(t)}
 	putAccount(t, w.backend, anna())
 	cfg := decide.Config{
-		Routes: routes(t),
-		Policy: loadPolicy(t, policies.FS, policy.Config{Budget: time.Minute}),
+		Bundle: builtIn(t),
 		Store:  authzstore.New(w.backend),
 		Now:    func() time.Time { return noon },
 		Record: w.record,
@@ -66,29 +66,40 @@ func withStore(backend kv.Store) func(*decide.Config) {
 	return func(cfg *decide.Config) { cfg.Store = authzstore.New(backend) }
 }
 
+// builtIn is the built-in bundle.
+func builtIn(t testing.TB) func() *bundle.Bundle {
+	t.Helper()
+	b, err := bundle.Load(context.Background(), policies.FS, bundle.Config{Policy: policy.Config{Budget: time.Minute}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() *bundle.Bundle { return b }
+}
+
 // withRule has the policy answer data.payments.decision by this rule.
 func withRule(t testing.TB, rule string, pc policy.Config) func(*decide.Config) {
 	t.Helper()
 	dir := fstest.MapFS{"decision.rego": {Data: []byte("package payments\n\ndecision := " + rule + "\n")}}
-	return func(cfg *decide.Config) { cfg.Policy = loadPolicy(t, dir, pc) }
-}
-
-func loadPolicy(t testing.TB, dir fs.FS, cfg policy.Config) *policy.Policy {
-	t.Helper()
-	p, err := policy.Load(context.Background(), dir, cfg)
+	rules, err := policy.Load(context.Background(), dir, pc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return withBundle(func(b *bundle.Bundle) { b.Policy = rules })
 }
 
-func routes(t testing.TB) *call.Table {
-	t.Helper()
-	table, err := call.Load(policies.FS)
-	if err != nil {
-		t.Fatal(err)
+// withRoutes has this table read the calls.
+func withRoutes(table *call.Table) func(*decide.Config) {
+	return withBundle(func(b *bundle.Bundle) { b.Routes = table })
+}
+
+// withBundle exchanges parts of the bundle: what comes of it need not be one that
+// could be loaded.
+func withBundle(change func(*bundle.Bundle)) func(*decide.Config) {
+	return func(cfg *decide.Config) {
+		b := *cfg.Bundle()
+		change(&b)
+		cfg.Bundle = func() *bundle.Bundle { return &b }
 	}
-	return table
 }
 
 func routesText(t testing.TB) string {
