@@ -1,0 +1,190 @@
+package bundle
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// An Archive keeps every bundle that was ever active, so that a decision can be
+// repeated with the policy of its day, and names the last good one. It is a
+// directory of its own:
+//
+//	HEX.tar.gz   a bundle that stock OPA reads, by the digits of its digest
+//	active       the digest of the last good one
+//
+// One process writes at a time: whoever owns the store beside it. Its methods may
+// be called concurrently.
+type Archive struct {
+	dir string
+
+	mu sync.Mutex
+	// used are the bundles that this process has made active. A call that began
+	// under one of them may not have written its record yet.
+	used map[string]bool
+}
+
+const (
+	archiveSuffix = ".tar.gz"
+	activeFile    = "active"
+)
+
+// NewArchive returns the archive in dir, which Activate makes where it is missing.
+func NewArchive(dir string) *Archive { return &Archive{dir: dir, used: map[string]bool{}} }
+
+var digestPattern = regexp.MustCompile(`^sha256:([0-9a-f]{64})$`)
+
+// file is where the bundle of a digest is kept.
+func (a *Archive) file(digest string) (string, error) {
+	m := digestPattern.FindStringSubmatch(digest)
+	if m == nil {
+		return "", fmt.Errorf("%q is not the digest of a bundle: sha256: and 64 hexadecimal digits", digest)
+	}
+	return filepath.Join(a.dir, m[1]+archiveSuffix), nil
+}
+
+// Open reads the bundle of a digest. An error is fs.ErrNotExist where there is
+// none, and another where what is there is not that bundle.
+func (a *Archive) Open(digest string) (*policy.Snapshot, error) {
+	name, err := a.file(digest)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	snapshot, err := policy.ReadArchive(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if got := snapshot.Digest(); got != digest {
+		return nil, fmt.Errorf("%s: damaged: its content has the digest %s", name, got)
+	}
+	return snapshot, nil
+}
+
+// Active returns the digest of the last good bundle, "" where there was none.
+func (a *Archive) Active() (string, error) {
+	name := filepath.Join(a.dir, activeFile)
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	digest := strings.TrimSuffix(string(text), "\n")
+	if !digestPattern.MatchString(digest) {
+		return "", fmt.Errorf("%s: damaged: not the digest of a bundle", name)
+	}
+	return digest, nil
+}
+
+// Activate keeps a bundle and names it the last good one. When it returns nil,
+// both outlast a loss of power.
+func (a *Archive) Activate(s *policy.Snapshot) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	digest := s.Digest()
+	name, err := a.file(digest)
+	if err != nil {
+		return err
+	}
+	if err := a.makeDir(); err != nil {
+		return err
+	}
+	if _, err := a.Open(digest); err != nil { // missing or damaged
+		var archive bytes.Buffer
+		if err := s.WriteArchive(&archive); err != nil {
+			return err
+		}
+		if err := replaceFile(name, archive.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := replaceFile(filepath.Join(a.dir, activeFile), []byte(digest+"\n")); err != nil {
+		return err
+	}
+	a.used[digest] = true
+	return nil
+}
+
+func (a *Archive) makeDir() error {
+	err := os.Mkdir(a.dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(a.dir))
+}
+
+// Prune removes the bundles that keep does not want, but never the last good one
+// nor one that this process has made active. It returns how many it removed.
+func (a *Archive) Prune(keep func(digest string) bool) (removed int, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	active, err := a.Active()
+	if err != nil {
+		return 0, err // else the last good one might go
+	}
+	entries, err := os.ReadDir(a.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, entry := range entries {
+		digits, isArchive := strings.CutSuffix(entry.Name(), archiveSuffix)
+		digest := "sha256:" + digits
+		if !isArchive || !digestPattern.MatchString(digest) || digest == active || a.used[digest] || keep(digest) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(a.dir, entry.Name())); err != nil {
+			return removed, err
+		}
+		removed++
+	}
+	return removed, nil
+}
+
+// replaceFile puts a file in the place of another, or of none, whole: whoever
+// looks, also after a loss of power, finds the old one or the new one.
+func replaceFile(name string, content []byte) error {
+	temp := name + ".tmp" // a process that died may have left one: it is written over
+	file, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func syncDir(name string) error {
+	dir, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,190 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+func read(t testing.TB, dir fs.FS) *policy.Snapshot {
+	t.Helper()
+	s, err := policy.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// other is a bundle of a digest of its own; n chooses it.
+func other(t testing.TB, n string) *policy.Snapshot {
+	t.Helper()
+	return read(t, fstest.MapFS{"data.json": {Data: []byte(`{"n": ` + n + `}`)}})
+}
+
+func activate(t testing.TB, a *Archive, s *policy.Snapshot) {
+	t.Helper()
+	if err := a.Activate(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func fileOf(t testing.TB, a *Archive, s *policy.Snapshot) string {
+	t.Helper()
+	name, err := a.file(s.Digest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestArchive(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "policies")
+	a, builtIn := NewArchive(dir), read(t, policies.FS)
+	if digest, err := a.Active(); digest != "" || err != nil {
+		t.Errorf("active of a new archive: %q, %v", digest, err)
+	}
+	if _, err := a.Open(builtIn.Digest()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("opened what is not there: %v", err)
+	}
+	if n, err := a.Prune(func(string) bool { return false }); n != 0 || err != nil {
+		t.Errorf("pruned a new archive: %d, %v", n, err)
+	}
+	activate(t, a, builtIn)
+	activate(t, a, other(t, "1"))
+
+	again := NewArchive(dir) // as after a restart
+	if digest, err := again.Active(); digest != other(t, "1").Digest() || err != nil {
+		t.Errorf("active %q, %v", digest, err)
+	}
+	got, err := again.Open(builtIn.Digest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(context.Background(), got, Config{}); err != nil {
+		t.Errorf("the built-in bundle out of the archive: %v", err)
+	}
+	for name, mode := range map[string]fs.FileMode{dir: 0o700, fileOf(t, a, builtIn): 0o600, filepath.Join(dir, "active"): 0o600} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: mode %v, %v", name, info.Mode(), err)
+		}
+	}
+	for _, digest := range []string{"", "sha256:", "sha256:../../etc/passwd", strings.ToUpper(builtIn.Digest()), builtIn.Digest() + "0", "\n" + builtIn.Digest()} {
+		if _, err := a.Open(digest); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("digest %q: %v", digest, err)
+		}
+	}
+}
+
+// The same bundle is the same bytes, wherever it was read from.
+func TestArchiveIsDeterministic(t *testing.T) {
+	write := func(s *policy.Snapshot) []byte {
+		var b bytes.Buffer
+		if err := s.WriteArchive(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, policies.FS); err != nil {
+		t.Fatal(err)
+	}
+	first, second := write(read(t, policies.FS)), write(read(t, os.DirFS(dir)))
+	if !bytes.Equal(first, second) {
+		t.Error("one bundle, two archives")
+	}
+	if bytes.Equal(first, write(other(t, "1"))) {
+		t.Error("two bundles, one archive")
+	}
+}
+
+// Stock OPA decides on an archive as on the directory.
+func TestArchiveIsOfOPA(t *testing.T) {
+	a := NewArchive(filepath.Join(t.TempDir(), "policies"))
+	activate(t, a, read(t, policies.FS))
+	ask := func(bundle string) string {
+		out, err := exec.Command("go", "tool", "opa", "eval", "--bundle", bundle, "--format", "raw",
+			"data.payments.decision with input as data.payments.systems.direct_payment_test.good").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	if got, want := ask(fileOf(t, a, read(t, policies.FS))), ask("../../policies"); got != want || !strings.Contains(got, `"allow":true`) {
+		t.Errorf("from the archive %q, from the directory %q", got, want)
+	}
+}
+
+// A damaged archive is found, never used, and mended when its bundle comes again.
+func TestDamagedArchive(t *testing.T) {
+	a, s := NewArchive(filepath.Join(t.TempDir(), "policies")), other(t, "1")
+	activate(t, a, s)
+	name := fileOf(t, a, s)
+	good, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := bytes.Clone(good)
+	wrong[len(wrong)/2] ^= 0x10
+	var another bytes.Buffer
+	if err := other(t, "2").WriteArchive(&another); err != nil {
+		t.Fatal(err)
+	}
+	for what, content := range map[string][]byte{"empty": nil, "cut": good[:len(good)-9], "flipped": wrong, "another bundle": another.Bytes()} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Open(s.Digest()); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", what, err)
+		}
+		activate(t, a, s)
+		if _, err := a.Open(s.Digest()); err != nil {
+			t.Errorf("%s, and then mended: %v", what, err)
+		}
+	}
+	for _, content := range []string{"", "sha256:1\n", s.Digest() + "\n\n"} {
+		if err := os.WriteFile(filepath.Join(a.dir, "active"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if digest, err := a.Active(); err == nil {
+			t.Errorf("active %q is read as %q", content, digest)
+		}
+		if n, err := a.Prune(func(string) bool { return false }); n != 0 || err == nil {
+			t.Errorf("active %q: pruned %d, %v", content, n, err)
+		}
+	}
+}
+
+func TestPrune(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "policies")
+	before := NewArchive(dir)
+	one, two, three, four := other(t, "1"), other(t, "2"), other(t, "3"), other(t, "4")
+	for _, s := range []*policy.Snapshot{one, two, three} {
+		activate(t, before, s)
+	}
+	// Another process: three is the last good one, and then four.
+	a := NewArchive(dir)
+	wanted := func(digest string) bool { return digest == one.Digest() }
+	if n, err := a.Prune(wanted); n != 1 || err != nil {
+		t.Errorf("pruned %d, %v", n, err)
+	}
+	activate(t, a, four)
+	activate(t, a, one)
+	if n, err := a.Prune(func(string) bool { return false }); n != 1 || err != nil {
+		t.Errorf("pruned %d, %v", n, err)
+	}
+	for s, kept := range map[*policy.Snapshot]bool{one: true, two: false, three: false, four: true} {
+		if _, err := a.Open(s.Digest()); (err == nil) != kept {
+			t.Errorf("kept %v: %v", kept, err)
+		}
+	}
+}
