@@ -1,6 +1,8 @@
 package authzstore
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -68,6 +70,39 @@ func (s Snapshot) Records(from uint64, fn func(number uint64, r Record) error) e
 		}
 		return fn(e.Num, record)
 	})
+}
+
+// LastRecordAt returns the time of the newest record, in nanoseconds since
+// 1970-01-01 UTC, and whether there is one. It reads at most one segment of the
+// journal.
+func (s *Store) LastRecordAt(ctx context.Context) (nanos int64, ok bool, err error) {
+	var last kv.Pos
+	err = s.View(ctx, func(snap Snapshot) error {
+		last = snap.Pos()
+		return nil
+	})
+	if err != nil || last.Seq == 0 {
+		return 0, false, err
+	}
+	found := errors.New("found")
+	err = s.kv.Tail(ctx, kv.Pos{Seq: last.Seq - 1}, func(b kv.Batch) error {
+		for _, unit := range b.Units {
+			for _, entry := range unit.Entries {
+				record, isRecord, err := ReadRecord(entry)
+				if err != nil {
+					return err
+				}
+				if isRecord {
+					nanos, ok = max(nanos, record.AtNanos), true
+				}
+			}
+		}
+		return found
+	})
+	if errors.Is(err, found) {
+		err = nil
+	}
+	return nanos, ok, err
 }
 
 // ReadRecord reads a record out of an entry that [kv.Store.Tail] hands out, and

@@ -124,3 +124,32 @@ func wantErr(t testing.TB, err, want error) {
 		t.Errorf("got error %v, want %v", err, want)
 	}
 }
+
+// The newest record's time is found, also after a restart, and whatever its changes.
+func TestLastRecordAt(t *testing.T) {
+	w := open(t)
+	at := func() (int64, bool) {
+		t.Helper()
+		nanos, ok, err := w.LastRecordAt(context.Background())
+		mustDo(t, err)
+		return nanos, ok
+	}
+	if nanos, ok := at(); ok {
+		t.Fatalf("an empty store has a record of %d", nanos)
+	}
+	for range 3 {
+		mustDo(t, w.putAccount(account("acc_anna")))
+		w.now = w.now.Add(time.Hour)
+	}
+	mustDo(t, w.update(nil, func(tx *authzstore.Tx) error {
+		tx.Detail([]byte("without a change"))
+		return nil
+	}))
+	for range 2 {
+		if nanos, ok := at(); !ok || nanos != w.now.UnixNano() {
+			t.Errorf("the newest record is of %d, %v; want %d", nanos, ok, w.now.UnixNano())
+		}
+		w.close(t)
+		w.reopen(t)
+	}
+}
