@@ -25,6 +25,24 @@ type Decision struct {
 	Outcome Outcome
 	Status  int             // HTTP status for the caller; 0 for an allow
 	Reasons []policy.Reason // for the caller; the first one leads; none for an allow
+	// Execution is what an allow lets the payment service do; nil where the call
+	// moves no money, and nil where it is no allow.
+	Execution *Execution
+}
+
+// An Execution is one payment that the payment service may make once, in the
+// terms of the canonical call.
+type Execution struct {
+	Audience      string // the service that may make it
+	Identity      authzstore.Identity
+	System        string
+	Operation     string
+	Account       string
+	Payee         string
+	Currency      string // ISO 4217
+	AmountMinor   int64
+	ReservationID string
+	Replayed      bool // the same call was allowed before
 }
 
 func denied(status int, reasons ...policy.Reason) Decision {
