@@ -82,6 +82,9 @@ func (a Account) check() error {
 	if err := a.Owner.check(); err != nil {
 		return err
 	}
+	if a.Owner.OnBehalfOf != "" {
+		return fmt.Errorf("%w: the owner of an account acts for itself", ErrInvalid)
+	}
 	if err := checkCurrency(a.Currency); err != nil {
 		return err
 	}

@@ -128,6 +128,7 @@ func TestAccountRules(t *testing.T) {
 		"issuer not UTF-8":       func(a *Account) { a.Owner.Issuer = "\xff" },
 		"subject with NUL":       func(a *Account) { a.Owner.Subject = "anna\x00" },
 		"subject with line feed": func(a *Account) { a.Owner.Subject = "anna\n" },
+		"owner for another":      func(a *Account) { a.Owner.OnBehalfOf = "ben" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := newStore(t)

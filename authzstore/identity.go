@@ -14,18 +14,21 @@ type Identity struct {
 	Kind    string `cbor:"1,keyasint" json:"kind"`    // user, agent, merchant, operator, …
 	Issuer  string `cbor:"2,keyasint" json:"issuer"`  // the issuer of a token (RFC 7519, iss) or a trust domain
 	Subject string `cbor:"3,keyasint" json:"subject"` // unique within the issuer
-	// OnBehalfOf is the subject for whom Subject acts, as the same issuer says;
-	// empty for one who acts for nobody else.
+	// OnBehalfOf is for whom the subject acts, a subject of the same issuer; empty
+	// where it acts for itself.
 	OnBehalfOf string `cbor:"4,keyasint,omitempty" json:"on_behalf_of,omitempty"`
 }
 
 const maxIdentityBytes = 256
 
 func (id Identity) check() error {
-	for _, part := range []struct{ name, value string }{
-		{"kind", id.Kind}, {"issuer", id.Issuer}, {"subject", id.Subject}, {"on_behalf_of", id.OnBehalfOf},
+	for _, part := range []struct {
+		name, value string
+		optional    bool
+	}{
+		{"kind", id.Kind, false}, {"issuer", id.Issuer, false}, {"subject", id.Subject, false}, {"on_behalf_of", id.OnBehalfOf, true},
 	} {
-		if part.value == "" && part.name != "on_behalf_of" || len(part.value) > maxIdentityBytes {
+		if part.value == "" && !part.optional || len(part.value) > maxIdentityBytes {
 			return fmt.Errorf("%w: identity %s is not a text of 1 to %d bytes", ErrInvalid, part.name, maxIdentityBytes)
 		}
 		if !utf8.ValidString(part.value) || strings.ContainsFunc(part.value, unicode.IsControl) {

@@ -14,15 +14,17 @@ known if {
 	input.facts.account.id == input.call.account
 }
 
+# An owner acts for nobody else: whoever acts for another does so by a right of
+# its own, which ownership is not.
 owned_by_caller if {
 	known
+	object.get(input.identity, "on_behalf_of", "") == ""
 	is_string(input.identity.kind)
 	is_string(input.identity.issuer)
 	is_string(input.identity.subject)
 	input.facts.account.owner.kind == input.identity.kind
 	input.facts.account.owner.issuer == input.identity.issuer
 	input.facts.account.owner.subject == input.identity.subject
-	not input.identity.on_behalf_of
 }
 
 active if input.facts.account.state == "active"

@@ -127,10 +127,6 @@ test_decision[note] if {
 			"input": set_at("/facts/account/limits", [{}]),
 			"decision": refused(set()),
 		},
-		"for somebody else": {
-			"input": json.patch(good, [{"op": "add", "path": "/identity/on_behalf_of", "value": "ben"}]),
-			"decision": refused({"account_unknown"}),
-		},
 		"nothing to pay": {
 			"input": set_at("/call/amount_minor", 0),
 			"decision": refused({"amount_invalid"}),
@@ -185,6 +181,14 @@ test_decision[note] if {
 		},
 		"the same subject of another kind": {
 			"input": set_at("/identity/kind", "agent"),
+			"decision": refused({"account_unknown"}),
+		},
+		"the owner on behalf of somebody else": {
+			"input": json.patch(good, [{"op": "add", "path": "/identity/on_behalf_of", "value": "ben"}]),
+			"decision": refused({"account_unknown"}),
+		},
+		"the owner on behalf of null": {
+			"input": json.patch(good, [{"op": "add", "path": "/identity/on_behalf_of", "value": null}]),
 			"decision": refused({"account_unknown"}),
 		},
 		"another operation: nobody permits it": {
