@@ -20,6 +20,8 @@ type Bundle struct {
 // Config says how the policy of a bundle evaluates.
 type Config struct {
 	Policy policy.Config
+	// Vocabulary is what its route tables may name.
+	Vocabulary call.Vocabulary
 }
 
 // Load reads the bundle in dir. An error names file and line.
@@ -28,7 +30,7 @@ func Load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	routes, err := call.Load(snapshot)
+	routes, err := call.Load(snapshot, cfg.Vocabulary)
 	if err != nil {
 		return nil, err
 	}

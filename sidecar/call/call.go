@@ -1,7 +1,8 @@
 package call
 
 import (
-	"net/http"
+	"crypto/sha256"
+	"encoding/binary"
 
 	"github.com/countersign/countersign/authzstore"
 )
@@ -17,6 +18,9 @@ type Request struct {
 	// Claims are those of the verified token, nil where there was none. Numbers
 	// are float64: they went through Envoy's metadata, which has no integers.
 	Claims map[string]any
+	// Principal is the URI of the verified client certificate (its subject
+	// alternative name), "" where there was none.
+	Principal string
 }
 
 // A Header is one field line. Names are lower-case (RFC 9113, 8.2.1).
@@ -25,75 +29,86 @@ type Header struct {
 	Value []byte
 }
 
+// Keys are what Decode needs to know that no route table holds.
+type Keys struct {
+	// Personal makes the tokens that stand for personal fields: 32 bytes. Only a
+	// table with personal fields needs it; see [Table.NeedsPersonalKey].
+	Personal []byte
+}
+
 // A Call is a request in the terms of a payment system.
 type Call struct {
 	Route    *Route
 	Identity authzstore.Identity
 	// Fields are in the order of their names, as Route.Fields are.
 	Fields []Value
+	// Secrets are as Route.Secrets, "" for an optional one that is absent. They
+	// go to the evidence that they are and nowhere else.
+	Secrets []string
+	// IdempotencyKey has 1 to 128 visible ASCII characters; it is "" where the
+	// route takes none.
+	IdempotencyKey string
 }
 
-// A Value is a field's value: Text, or Int for an amount.
+// A Value is a field's value: Int for an integer or an amount in minor units,
+// Bool for a boolean, and Text for every other type.
 type Value struct {
-	Text string
-	Int  int64
+	Text   string
+	Int    int64
+	Bool   bool
+	Absent bool // an optional field that the request has not
 }
 
-// Text returns a text field, "" where the route maps none.
-func (c Call) Text(name string) string {
+// Text returns a text field, "" where the route maps none or it is absent.
+func (c Call) Text(name string) string { return c.value(name).Text }
+
+// AmountMinor returns the amount in minor units of the call's currency, 0 where
+// there is none.
+func (c Call) AmountMinor() int64 { return c.value(fieldAmount).Int }
+
+func (c Call) value(name string) Value {
 	for i, f := range c.Route.Fields {
 		if f.Name == name {
-			return c.Fields[i].Text
+			return c.Fields[i]
 		}
 	}
-	return ""
+	return Value{Absent: true}
 }
 
-// A Refusal is the error of Decode.
-type Refusal struct {
-	Status  int    // 400 to 499
-	Code    string // snake_case, stable
-	Message string // for the caller; says nothing of the request's content
+// fingerprintVersion changes whenever the form of what is hashed does.
+const fingerprintVersion = "countersign call 1"
+
+// Fingerprint is the SHA-256 of the canonical call: two calls have the same one
+// exactly if they are the same operation of the same identity with the same
+// fields. Secrets and the idempotency key are no part of it, and of personal
+// fields it has the tokens.
+func (c Call) Fingerprint() [sha256.Size]byte {
+	h := make([]byte, 0, 512)
+	text := func(s string) {
+		h = binary.AppendUvarint(h, uint64(len(s)))
+		h = append(h, s...)
+	}
+	for _, part := range []string{
+		fingerprintVersion, c.Route.System, c.Route.Operation,
+		c.Identity.Kind, c.Identity.Issuer, c.Identity.Subject, c.Identity.OnBehalfOf,
+	} {
+		text(part)
+	}
+	h = binary.AppendUvarint(h, uint64(len(c.Route.Fields)))
+	for i, f := range c.Route.Fields {
+		text(f.Name)
+		text(f.Type.String())
+		v := c.Fields[i]
+		h = append(h, bit(v.Absent), bit(v.Bool))
+		h = binary.AppendVarint(h, v.Int)
+		text(v.Text)
+	}
+	return sha256.Sum256(h)
 }
 
-func (r *Refusal) Error() string { return r.Code + ": " + r.Message }
-
-// Everything that Decode refuses, but for what strictjson says of a body.
-var (
-	errNoRoute = &Refusal{http.StatusForbidden, "no_route",
-		"No route of this service has this method and path."}
-	errPath = &Refusal{http.StatusBadRequest, "path_not_canonical",
-		"The path holds an empty or dot segment, or a character other than letters, digits and - . _ ~ : /"}
-	errQuery = &Refusal{http.StatusBadRequest, "query_unexpected",
-		"This route takes no query."}
-	errAuthority = &Refusal{http.StatusBadRequest, "authority_ambiguous",
-		"The request names more than one host."}
-	errOverride = &Refusal{http.StatusBadRequest, "override_header",
-		"A header that overrides the method, the path or the host, or names a part of the body, is not accepted."}
-	errTooManyHeaders = &Refusal{http.StatusRequestHeaderFieldsTooLarge, "too_many_headers",
-		"The request has more than 90 header lines."}
-	errUpgrade = &Refusal{http.StatusBadRequest, "upgrade_unexpected",
-		"A protocol upgrade is not accepted."}
-	errDuplicateHeader = &Refusal{http.StatusBadRequest, "header_duplicate",
-		"A header that this route reads is there more than once."}
-	errIdentity = &Refusal{http.StatusUnauthorized, "identity_missing",
-		"The call carries no verified identity of the kind that this route takes."}
-	errMediaType = &Refusal{http.StatusUnsupportedMediaType, "media_type_unsupported",
-		"The body must be application/json in UTF-8."}
-	errEncoding = &Refusal{http.StatusUnsupportedMediaType, "content_encoding_unsupported",
-		"The body must not be compressed."}
-	errPartial = &Refusal{http.StatusRequestEntityTooLarge, "body_too_big",
-		"The body is longer than what can be checked."}
-	errLength = &Refusal{http.StatusBadRequest, "body_length_mismatch",
-		"The body is not as long as its content-length says."}
-	errBodyUnexpected = &Refusal{http.StatusBadRequest, "body_unexpected",
-		"This route takes no body."}
-)
-
-func fieldMissing(name string) *Refusal {
-	return &Refusal{http.StatusBadRequest, "field_missing", "The field " + name + " is missing."}
-}
-
-func fieldInvalid(name, rule string) *Refusal {
-	return &Refusal{http.StatusBadRequest, "field_invalid", "The field " + name + " " + rule + "."}
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
 }

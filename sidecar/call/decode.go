@@ -25,8 +25,9 @@ const maxHeaders = 90
 // maxTextBytes bounds a text field.
 const maxTextBytes = 256
 
-// Decode turns a request into a call. Every error is a *Refusal.
-func (t *Table) Decode(req Request) (Call, error) {
+// Decode turns a request into a call. The error is a *Refusal, unless a key is
+// missing.
+func (t *Table) Decode(req Request, keys Keys) (Call, error) {
 	segments, err := splitPath(req.Path)
 	if err != nil {
 		return Call{}, err
@@ -228,7 +229,7 @@ func (f Field) read(segments []string, body *strictjson.Document) (Value, error)
 	if !ok {
 		return Value{}, fieldMissing(f.Name)
 	}
-	if f.kind == amount {
+	if f.Type == Amount {
 		n, ok := v.Int()
 		if !ok || n < 1 || n > authzstore.MaxAmountMinor {
 			return Value{}, fieldInvalid(f.Name, "must be an integer from 1 to 9007199254740991, without fraction or exponent")
@@ -242,7 +243,7 @@ func (f Field) read(segments []string, body *strictjson.Document) (Value, error)
 }
 
 func (f Field) fromText(s string) (Value, error) {
-	if f.kind == currency && !authzstore.IsCurrency(s) {
+	if f.Type == Currency && !authzstore.IsCurrency(s) {
 		return Value{}, fieldInvalid(f.Name, "must be an ISO 4217 code of three capital letters")
 	}
 	if rule := checkText(s); rule != "" {

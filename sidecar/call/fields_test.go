@@ -27,7 +27,7 @@ func TestAmounts(t *testing.T) {
 		"1": 1, "1250": 1250, "9007199254740991": 1<<53 - 1, " 7 ": 7,
 	} {
 		t.Run(value, func(t *testing.T) {
-			c, err := builtIn(t).Decode(post(goodPath, body("amount_minor", value)))
+			c, err := decode(builtIn(t), post(goodPath, body("amount_minor", value)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func TestTexts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := builtIn(t).Decode(post(goodPath, body("payee", string(quoted))))
+			c, err := decode(builtIn(t), post(goodPath, body("payee", string(quoted))))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,14 +78,14 @@ func TestTexts(t *testing.T) {
 	// A field of the path is held to the same rules.
 	long := "/v1/accounts/" + strings.Repeat("a", 257) + "/payments"
 	wantRefusal(t, post(long, goodBody), 400, "field_invalid")
-	if _, err := builtIn(t).Decode(post(long[:13]+long[14:], goodBody)); err != nil {
+	if _, err := decode(builtIn(t), post(long[:13]+long[14:], goodBody)); err != nil {
 		t.Errorf("256 bytes: %v", err)
 	}
 }
 
 func TestCurrencies(t *testing.T) {
 	for _, value := range []string{"EUR", "JPY", "XXX"} {
-		if _, err := builtIn(t).Decode(post(goodPath, body("currency", `"`+value+`"`))); err != nil {
+		if _, err := decode(builtIn(t), post(goodPath, body("currency", `"`+value+`"`))); err != nil {
 			t.Errorf("%s: %v", value, err)
 		}
 	}
@@ -105,7 +105,7 @@ func TestFieldsMissing(t *testing.T) {
 	if err := json.Unmarshal([]byte(goodBody), &members); err != nil {
 		t.Fatal(err)
 	}
-	c, err := builtIn(t).Decode(good())
+	c, err := decode(builtIn(t), good())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestRouteWithoutBody(t *testing.T) {
     path: /v1/accounts/{account}/payments`, `method: GET
     path: /v1/accounts/{account}`, 1))
 	get := call.Request{Method: "GET", Authority: "pay.example", Path: "/v1/accounts/acc_anna", Claims: claims("anna")}
-	c, err := table.Decode(get)
+	c, err := decode(table, get)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestRouteWithoutBody(t *testing.T) {
 	}
 	zero := get
 	zero.Headers = []call.Header{{Name: "content-length", Value: []byte("0")}}
-	if _, err := table.Decode(zero); err != nil {
+	if _, err := decode(table, zero); err != nil {
 		t.Errorf("content-length 0: %v", err)
 	}
 	filled := get
@@ -181,7 +181,7 @@ routes:
 `)
 	req := post("/orders", `{"from":{"first":{"id":"acc_a"},"second":{"id":"acc_b"}},"total/minor":5,"total":{"minor":6}}`)
 	req.Method = "PUT"
-	c, err := table.Decode(req)
+	c, err := decode(table, req)
 	if err != nil {
 		t.Fatal(err)
 	}

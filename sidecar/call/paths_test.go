@@ -90,7 +90,7 @@ func TestPathsCanonical(t *testing.T) {
 		"a~b-c_d.e", strings.Repeat("x", 256),
 	} {
 		t.Run(account, func(t *testing.T) {
-			c, err := builtIn(t).Decode(post("/v1/accounts/"+account+"/payments", goodBody))
+			c, err := decode(builtIn(t), post("/v1/accounts/"+account+"/payments", goodBody))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,9 +19,14 @@ type Table struct{ routes []*Route }
 type Route struct {
 	System    string
 	Operation string
-	Identity  IdentitySource
-	Fields    []Field // in the order of their names
-	Facts     []string
+	// MovesMoney is `moves_money`, by default whether the route maps an amount. An
+	// allow of such a route holds one reservation.
+	MovesMoney bool
+	Identity   IdentitySource
+	Fields     []Field  // what the policy sees, in the order of their names
+	Secrets    []Secret // in the order of their names
+	Facts      []Fact   // in the order of their names
+	Upstream   Upstream
 
 	method   string
 	template string
@@ -37,10 +42,12 @@ type IdentitySource struct {
 
 // A Field is one field of the canonical call and where it stands.
 type Field struct {
-	Name    string
-	kind    kind
-	json    strictjson.Pointer // where it stands in the body, or
-	segment int                // in which segment of the path; -1 for the body
+	Name     string
+	Type     Type
+	Personal bool               // its value is a token that stands for the personal one
+	Optional bool               // it may be absent
+	json     strictjson.Pointer // where it stands in the body, or
+	segment  int                // in which segment of the path; -1 for the body
 }
 
 // A segment of a path template: a literal, or {variable}.
@@ -49,24 +56,51 @@ type segment struct {
 	variable bool
 }
 
-type kind int
-
-const (
-	text     kind = iota // 1 to 256 bytes without control characters
-	amount               // an integer from 1 to 2^53−1
-	currency             // an ISO 4217 alphabetic code
-)
-
-// fieldKinds is the vocabulary of the canonical call.
-var fieldKinds = map[string]kind{
-	"account":      text,
-	"payee":        text,
-	"amount_minor": amount,
-	"currency":     currency,
+// A Secret is a secret field and where it stands. Its value goes to the evidence
+// that it is, and never into an input, a record, a log or the fingerprint.
+type Secret struct {
+	Name     string
+	Evidence string // the kind of evidence, from the Vocabulary given to Load
 }
 
-// FieldNames returns the vocabulary of the canonical call, sorted.
-func FieldNames() []string { return slices.Sorted(maps.Keys(fieldKinds)) }
+// A Fact is something that the store holds about a call.
+type Fact struct {
+	Name  string
+	Write bool // an effect may change it, so it is locked for this call alone
+}
+
+// Upstream is what a route promises of the service behind it.
+type Upstream struct {
+	Audience   string // of the token that goes upstream; a route that moves money has one
+	Idempotent bool   // it runs a reservation once, so an allow may be forwarded again
+}
+
+// A Type is what values a field has.
+type Type int
+
+// The types of fields.
+const (
+	Text     Type = iota // 1 to 256 bytes without control characters
+	Integer              // from −(2^53−1) to 2^53−1
+	Boolean              // true or false
+	Amount               // minor units, from 1 to 2^53−1
+	Currency             // an ISO 4217 alphabetic code
+)
+
+func (t Type) String() string {
+	return [...]string{"text", "integer", "boolean", "amount", "currency"}[t]
+}
+
+// Fields that have one meaning in every system.
+const (
+	fieldAccount  = "account"
+	fieldPayee    = "payee"
+	fieldAmount   = "amount_minor"
+	fieldCurrency = "currency"
+)
+
+// wellKnown are their types.
+var wellKnown = map[string]Type{fieldAccount: Text, fieldPayee: Text, fieldAmount: Amount, fieldCurrency: Currency}
 
 // FactNames returns the vocabulary of facts, sorted.
 func FactNames() []string { return slices.Sorted(maps.Keys(factFields)) }
@@ -76,9 +110,14 @@ var factFields = map[string]string{
 	"account": "account",
 }
 
+// A Vocabulary is what route tables may name that other packages know.
+type Vocabulary struct {
+	Evidence []string // kinds of evidence that a secret field can be
+}
+
 // Load reads the route table of every system: systems/NAME/routes.yaml in dir.
 // An error names file and line.
-func Load(dir fs.FS) (*Table, error) {
+func Load(dir fs.FS, v Vocabulary) (*Table, error) {
 	names, err := fs.Glob(dir, "systems/*/routes.yaml")
 	if err != nil {
 		return nil, err
@@ -173,5 +212,12 @@ func parseTemplate(template string) ([]segment, error) {
 	return segments, nil
 }
 
-// IsAmount tells whether the field's Value is its Int.
-func (f Field) IsAmount() bool { return f.kind == amount }
+// Routes returns all routes, in the order of systems and files.
+func (t *Table) Routes() []*Route { return slices.Clone(t.routes) }
+
+// NeedsPersonalKey tells whether some field is personal.
+func (t *Table) NeedsPersonalKey() bool {
+	return slices.ContainsFunc(t.routes, func(r *Route) bool {
+		return slices.ContainsFunc(r.Fields, func(f Field) bool { return f.Personal })
+	})
+}

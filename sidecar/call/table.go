@@ -34,9 +34,14 @@ type routeYAML struct {
 		Method string `yaml:"method"`
 		Path   string `yaml:"path"`
 	} `yaml:"match"`
-	Operation string               `yaml:"operation"`
-	Fields    map[string]fieldYAML `yaml:"fields"`
-	Facts     []string             `yaml:"facts"`
+	Operation  string               `yaml:"operation"`
+	Fields     map[string]fieldYAML `yaml:"fields"`
+	Facts      map[string]string    `yaml:"facts"` // read or write
+	MovesMoney *bool                `yaml:"moves_money"`
+	Upstream   struct {
+		Audience   string `yaml:"audience"`
+		Idempotent bool   `yaml:"idempotent"`
+	} `yaml:"upstream"`
 }
 
 // fieldYAML names one place.
@@ -142,7 +147,7 @@ func (y routeYAML) compile(file tableFile) (*Route, error) {
 		System:    file.System,
 		Operation: y.Operation,
 		Identity:  IdentitySource{Issuer: file.Identity.Issuer, Kind: file.Identity.Kind},
-		Facts:     y.Facts,
+		Upstream:  Upstream{Audience: y.Upstream.Audience, Idempotent: y.Upstream.Idempotent},
 		method:    y.Match.Method,
 		template:  y.Match.Path,
 		segments:  segments,
@@ -166,6 +171,11 @@ func (y routeYAML) compile(file tableFile) (*Route, error) {
 		route.hasBody = route.hasBody || field.segment < 0
 		route.Fields = append(route.Fields, field)
 	}
+	route.MovesMoney = y.MovesMoney == nil && slices.ContainsFunc(route.Fields, func(f Field) bool { return f.Type == Amount }) ||
+		y.MovesMoney != nil && *y.MovesMoney
+	for _, name := range slices.Sorted(maps.Keys(y.Facts)) {
+		route.Facts = append(route.Facts, Fact{Name: name, Write: y.Facts[name] == "write"})
+	}
 	if err := route.checkVariables(); err != nil {
 		return nil, err
 	}
@@ -185,27 +195,24 @@ func (r *Route) checkVariables() error {
 }
 
 func (r *Route) checkFacts() error {
-	for i, fact := range r.Facts {
-		if slices.Contains(r.Facts[:i], fact) {
-			return fmt.Errorf("fact %s is named twice", fact)
-		}
-		field, known := factFields[fact]
+	for _, fact := range r.Facts {
+		field, known := factFields[fact.Name]
 		if !known {
-			return fmt.Errorf("fact %q is not one of %s", fact, list(factFields))
+			return fmt.Errorf("fact %q is not one of %s", fact.Name, list(factFields))
 		}
 		if !slices.ContainsFunc(r.Fields, func(f Field) bool { return f.Name == field }) {
-			return fmt.Errorf("fact %s is looked up by the field %s, which the route does not map", fact, field)
+			return fmt.Errorf("fact %s is looked up by the field %s, which the route does not map", fact.Name, field)
 		}
 	}
 	return nil
 }
 
 func (y fieldYAML) compile(name string, segments []segment) (Field, error) {
-	kind, known := fieldKinds[name]
+	kind, known := wellKnown[name]
 	if !known {
-		return Field{}, fmt.Errorf("not one of %s", list(fieldKinds))
+		return Field{}, fmt.Errorf("not one of %s", list(wellKnown))
 	}
-	field := Field{Name: name, kind: kind, segment: -1}
+	field := Field{Name: name, Type: kind, segment: -1}
 	switch {
 	case (y.JSON == nil) == (y.Path == nil):
 		return Field{}, errors.New("name one place: json or path")
@@ -214,7 +221,7 @@ func (y fieldYAML) compile(name string, segments []segment) (Field, error) {
 		if field.segment < 0 {
 			return Field{}, fmt.Errorf("the path has no {%s}", *y.Path)
 		}
-		if kind == amount {
+		if kind == Amount {
 			return Field{}, errors.New("an amount must stand in the body")
 		}
 		return field, nil

@@ -22,7 +22,7 @@ routes:
   operation: pay
   fields:
     account: {path: account}
-  facts: [account]
+  facts: {account: write}
 `
 
 const identityLines = "identity: {source: jwt, issuer: x, kind: user}\n"
@@ -46,7 +46,7 @@ func TestTableErrors(t *testing.T) {
 		says                   string
 	}{
 		{"unknown key", "system: pay", "system: pay\nregion: eu", "2", `unknown key "region"`},
-		{"unknown key of a route", "  operation: pay", "  operation: pay\n  upstream: x", "11", `unknown key "upstream"`},
+		{"unknown key of a route", "  operation: pay", "  operation: pay\n  region: x", "11", `unknown key "region"`},
 		{"unknown key of a match", "    method: POST", "    method: POST\n    host: x", "9", `unknown key "host"`},
 		{"unknown key of a field", "{path: account}", "{path: account, header: x}", "12", `unknown key "header"`},
 		{"key twice", "  operation: pay", "  operation: pay\n  operation: refund", "11", `"operation" already defined at line 10`},
@@ -54,7 +54,7 @@ func TestTableErrors(t *testing.T) {
 		{"list for a map", "fields:\n    account: {path: account}", "fields: [account]", "11", "cannot unmarshal"},
 		{"not YAML", "system: pay", "system: [pay", "1", "yaml"},
 		{"tab", "  source: jwt", "\tsource: jwt", "3", "yaml"},
-		{"two documents", "facts: [account]\n", "facts: [account]\n---\nsystem: pay\n", "14", "more than one document"},
+		{"two documents", "facts: {account: write}\n", "facts: {account: write}\n---\nsystem: pay\n", "14", "more than one document"},
 		{"wrong system directory", "system: pay", "system: other", "1", `system "other" stands in the directory of "pay"`},
 		{"no system", "system: pay\n", "", "1", `system "" stands in the directory of "pay"`},
 		{"unknown identity source", "source: jwt", "source: header", "3", `"header"`},
@@ -91,11 +91,10 @@ func TestTableErrors(t *testing.T) {
 		{"pointer to an element", "{path: account}", "{json: /transfers/0/from}", "7", "field account: json pointer /transfers/0/from picks an element of a list"},
 		{"two fields in one place of the path", "    account: {path: account}", "    account: {path: account}\n    payee: {path: account}", "7", "fields account and payee stand in one place"},
 		{"two fields in one place of the body", "    account: {path: account}", "    account: {json: /a}\n    payee: {json: /a}", "7", "fields account and payee stand in one place"},
-		{"fact twice", "facts: [account]", "facts: [account, account]", "7", "fact account is named twice"},
-		{"unknown fact", "facts: [account]", "facts: [account, weather]", "7", `fact "weather" is not one of account`},
+		{"unknown fact", "facts: {account: write}", "facts: {account: write, weather: read}", "7", `fact "weather" is not one of account`},
 		{"fact without its field", "    account: {path: account}", "    payee: {path: account}", "7", "fact account is looked up by the field account"},
-		{"overlap", "facts: [account]\n", "facts: [account]\n" + secondRoute, "14", "POST /v1/accounts/{account}/payments overlaps with /v1/accounts/{account}/payments of system pay"},
-		{"overlap by variables", "facts: [account]\n", "facts: [account]\n" + strings.Replace(secondRoute, "/v1/accounts", "/v1/cards", 1) +
+		{"overlap", "facts: {account: write}\n", "facts: {account: write}\n" + secondRoute, "14", "POST /v1/accounts/{account}/payments overlaps with /v1/accounts/{account}/payments of system pay"},
+		{"overlap by variables", "facts: {account: write}\n", "facts: {account: write}\n" + strings.Replace(secondRoute, "/v1/accounts", "/v1/cards", 1) +
 			strings.Replace(secondRoute, "/v1/accounts/{account}/payments", "/v1/{account}/acc_bob/payments", 1), "18", "overlaps with"},
 		{"no routes", "routes:\n" + goodTable[strings.Index(goodTable, "- match"):], "routes: []\n", "6", "no routes"},
 		{"routes without a list", goodTable[strings.Index(goodTable, "- match"):], "", "6", "no routes"},
@@ -130,7 +129,7 @@ func wantError(t *testing.T, err error, parts ...string) {
 
 func TestTableFiles(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
-		_, err := call.Load(fstest.MapFS{"decision.rego": {}})
+		_, err := call.Load(fstest.MapFS{"decision.rego": {}}, call.Vocabulary{})
 		wantError(t, err, "no systems/NAME/routes.yaml")
 	})
 	for name, text := range map[string]string{"empty": "", "only a comment": "# routes\n", "null": "null\n"} {
@@ -140,21 +139,21 @@ func TestTableFiles(t *testing.T) {
 		})
 	}
 	t.Run("unreadable", func(t *testing.T) {
-		_, err := call.Load(fstest.MapFS{"systems/pay/routes.yaml": {Mode: fs.ModeDir}})
+		_, err := call.Load(fstest.MapFS{"systems/pay/routes.yaml": {Mode: fs.ModeDir}}, call.Vocabulary{})
 		wantError(t, err, "systems/pay/routes.yaml")
 	})
 	t.Run("overlap of two systems", func(t *testing.T) {
 		_, err := call.Load(fstest.MapFS{
 			"systems/pay/routes.yaml":   {Data: []byte(goodTable)},
 			"systems/trust/routes.yaml": {Data: []byte("system: trust\n" + identityLines + "routes:\n" + secondRoute)},
-		})
+		}, call.Vocabulary{})
 		wantError(t, err, "systems/trust/routes.yaml:4", "overlaps with /v1/accounts/{account}/payments of system pay")
 	})
 	t.Run("two systems", func(t *testing.T) {
 		table, err := call.Load(fstest.MapFS{
 			"systems/trust/routes.yaml": {Data: []byte("system: trust\n" + identityLines + "routes:\n" + strings.Replace(secondRoute, "POST", "PUT", 1))},
 			"systems/pay/routes.yaml":   {Data: []byte(goodTable)},
-		})
+		}, call.Vocabulary{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +161,7 @@ func TestTableFiles(t *testing.T) {
 			t.Errorf("systems %v, want %v", table.Systems(), want)
 		}
 		put := call.Request{Method: "PUT", Path: goodPath, Claims: map[string]any{"iss": "x", "sub": "anna"}}
-		if c, err := table.Decode(put); err != nil || c.Route.System != "trust" {
+		if c, err := decode(table, put); err != nil || c.Route.System != "trust" {
 			t.Errorf("PUT: %v, %v", c.Route, err)
 		}
 		put.Claims["iss"] = issuer // the issuer of the other system
@@ -186,7 +185,7 @@ func TestNoOverlap(t *testing.T) {
 		{"POST", "/a/x", "literal"}, {"POST", "/b/x", "other_literal"}, {"POST", "/a/x/x", "longer"},
 		{"PUT", "/a/x", "put"}, {"POST", "/c/x", "variable"}, {"POST", "/c/c", "variable"},
 	} {
-		got, err := table.Decode(call.Request{Method: c.method, Path: c.path, Claims: map[string]any{"iss": "x", "sub": "anna"}})
+		got, err := decode(table, call.Request{Method: c.method, Path: c.path, Claims: map[string]any{"iss": "x", "sub": "anna"}})
 		if err != nil {
 			t.Errorf("%s %s: %v", c.method, c.path, err)
 		} else if got.Route.Operation != c.operation {

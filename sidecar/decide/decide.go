@@ -116,7 +116,7 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 
 func (d *Decider) decide(ctx context.Context, id string, now time.Time, req call.Request) Decision {
 	active := d.cfg.Bundle()
-	c, err := active.Routes.Decode(req)
+	c, err := active.Routes.Decode(req, call.Keys{})
 	if err != nil {
 		return d.fail(id, err)
 	}
@@ -152,7 +152,7 @@ func (d *Decider) decide(ctx context.Context, id string, now time.Time, req call
 func readFacts(r authzstore.Reader, c call.Call) (Facts, error) {
 	var f Facts
 	for _, fact := range c.Route.Facts {
-		switch fact {
+		switch fact.Name {
 		case "account":
 			account, ok, err := r.Account(c.Text("account"))
 			if err != nil {
@@ -162,7 +162,7 @@ func readFacts(r authzstore.Reader, c call.Call) (Facts, error) {
 				f.Account = &account
 			}
 		default:
-			return Facts{}, fmt.Errorf("fact %q is not known", fact)
+			return Facts{}, fmt.Errorf("fact %q is not known", fact.Name)
 		}
 	}
 	return f, nil

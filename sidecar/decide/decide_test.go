@@ -301,8 +301,8 @@ func TestIDs(t *testing.T) {
 // Every fact that a route may name is read.
 func TestFactVocabulary(t *testing.T) {
 	for _, fact := range call.FactNames() {
-		text := strings.Replace(routesText(t), "facts: [account]", "facts: ["+fact+"]", 1)
-		table, err := call.Load(fstest.MapFS{"systems/direct_payment/routes.yaml": {Data: []byte(text)}})
+		text := strings.Replace(routesText(t), "facts: {account: write}", "facts: {"+fact+": write}", 1)
+		table, err := call.Load(fstest.MapFS{"systems/direct_payment/routes.yaml": {Data: []byte(text)}}, call.Vocabulary{})
 		if err != nil {
 			t.Fatal(err)
 		}

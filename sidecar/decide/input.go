@@ -27,9 +27,10 @@ var (
 	keySystem    = policy.NewKey("system")
 	keyOperation = policy.NewKey("operation")
 
-	keyKind    = policy.NewKey("kind")
-	keyIssuer  = policy.NewKey("issuer")
-	keySubject = policy.NewKey("subject")
+	keyKind       = policy.NewKey("kind")
+	keyIssuer     = policy.NewKey("issuer")
+	keySubject    = policy.NewKey("subject")
+	keyOnBehalfOf = policy.NewKey("on_behalf_of")
 
 	keyAccount    = policy.NewKey("account")
 	keyID         = policy.NewKey("id")
@@ -38,15 +39,6 @@ var (
 	keyCurrency   = policy.NewKey("currency")
 	keyMaxPayment = policy.NewKey("max_payment_minor")
 )
-
-// fieldKeys are those of the call's fields, by name.
-var fieldKeys = func() map[string]policy.Key {
-	keys := map[string]policy.Key{}
-	for _, name := range call.FieldNames() {
-		keys[name] = policy.NewKey(name)
-	}
-	return keys
-}()
 
 // newInput builds the document that the policy decides on, a pure function of
 // its arguments. It holds what the route maps and the facts the route names, and
@@ -68,20 +60,35 @@ func callValue(c call.Call) policy.Value {
 		policy.Member{Key: keyOperation, Value: policy.String(c.Route.Operation)},
 	)
 	for i, field := range c.Route.Fields {
-		value := policy.String(c.Fields[i].Text)
-		if field.IsAmount() {
-			value = policy.Int(c.Fields[i].Int)
-		}
-		members = append(members, policy.Member{Key: fieldKeys[field.Name], Value: value})
+		members = append(members, policy.Member{Key: policy.NewKey(field.Name), Value: fieldValue(field, c.Fields[i])})
 	}
 	return policy.Object(members...)
 }
 
+// fieldValue is absent where the call has no value.
+func fieldValue(f call.Field, v call.Value) policy.Value {
+	switch {
+	case v.Absent:
+		return policy.Value{}
+	case f.Type == call.Integer, f.Type == call.Amount:
+		return policy.Int(v.Int)
+	case f.Type == call.Boolean:
+		return policy.Bool(v.Bool)
+	default:
+		return policy.String(v.Text)
+	}
+}
+
 func identityValue(id authzstore.Identity) policy.Value {
+	var onBehalfOf policy.Value
+	if id.OnBehalfOf != "" {
+		onBehalfOf = policy.String(id.OnBehalfOf)
+	}
 	return policy.Object(
 		policy.Member{Key: keyKind, Value: policy.String(id.Kind)},
 		policy.Member{Key: keyIssuer, Value: policy.String(id.Issuer)},
 		policy.Member{Key: keySubject, Value: policy.String(id.Subject)},
+		policy.Member{Key: keyOnBehalfOf, Value: onBehalfOf},
 	)
 }
 

@@ -79,6 +79,7 @@ func readRequest(check *authv3.CheckRequest) (call.Request, *policy.Reason) {
 		Path:      h.GetPath(),
 		Headers:   make([]call.Header, len(lines)),
 		Body:      h.GetRawBody(),
+		Principal: attributes.GetSource().GetPrincipal(),
 	}
 	for i, line := range lines {
 		if line.GetValue() != "" {
