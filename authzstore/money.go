@@ -12,17 +12,3 @@ func checkAmount(what string, minor int64) error {
 	}
 	return nil
 }
-
-// IsCurrency tells whether code has the form of an ISO 4217 alphabetic code.
-func IsCurrency(code string) bool {
-	return len(code) == 3 && isUpper(code[0]) && isUpper(code[1]) && isUpper(code[2])
-}
-
-func checkCurrency(code string) error {
-	if IsCurrency(code) {
-		return nil
-	}
-	return fmt.Errorf("%w: currency %q is not an ISO 4217 alphabetic code", ErrInvalid, code)
-}
-
-func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }

@@ -84,13 +84,13 @@ func TestTexts(t *testing.T) {
 }
 
 func TestCurrencies(t *testing.T) {
-	for _, value := range []string{"EUR", "JPY", "XXX"} {
+	for _, value := range []string{"EUR", "JPY", "TND"} {
 		if _, err := decode(builtIn(t), post(goodPath, body("currency", `"`+value+`"`))); err != nil {
 			t.Errorf("%s: %v", value, err)
 		}
 	}
 	for _, value := range []string{
-		`""`, `"eur"`, `"Eur"`, `"EU"`, `"EURO"`, `"EU1"`, `" EUR"`, `"EUR "`, `"ΕUR"`, `"€"`, "978", "null", `["EUR"]`,
+		`""`, `"eur"`, `"Eur"`, `"EU"`, `"EURO"`, `"EU1"`, `" EUR"`, `"EUR "`, `"ΕUR"`, `"€"`, `"XXX"`, `"XAU"`, `"DEM"`, "978", "null", `["EUR"]`,
 	} {
 		t.Run("refused "+value, func(t *testing.T) {
 			wantRefusal(t, post(goodPath, body("currency", value)), 400, "field_invalid")
