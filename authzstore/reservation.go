@@ -79,6 +79,11 @@ func (openMark) check() error { return nil }
 
 func openKey(account, id string) string { return openPrefix + account + "/" + id }
 
+// ReservationRef declares a reservation that is only read.
+func ReservationRef(id string) kv.Ref {
+	return kv.Ref{Key: reservationPrefix + id, Mode: kv.Shared}
+}
+
 // ReserveRefs declares what ReserveWithinLimits touches.
 func ReserveRefs(account, id string) []kv.Ref {
 	return append(ResolveRefs(account, id), AccountRef(account, kv.Shared))
@@ -89,7 +94,7 @@ func ResolveRefs(account, id string) []kv.Ref {
 	return []kv.Ref{
 		{Key: reservationPrefix + id, Mode: kv.Exclusive},
 		{Key: openKey(account, id), Mode: kv.Exclusive},
-		usageRef(account),
+		UsageRef(account, kv.Exclusive),
 	}
 }
 

@@ -31,8 +31,9 @@ const (
 	usagePrefix  = "usage/"
 )
 
-func usageRef(account string) kv.Ref {
-	return kv.Ref{Key: usagePrefix + account, Mode: kv.Exclusive}
+// UsageRef declares the sums of an account.
+func UsageRef(account string, mode kv.Mode) kv.Ref {
+	return kv.Ref{Key: usagePrefix + account, Mode: mode}
 }
 
 // Usage returns the sums of an account, which are zero before its first
@@ -51,7 +52,7 @@ func (u Usage) within(a Account, amountMinor int64) error {
 		return &OverLimitError{Limit: "payment", RemainingMinor: a.MaxPaymentMinor, RemainingCount: -1}
 	}
 	for _, l := range a.Limits {
-		minor, count := l.remaining(u)
+		minor, count := l.Remaining(u)
 		if minor >= 0 && amountMinor > minor || count == 0 {
 			return &OverLimitError{l.Name, minor, count}
 		}
@@ -59,8 +60,9 @@ func (u Usage) within(a Account, amountMinor int64) error {
 	return nil
 }
 
-// remaining returns what the limit still allows; -1 where it bounds nothing.
-func (l Limit) remaining(u Usage) (minor, count int64) {
+// Remaining returns what the limit still allows, in minor units and in payments;
+// -1 where it bounds nothing.
+func (l Limit) Remaining(u Usage) (minor, count int64) {
 	minor, count = -1, -1
 	if l.MaxAmountMinor > 0 {
 		minor = max(0, l.MaxAmountMinor-u.sum())

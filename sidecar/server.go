@@ -28,6 +28,9 @@ type Config struct {
 	SocketMode fs.FileMode
 	// DataDir is the directory of the store. It is created where missing.
 	DataDir string
+	// KeyFile holds the key that secrets are kept under; see loadKeys. Empty means
+	// `key` in DataDir, made where it is missing.
+	KeyFile string
 	// Policies is the bundle: Rego, data and route tables. Nil means the
 	// built-in one.
 	Policies fs.FS
@@ -132,6 +135,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 	}()
 
+	keys, err := loadKeys(cfg.KeyFile, cfg.DataDir)
+	if err != nil {
+		return err
+	}
 	if err := announce(ctx, store, cfg); err != nil {
 		return err
 	}
@@ -142,6 +149,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return serve(ctx, cfg, decide.Config{
 		Bundle:      func() *bundle.Bundle { return active },
 		Store:       store,
+		Keys:        keys,
 		MaxInFlight: cfg.MaxInFlight,
 		Log:         cfg.Log,
 	}, stuck)

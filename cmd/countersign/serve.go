@@ -56,6 +56,7 @@ itself broken and must be restarted.`,
 	flags.StringVar(&cfg.Listen, "listen", "unix:countersign.sock", "where Envoy finds us: unix:PATH, or tcp:127.0.0.1:PORT")
 	flags.StringVar(&socketMode, "socket-mode", "0600", "mode of the unix socket: 0600, or 0660 for Envoy under another user of the group")
 	flags.StringVar(&cfg.DataDir, "data", "countersign-data", "directory of the store")
+	flags.StringVar(&cfg.KeyFile, "key", "", "file with the store's key, 32 bytes in base64 (default: key in the store's directory, made there; keep it elsewhere, so that a copy of the store is not a copy of the key)")
 	flags.DurationVar(&cfg.Retention.MaxAge, "retain", sidecar.DefaultMaxAge, "how long records are kept")
 	flags.Int64Var(&cfg.Retention.MaxBytes, "retain-bytes", sidecar.DefaultMaxBytes, "how many bytes of records are kept")
 	flags.StringVar(&policyDir, "policies", "", "directory of the policy bundle (default: the built-in one)")

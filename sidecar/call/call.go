@@ -18,6 +18,9 @@ type Request struct {
 	// Claims are those of the verified token, nil where there was none. Numbers
 	// are float64: they went through Envoy's metadata, which has no integers.
 	Claims map[string]any
+	// CheckID names the check that Envoy makes of this request; a check that is
+	// asked again because its answer was not heard has the same. "" where unknown.
+	CheckID string
 	// Principal is the URI of the verified client certificate (its subject
 	// alternative name), "" where there was none.
 	Principal string

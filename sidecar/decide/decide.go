@@ -11,22 +11,27 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
-// Config of a Decider. Bundle and Store are required.
+// Config of a Decider. Bundle, Store and Keys are required.
 type Config struct {
-	// Bundle returns the bundle that decides. Each call asks once, and is decided
-	// by that one from its routes to its answer.
+	// Bundle returns the one that decides now. It is asked once for each call.
 	Bundle func() *bundle.Bundle
 	Store  *authzstore.Store
+	Keys   Keys
+	// Evidence are the kinds of evidence that a route may name.
+	Evidence map[string]Evidence
 	// MaxInFlight bounds the calls that are being decided; more are answered
-	// `overloaded` at once. Zero means DefaultMaxInFlight.
+	// `overloaded` at once, as are more than a quarter of them from one identity.
+	// Zero means DefaultMaxInFlight.
 	MaxInFlight int
-	// Now is the clock. Nil means time.Now.
-	Now func() time.Time
+	// Now is the clock; its error means that nobody knows what time it is. Nil
+	// means time.Now.
+	Now func() (time.Time, error)
 	// NewID makes the ID of a decision. Nil means [authzstore.NewID] of "dec".
 	NewID func() string
 	// Record receives every decision that the policy was asked for, before it is
@@ -36,9 +41,13 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// DefaultMaxInFlight is a few hundred times what a processor decides at once:
-// enough for a burst, and little memory.
-const DefaultMaxInFlight = 512
+// Keys are the secrets of a Decider: 32 random bytes each.
+type Keys struct {
+	// Personal makes the tokens that stand for personal fields.
+	Personal []byte
+	// Evidence tells evidence from other evidence without keeping it.
+	Evidence []byte
+}
 
 // At most so many refusals are logged, a second and at once.
 const (
@@ -51,22 +60,10 @@ const minTime = 5 * time.Millisecond
 
 // A Decider decides calls. Its methods may be called concurrently.
 type Decider struct {
-	cfg      Config
-	inFlight chan struct{}
-	refusals *rate.Limiter // of lines in the log
-}
-
-// A Record is what a decision was made of: enough to repeat it.
-type Record struct {
-	DecisionID string          `json:"decision_id"`
-	Time       time.Time       `json:"time"`
-	Outcome    Outcome         `json:"outcome"`
-	Status     int             `json:"status,omitempty"`
-	Reasons    []policy.Reason `json:"reasons,omitempty"`
-	// Input and Decision are the policy's own: `opa eval` on the one gives the
-	// other. Decision is null where the policy gave none.
-	Input    policy.Value `json:"input"`
-	Decision policy.Value `json:"decision"`
+	cfg       Config
+	admission *admission
+	repeats   repeats
+	refusals  *rate.Limiter // of lines in the log
 }
 
 // New returns a Decider.
@@ -75,7 +72,7 @@ func New(cfg Config) *Decider {
 		cfg.MaxInFlight = DefaultMaxInFlight
 	}
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		cfg.Now = func() (time.Time, error) { return time.Now(), nil }
 	}
 	if cfg.NewID == nil {
 		cfg.NewID = newID
@@ -84,95 +81,142 @@ func New(cfg Config) *Decider {
 		cfg.Log = slog.Default()
 	}
 	return &Decider{
-		cfg:      cfg,
-		inFlight: make(chan struct{}, cfg.MaxInFlight),
-		refusals: rate.NewLimiter(refusalsPerSecond, refusalsBurst),
+		cfg:       cfg,
+		admission: newAdmission(cfg.MaxInFlight),
+		refusals:  rate.NewLimiter(refusalsPerSecond, refusalsBurst),
 	}
 }
 
-// Decide decides one request. It always answers. What it waits for (a turn, an
-// evaluation) ends with ctx; reading facts does not wait for the disk to write.
+// Decide decides one request. It always answers. What it waits for (a turn, a
+// lock, an evaluation, the disk) ends with ctx, but for what must be written in
+// any case (settleTimeout).
 func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decision) {
 	id := d.cfg.NewID()
 	defer func() {
 		if p := recover(); p != nil {
-			d.cfg.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			// What it says may quote the call: only its type is told.
+			d.cfg.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			decision = defect(InternalError)
 		}
-		decision.ID = id
+		if decision.ID == "" {
+			decision.ID = id
+		}
 	}()
-	now := d.cfg.Now()
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minTime {
 		return tooLate
 	}
-	select {
-	case d.inFlight <- struct{}{}:
-		defer func() { <-d.inFlight }()
-	default:
+	if !d.admission.enter() {
 		return overloaded
 	}
-	return d.decide(ctx, id, now, req)
-}
-
-func (d *Decider) decide(ctx context.Context, id string, now time.Time, req call.Request) Decision {
+	defer d.admission.leave()
+	now, err := d.cfg.Now()
+	if err != nil {
+		return d.fail(id, fmt.Errorf("%w: %w", errClock, err))
+	}
 	active := d.cfg.Bundle()
-	c, err := active.Routes.Decode(req, call.Keys{})
+	c, err := active.Routes.Decode(req, call.Keys{Personal: d.cfg.Keys.Personal})
 	if err != nil {
 		return d.fail(id, err)
 	}
-	var facts Facts
-	err = d.cfg.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
-		facts, err = readFacts(s.Reader, c)
-		return err
-	})
-	if err != nil {
-		return d.fail(id, fmt.Errorf("%w: %w", errStore, err))
+	if !d.admission.enterAs(c.Identity) {
+		return overloaded
 	}
-	input := newInput(now, c, facts)
-	verdict, err := active.Policy.Decide(ctx, input)
-	decision := fromPolicy(verdict)
+	defer d.admission.leaveAs(c.Identity)
+	ck, err := d.newCheck(id, now, active, c)
 	if err != nil {
-		decision = d.fail(id, err)
+		return d.fail(id, err)
 	}
-	if d.cfg.Record != nil {
-		d.cfg.Record(Record{
-			DecisionID: id,
-			Time:       now.UTC(),
-			Outcome:    decision.Outcome,
-			Status:     decision.Status,
-			Reasons:    decision.Reasons,
-			Input:      input,
-			Decision:   verdict.Document,
-		})
+	if !ck.needsStore() {
+		return ck.evaluate(ctx)
+	}
+	return ck.once(ctx, req.CheckID)
+}
+
+func (d *Decider) newCheck(id string, now time.Time, active *bundle.Bundle, c call.Call) (*check, error) {
+	ck := &check{Decider: d, id: id, arrived: now, bundle: active, call: c, reservationID: authzstore.NewID("rsv")}
+	var err error
+	if ck.evidence, err = d.show(c); err != nil {
+		return nil, err
+	}
+	ck.mac = d.mac(ck.evidence)
+	fingerprint := c.Fingerprint()
+	ck.fingerprint = fingerprint[:]
+	if c.IdempotencyKey != "" {
+		ck.key = &authzstore.CallKey{Caller: c.Identity, System: c.Route.System, Operation: c.Route.Operation, Key: c.IdempotencyKey}
+	}
+	return ck, nil
+}
+
+// once gives a check that Envoy asks again the answer that it missed.
+func (ck *check) once(ctx context.Context, checkID string) Decision {
+	if checkID == "" {
+		return ck.decide(ctx)
+	}
+	keep, before := ck.repeats.begin(checkID + string(ck.fingerprint) + string(ck.mac) + ck.call.IdempotencyKey)
+	if before != nil {
+		select {
+		case <-before.done:
+			return before.decision
+		case <-ctx.Done():
+			return tooLate
+		}
+	}
+	kept := defect(InternalError)
+	kept.ID = ck.id
+	defer func() { keep(kept) }() // also where deciding panics
+	kept = ck.decide(ctx)
+	return kept
+}
+
+// decide is the decision of a call that needs the store.
+func (ck *check) decide(ctx context.Context) Decision {
+	decision, err := ck.transact(ctx)
+	if err != nil {
+		decision = ck.fail(ck.id, fmt.Errorf("%w: %w", errStore, err))
+	} else if ck.record != nil && ck.cfg.Record != nil {
+		ck.cfg.Record(*ck.record)
+	}
+	if decision.ID == "" {
+		decision.ID = ck.id
 	}
 	return decision
 }
 
-// readFacts reads what the route says the policy wants to know.
-func readFacts(r authzstore.Reader, c call.Call) (Facts, error) {
-	var f Facts
-	for _, fact := range c.Route.Facts {
-		switch fact.Name {
-		case "account":
-			account, ok, err := r.Account(c.Text("account"))
-			if err != nil {
-				return Facts{}, err
-			}
-			if ok {
-				f.Account = &account
-			}
-		default:
-			return Facts{}, fmt.Errorf("fact %q is not known", fact.Name)
-		}
+// evaluate is the decision of a call that needs no store.
+func (ck *check) evaluate(ctx context.Context) Decision {
+	made := undecidedError{input: newInput(ck.arrived.UnixNano(), ck, Facts{})}
+	var decision Decision
+	made.verdict, made.cause = ck.bundle.Policy.Decide(ctx, made.input)
+	if made.cause == nil {
+		made.cause = ck.carryOut(nil, nil, made.verdict)
 	}
-	return f, nil
+	if made.cause != nil {
+		decision = ck.fail(ck.id, made.cause)
+	} else {
+		decision = fromPolicy(made.verdict)
+	}
+	if ck.cfg.Record != nil {
+		record, err := ck.newRecord(ck.arrived.UnixNano(), decision, made)
+		if err != nil {
+			return ck.fail(ck.id, err)
+		}
+		ck.cfg.Record(record)
+	}
+	return decision
 }
 
-var errStore = errors.New("store")
+var (
+	errClock = errors.New("clock")
+	errStore = errors.New("store")
+)
 
 var (
 	overloaded = unavailable("overloaded", "Too many calls are being decided. Try again.")
 	tooLate    = unavailable("decision_timeout", "The call could not be decided in time. Try again.")
+	busyFacts  = unavailable("facts_changing", "What the call is about keeps changing. Try again.")
+	unknown    = unavailable("outcome_unknown", "It is not known whether the decision was kept. Repeat the call under the same idempotency key.")
+	noClock    = unavailable("clock_jumped", "The service does not know what time it is. Try again later.")
+	noStore    = unavailable("store_unavailable", "The facts about this call cannot be read or written now. Try again.")
 )
 
 // logRefusal says what became of a call that no policy was asked for: only so
@@ -185,22 +229,35 @@ func (d *Decider) logRefusal(id string, r *call.Refusal) {
 
 // fail is the answer to an error, whose detail goes to the log alone.
 func (d *Decider) fail(id string, err error) Decision {
-	var refusal *call.Refusal
-	switch {
-	case errors.As(err, &refusal):
+	if refusal, ok := errors.AsType[*call.Refusal](err); ok {
 		d.logRefusal(id, refusal)
 		return refused(refusal)
-	case errors.Is(err, policy.ErrTimeout), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		d.cfg.Log.Warn("no decision in time", "decision_id", id, "error", err)
-		return tooLate
-	case errors.Is(err, policy.ErrDefect):
-		d.cfg.Log.Error("policy defect", "decision_id", id, "error", err)
-		return defect(policyDefect)
-	case errors.Is(err, errStore):
-		d.cfg.Log.Error("store", "decision_id", id, "error", err)
-		return unavailable("store_unavailable", "The facts about this call cannot be read now. Try again.")
-	default:
-		d.cfg.Log.Error("internal error", "decision_id", id, "error", err)
-		return defect(InternalError)
 	}
+	for _, f := range failures {
+		if errors.Is(err, f.err) {
+			d.cfg.Log.Log(context.Background(), f.level, f.message, "decision_id", id, "error", err)
+			return f.answer
+		}
+	}
+	d.cfg.Log.Error("internal error", "decision_id", id, "error", err)
+	return defect(InternalError)
+}
+
+// failures says how each error is answered and logged; the first that fits.
+var failures = []struct {
+	err     error
+	level   slog.Level
+	message string
+	answer  Decision
+}{
+	{errClock, slog.LevelError, "the clock is not certain", noClock},
+	{errReplan, slog.LevelWarn, "the facts keep changing", busyFacts},
+	{errContradiction, slog.LevelError, "policy defect", defect(policyDefect)},
+	{policy.ErrDefect, slog.LevelError, "policy defect", defect(policyDefect)},
+	{policy.ErrTimeout, slog.LevelWarn, "no decision in time", tooLate},
+	{kv.ErrUnknown, slog.LevelError, "not known whether the decision was kept", unknown},
+	{kv.ErrOverloaded, slog.LevelWarn, "overloaded", overloaded},
+	{context.Canceled, slog.LevelWarn, "no decision in time", tooLate},
+	{context.DeadlineExceeded, slog.LevelWarn, "no decision in time", tooLate},
+	{errStore, slog.LevelError, "store", noStore},
 }

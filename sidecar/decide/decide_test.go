@@ -3,9 +3,11 @@ package decide_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -97,7 +99,7 @@ func TestPolicyAnswers(t *testing.T) {
 		status     int
 		codes      []string
 	}{
-		{"allow", `{"allow": true, "reasons": [], "public_reasons": [], "effects": []}`, time.Minute, decide.Allow, 0, nil},
+		{"allow", `{"allow": true, "reasons": [], "public_reasons": [], "effects": [{"type": "reserve", "account": "acc_anna", "payee": "mer_bakery", "amount_minor": 1250, "currency": "EUR"}]}`, time.Minute, decide.Allow, 0, nil},
 		{"neither", `{"allow": false, "reasons": [], "public_reasons": [], "effects": []}`, time.Minute, decide.Deny, 403, []string{"no_permit"}},
 		{"reasons", `{"allow": false, "reasons": [{"code": "b", "message": "B."}, {"code": "a", "message": "A."}], "public_reasons": [{"code": "b", "message": "B."}, {"code": "a", "message": "A."}], "effects": []}`, time.Minute, decide.Deny, 403, []string{"a", "b"}},
 		{"wrong shape", `{"allow": "yes"}`, time.Minute, decide.Defect, 500, []string{"policy_defect"}},
@@ -115,8 +117,8 @@ func TestPolicyAnswers(t *testing.T) {
 				t.Fatalf("%d records", len(w.records))
 			}
 			r := w.records[0]
-			if r.DecisionID != d.ID || r.Outcome != d.Outcome || r.Status != d.Status || len(r.Reasons) != len(d.Reasons) || !r.Time.Equal(noon) {
-				t.Errorf("record %+v of decision %+v", r, d)
+			if r.DecisionID != d.ID || r.Outcome != d.Outcome || r.Status != d.Status || len(r.PublicReasons) != len(d.Reasons) || !r.Time.Equal(noon) {
+				t.Errorf("record %s of decision %+v", indented(t, r), d)
 			}
 			failed := c.outcome == decide.Defect || c.outcome == decide.Unavailable
 			if logged := strings.Contains(w.log.String(), d.ID); logged != failed {
@@ -130,27 +132,30 @@ func TestPolicyAnswers(t *testing.T) {
 // learns nothing of it and the log does.
 func TestStoreFails(t *testing.T) {
 	failure := errors.New("disk4711")
-	readFails := fakeKV{view: func(_ context.Context, fn func(kv.Snap) error) error {
-		return fn(fakeSnap{get: func(string) ([]byte, bool, error) { return nil, false, failure }})
-	}}
-	for name, backend := range map[string]fakeKV{
-		"view":   {view: func(context.Context, func(kv.Snap) error) error { return failure }},
-		"read":   readFails,
-		"failed": {view: func(context.Context, func(kv.Snap) error) error { return kv.ErrFailed }},
-		"closed": {view: func(context.Context, func(kv.Snap) error) error { return kv.ErrClosed }},
-		"read, and the error lost": {view: func(ctx context.Context, fn func(kv.Snap) error) error {
-			_ = readFails.view(ctx, fn)
-			return failure
-		}},
-		"empty value":     serving(nil),
-		"damaged value":   serving([]byte{1, 0xff}),
-		"newer version":   serving([]byte{2, 0xa0}),
-		"null for a noun": serving([]byte{1, 0xf6}),
+	update := func(err error) fakeKV {
+		return fakeKV{update: func(context.Context, []kv.Ref, func(kv.Tx) error) error { return err }}
+	}
+	for name, c := range map[string]struct {
+		backend fakeKV
+		code    string
+	}{
+		"view":            {fakeKV{view: func(context.Context, func(kv.Snap) error) error { return failure }}, "store_unavailable"},
+		"update":          {update(failure), "store_unavailable"},
+		"read":            {fakeKV{get: func(string) ([]byte, bool, error) { return nil, false, failure }}, "store_unavailable"},
+		"failed":          {update(kv.ErrFailed), "store_unavailable"},
+		"closed":          {update(kv.ErrClosed), "store_unavailable"},
+		"outcome unknown": {update(kv.ErrUnknown), "outcome_unknown"},
+		"overloaded":      {update(kv.ErrOverloaded), "overloaded"},
+		"cancelled":       {update(context.Canceled), "decision_timeout"},
+		"empty value":     {serving(nil), "store_unavailable"},
+		"damaged value":   {serving([]byte{1, 0xff}), "store_unavailable"},
+		"newer version":   {serving([]byte{2, 0xa0}), "store_unavailable"},
+		"null for a noun": {serving([]byte{1, 0xf6}), "store_unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, withStore(backend))
+			w := newWorld(t, withFake(t, c.backend))
 			d := w.Decide(context.Background(), good())
-			want(t, d, decide.Unavailable, 503, "store_unavailable")
+			want(t, d, decide.Unavailable, 503, c.code)
 			if strings.Contains(d.Reasons[0].Message, "4711") {
 				t.Errorf("the caller is told %q", d.Reasons[0].Message)
 			}
@@ -185,7 +190,7 @@ func TestFactsRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		header := []byte{1, 0, 0, 0, 0, 0, 0, 0, 1} // version, written at
-		return newWorld(t, withStore(serving(append(header, text...)))).Decide(context.Background(), good())
+		return newWorld(t, withFake(t, serving(append(header, text...)))).Decide(context.Background(), good())
 	}
 	want(t, decideOn(t, stored()), decide.Allow, 0)
 	for key := range stored() {
@@ -205,15 +210,13 @@ func TestFactsRemoved(t *testing.T) {
 // A panic anywhere inside is a defect, is logged, and gives its place back.
 func TestPanics(t *testing.T) {
 	for name, change := range map[string]func(*decide.Config){
-		"store": withStore(fakeKV{view: func(context.Context, func(kv.Snap) error) error { panic("panic4711") }}),
-		"reading a fact": withStore(fakeKV{view: func(_ context.Context, fn func(kv.Snap) error) error {
-			return fn(fakeSnap{get: func(string) ([]byte, bool, error) { panic("panic4711") }})
-		}}),
-		"record": func(cfg *decide.Config) { cfg.Record = func(decide.Record) { panic("panic4711") } },
-		"clock":  func(cfg *decide.Config) { cfg.Now = func() time.Time { panic("panic4711") } },
-		"bundle": func(cfg *decide.Config) { cfg.Bundle = nil },
-		"routes": withRoutes(nil),
-		"policy": withBundle(func(b *bundle.Bundle) { b.Policy = nil }),
+		"store":          withFake(t, fakeKV{view: func(context.Context, func(kv.Snap) error) error { panic("panic4711") }}),
+		"reading a fact": withFake(t, fakeKV{get: func(string) ([]byte, bool, error) { panic("panic4711") }}),
+		"record":         func(cfg *decide.Config) { cfg.Record = func(decide.Record) { panic("panic4711") } },
+		"clock":          func(cfg *decide.Config) { cfg.Now = func() (time.Time, error) { panic("panic4711") } },
+		"bundle":         func(cfg *decide.Config) { cfg.Bundle = nil },
+		"routes":         withRoutes(nil),
+		"policy":         withBundle(func(b *bundle.Bundle) { b.Policy = nil }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, change, func(cfg *decide.Config) { cfg.MaxInFlight = 1 })
@@ -234,7 +237,7 @@ func TestPanics(t *testing.T) {
 // Too little time left, or too many calls at once: an answer at once, before
 // anything is read or evaluated.
 func TestOverloaded(t *testing.T) {
-	untouched := withStore(fakeKV{view: func(context.Context, func(kv.Snap) error) error {
+	untouched := withFake(t, fakeKV{view: func(context.Context, func(kv.Snap) error) error {
 		t.Error("the store was read")
 		return nil
 	}})
@@ -257,18 +260,24 @@ func TestOverloaded(t *testing.T) {
 }
 
 func TestTooManyInFlight(t *testing.T) {
-	const most = 3
+	const most = 12
 	entered, release := make(chan struct{}), make(chan struct{})
 	real := openBadger(t)
 	putAccount(t, real, anna())
-	w := newWorld(t, withStore(fakeKV{view: func(ctx context.Context, fn func(kv.Snap) error) error {
+	w := newWorld(t, withStore(fakeKV{Store: real, view: func(ctx context.Context, fn func(kv.Snap) error) error {
 		entered <- struct{}{}
 		<-release
 		return real.View(ctx, fn)
 	}}), func(cfg *decide.Config) { cfg.MaxInFlight = most })
 	var wg sync.WaitGroup
+	var identities atomic.Int64
+	goodOf := func(outcome decide.Outcome, status int, codes ...string) { // of one of five identities in turn
+		req := good()
+		req.Claims["sub"] = fmt.Sprintf("user-%d", identities.Add(1)%5)
+		want(t, w.Decide(context.Background(), req), outcome, status, codes...)
+	}
 	for range most {
-		wg.Go(func() { want(t, w.Decide(context.Background(), good()), decide.Allow, 0) })
+		wg.Go(func() { goodOf(decide.Deny, 403, "account_unknown") })
 		select {
 		case <-entered:
 		case <-time.After(time.Minute):
@@ -276,11 +285,39 @@ func TestTooManyInFlight(t *testing.T) {
 		}
 	}
 	for range 5 { // entered has no more receivers: to read the store would hang
-		want(t, w.Decide(context.Background(), good()), decide.Unavailable, 503, "overloaded")
+		goodOf(decide.Unavailable, 503, "overloaded")
 	}
 	close(release)
 	wg.Wait()
 	go func() { <-entered }()
+	want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
+}
+
+// One identity takes a quarter of the places and leaves the others to the others.
+func TestOneIdentityInFlight(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	real := openBadger(t)
+	putAccount(t, real, anna())
+	hold := true
+	w := newWorld(t, withStore(fakeKV{Store: real, view: func(ctx context.Context, fn func(kv.Snap) error) error {
+		if hold {
+			entered <- struct{}{}
+			<-release
+		}
+		return real.View(ctx, fn)
+	}}), func(cfg *decide.Config) { cfg.MaxInFlight = 8 })
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() { want(t, w.Decide(context.Background(), good()), decide.Allow, 0) })
+		<-entered
+	}
+	hold = false
+	want(t, w.Decide(context.Background(), good()), decide.Unavailable, 503, "overloaded")
+	other := good()
+	other.Claims["sub"] = "ben"
+	want(t, w.Decide(context.Background(), other), decide.Deny, 403, "account_unknown")
+	close(release)
+	wg.Wait()
 	want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
 }
 
@@ -314,7 +351,7 @@ func TestFactVocabulary(t *testing.T) {
 // Everything that is not given has a default that works.
 func TestDefaults(t *testing.T) {
 	w := newWorld(t, func(cfg *decide.Config) {
-		*cfg = decide.Config{Bundle: cfg.Bundle, Store: cfg.Store}
+		*cfg = decide.Config{Bundle: cfg.Bundle, Store: cfg.Store, Keys: cfg.Keys}
 	})
 	want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
 }

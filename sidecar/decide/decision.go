@@ -25,6 +25,11 @@ type Decision struct {
 	Outcome Outcome
 	Status  int             // HTTP status for the caller; 0 for an allow
 	Reasons []policy.Reason // for the caller; the first one leads; none for an allow
+	// Replayed: the same call was answered before, and this is that answer.
+	Replayed bool
+	// ReservationState says what became of the reservation of a call that was
+	// allowed before and does not pass again; empty otherwise.
+	ReservationState string
 	// Execution is what an allow lets the payment service do; nil where the call
 	// moves no money, and nil where it is no allow.
 	Execution *Execution
@@ -81,6 +86,13 @@ func Undecided(reason policy.Reason) Decision {
 
 func newID() string { return authzstore.NewID("dec") }
 
+var (
+	keyOtherCall = policy.Reason{Code: "key_other_call",
+		Message: "The idempotency key stands for another call. Use a new key for a new call."}
+	alreadyAllowed = policy.Reason{Code: "already_allowed",
+		Message: "The call under this idempotency key was allowed before, and does not run again."}
+)
+
 var noPermit = policy.Reason{Code: "no_permit", Message: "No rule permits this call."}
 
 // fromPolicy is the answer that a policy's decision stands for.
@@ -88,9 +100,9 @@ func fromPolicy(d policy.Decision) Decision {
 	switch {
 	case d.Allow:
 		return Decision{Outcome: Allow}
-	case len(d.Reasons) == 0:
+	case len(d.Public) == 0:
 		return denied(http.StatusForbidden, noPermit)
 	default:
-		return denied(http.StatusForbidden, d.Reasons...)
+		return denied(http.StatusForbidden, d.Public...)
 	}
 }

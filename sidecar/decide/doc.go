@@ -1,10 +1,86 @@
-// Package decide decides one call: decode, read the facts, build the input,
-// evaluate, answer. There is no other place where anything is decided.
+// Package decide decides one call. There is no other place where anything is
+// decided.
 //
-// There are four answers, and only the first lets a call pass:
+// # The way of a call
 //
-//   - allow: the policy permits it and has no reason against it;
+//  1. Admission ([Decider.Decide]): the clock must be certain, enough time must be
+//     left, and neither all callers nor this one may have too much in flight.
+//  2. Decode (package call): the request becomes a typed call, or is refused.
+//  3. Plan (plan.go): the facts that the route names lead to entities, which are
+//     declared to the store: shared for what is only read, exclusive for what an
+//     effect may change.
+//  4. One transaction (transact.go), under the locks of those entities: what became
+//     of the call's idempotency key (retry.go); the facts (input.go); what the
+//     call's secret fields prove (evidence.go); the policy's verdict; its effects
+//     (effects.go); what is known about the key from now on; the record.
+//  5. Answer, once the transaction is durable. Not before: what a caller hears, a
+//     crash cannot take back.
+//
+// A route without facts, secret fields and idempotency touches no store: it is
+// only evaluated.
+//
+// # The answers
+//
+//   - allow: the policy permits it, has no reason against it, and its effects are
+//     durable. Nothing else lets a call pass;
 //   - deny: the request is refused as it stands, or the policy denies it;
-//   - defect: the policy failed. Trying again will not help;
+//   - defect: the policy failed, or contradicts what must hold (below). Trying
+//     again will not help until somebody mends it;
 //   - unavailable: there is no answer now. The call can be tried again.
+//
+// # Retries
+//
+// A call that moves money carries an idempotency key. The key stands for one call
+// of one caller to one operation, and the first final answer to it stays. The
+// same call has the same fingerprint (call.Call.Fingerprint), which leaves secret
+// fields out; whether it shows the same evidence is told by a keyed MAC of those.
+//
+//	known about the key        same call,              same call,             another call
+//	                           same evidence           other evidence
+//	------------------------   ---------------------   --------------------   ------------
+//	nothing, or no final       evaluated; evidence     evaluated; the other   422
+//	answer (step-up, defect,   that was spent before   evidence is spent
+//	unavailable)               is not spent again
+//	denied                     told again; nothing     evaluated: a new       422
+//	                           is burnt                attempt
+//	allowed, can run again*    forwarded again         forwarded again; the   422
+//	                                                   other evidence is
+//	                                                   neither looked at
+//	                                                   nor spent
+//	allowed, otherwise         409, with what became   the same               422
+//	                           of the reservation
+//
+// *An allowed call can run again while its reservation is pending, nothing that it
+// spends from is frozen now, and the route says that the service behind it runs a
+// reservation once (`upstream: idempotent`). It then goes upstream with the same
+// reservation and is marked as a replay. A call without evidence shows the same
+// evidence as another one without.
+//
+// Two at once: the second waits for the lock of the key, and then finds what
+// became of the first. An answer that Envoy did not hear is not a retry: Envoy
+// asks again with the same stream ID (`request.http.id`), and gets the answer
+// that it missed (repeats.go).
+//
+// # Evidence
+//
+// A secret field is shown to the kind of evidence that the route says it is; the
+// policy sees what was found out (`input.evidence`), never the secret. Evidence
+// that was shown is spent, whatever comes of the call: an allow uses up what
+// matched, every other answer burns an attempt. Whose attempt depends on who
+// sent it: the thing's own only if it came from the sender that the thing
+// expects, otherwise the sender's. So strangers who guess lock themselves out and
+// nobody else, and learn nothing from it: the answers are alike.
+//
+// # What a policy cannot do
+//
+// Each of these is a defect: nothing of the verdict is done, the caller gets 500
+// `policy_defect`, and what the call showed is spent.
+//
+//   - an allow that moves money without exactly one reservation, equal to the
+//     call in account, payee, amount and currency;
+//   - a reservation on a denial, on a route that moves no money, or of an account
+//     that the route does not declare `write`;
+//   - a reservation that the store refuses: over a limit, of a frozen account;
+//   - an allow though evidence was shown that did not match;
+//   - an error, or a verdict that is not exactly a decision (package policy).
 package decide

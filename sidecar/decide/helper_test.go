@@ -3,10 +3,13 @@ package decide_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -30,6 +33,7 @@ var noon = time.Unix(1795532400, 123456789).UTC()
 type world struct {
 	*decide.Decider
 	backend kv.Store
+	bundle  func() *bundle.Bundle
 	log     bytes.Buffer
 
 	mu      sync.Mutex
@@ -51,15 +55,40 @@ func newWorld(t testing.TB, changes ...func(*decide.Config)) *world {
 	cfg := decide.Config{
 		Bundle: builtIn(t),
 		Store:  authzstore.New(w.backend),
-		Now:    func() time.Time { return noon },
+		Keys:   decide.Keys{Personal: make([]byte, 32), Evidence: make([]byte, 32)},
+		Now:    func() (time.Time, error) { return noon, nil },
 		Record: w.record,
 		Log:    slog.New(slog.NewTextHandler(&w.log, nil)),
 	}
 	for _, change := range changes {
 		change(&cfg)
 	}
+	w.bundle = cfg.Bundle
 	w.Decider = decide.New(cfg)
 	return w
+}
+
+// kept is the record of a decision as the store keeps it.
+func (w *world) kept(t testing.TB, id string) string {
+	t.Helper()
+	var detail []byte
+	err := authzstore.New(w.backend).View(context.Background(), func(s authzstore.Snapshot) error {
+		r, _, err := s.Record(id)
+		detail = r.Detail
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(detail)
+}
+
+// withFake puts a fake over a backend with Anna's account.
+func withFake(t testing.TB, f fakeKV) func(*decide.Config) {
+	t.Helper()
+	f.Store = openBadger(t)
+	putAccount(t, f.Store, anna())
+	return withStore(f)
 }
 
 func withStore(backend kv.Store) func(*decide.Config) {
@@ -140,7 +169,9 @@ func putAccount(t testing.TB, backend kv.Store, a authzstore.Account) {
 	}
 }
 
-// payment is a request of Anna's with this body.
+var keys atomic.Int64
+
+// payment is a request of Anna's with this body, under a key of its own.
 func payment(body string) call.Request {
 	return call.Request{
 		Method:    "POST",
@@ -150,6 +181,7 @@ func payment(body string) call.Request {
 			{Name: "content-type", Value: []byte("application/json")},
 			{Name: "content-length", Value: []byte(strconv.Itoa(len(body)))},
 			{Name: "authorization", Value: []byte("Bearer token4711")},
+			{Name: "idempotency-key", Value: fmt.Appendf(nil, "key-%d", keys.Add(1))},
 		},
 		Body:   []byte(body),
 		Claims: map[string]any{"iss": "https://id.example", "sub": "anna", "scope": "secret4711"},
@@ -158,25 +190,47 @@ func payment(body string) call.Request {
 
 func good() call.Request { return payment(goodBody) }
 
-// fakeKV is a backend of function fields. A nil one must not be called.
+// fakeKV is a real backend, but for its function fields.
 type fakeKV struct {
 	kv.Store
-	view func(context.Context, func(kv.Snap) error) error
+	view   func(ctx context.Context, fn func(kv.Snap) error) error
+	update func(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) error
+	get    func(key string) (val []byte, ok bool, err error) // of the transactions
 }
 
-func (f fakeKV) View(ctx context.Context, fn func(kv.Snap) error) error { return f.view(ctx, fn) }
+func (f fakeKV) View(ctx context.Context, fn func(kv.Snap) error) error {
+	if f.view != nil {
+		return f.view(ctx, fn)
+	}
+	return f.Store.View(ctx, fn)
+}
 
-// fakeSnap answers Get alike for every key.
-type fakeSnap struct {
-	kv.Snap
+func (f fakeKV) Update(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) error {
+	if f.update != nil {
+		return f.update(ctx, refs, fn)
+	}
+	return f.Store.Update(ctx, refs, func(tx kv.Tx) error {
+		if f.get == nil {
+			return fn(tx)
+		}
+		return fn(fakeTx{tx, f.get})
+	})
+}
+
+// fakeTx answers Get alike for every account.
+type fakeTx struct {
+	kv.Tx
 	get func(key string) ([]byte, bool, error)
 }
 
-func (s fakeSnap) Get(key string) ([]byte, bool, error) { return s.get(key) }
+func (tx fakeTx) Get(key string) ([]byte, bool, error) {
+	if strings.HasPrefix(key, "account/") {
+		return tx.get(key)
+	}
+	return tx.Tx.Get(key)
+}
 
-// serving is a backend whose every record is this value.
+// serving is a backend where every account is this value.
 func serving(value []byte) fakeKV {
-	return fakeKV{view: func(_ context.Context, fn func(kv.Snap) error) error {
-		return fn(fakeSnap{get: func(string) ([]byte, bool, error) { return value, true, nil }})
-	}}
+	return fakeKV{get: func(string) ([]byte, bool, error) { return value, true, nil }}
 }

@@ -1,8 +1,6 @@
 package decide
 
 import (
-	"time"
-
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -15,11 +13,38 @@ const inputVersion = 1
 // Facts is what the store holds about a call.
 type Facts struct {
 	Account *authzstore.Account // nil where there is none
+	Usage   authzstore.Usage    // of Account
+}
+
+// blocked tells whether something that the call would spend from is frozen now.
+func (f Facts) blocked() bool { return f.Account != nil && f.Account.State != authzstore.AccountActive }
+
+// readFacts reads what the links of a call lead to.
+func readFacts(r authzstore.Reader, links []link) (f Facts, err error) {
+	for _, l := range links {
+		if l.noun != nounAccount {
+			continue
+		}
+		account, ok, err := r.Account(l.id)
+		if err != nil {
+			return Facts{}, err
+		}
+		if ok {
+			f.Account = &account
+		}
+		if f.Usage, err = r.Usage(l.id); err != nil {
+			return Facts{}, err
+		}
+	}
+	return f, nil
 }
 
 var (
 	keyVersion  = policy.NewKey("version")
 	keyNow      = policy.NewKey("now_ns")
+	keyArrived  = policy.NewKey("arrived_ns")
+	keyEvidence = policy.NewKey("evidence")
+	keyMatched  = policy.NewKey("matched")
 	keyCall     = policy.NewKey("call")
 	keyIdentity = policy.NewKey("identity")
 	keyFacts    = policy.NewKey("facts")
@@ -38,17 +63,29 @@ var (
 	keyState      = policy.NewKey("state")
 	keyCurrency   = policy.NewKey("currency")
 	keyMaxPayment = policy.NewKey("max_payment_minor")
+	keyLimits     = policy.NewKey("limits")
+
+	keyName           = policy.NewKey("name")
+	keyAmount         = policy.NewKey("amount")
+	keyCount          = policy.NewKey("count")
+	keyMode           = policy.NewKey("mode")
+	keyMax            = policy.NewKey("max")
+	keyMaxMinor       = policy.NewKey("max_minor")
+	keyRemaining      = policy.NewKey("remaining")
+	keyRemainingMinor = policy.NewKey("remaining_minor")
 )
 
 // newInput builds the document that the policy decides on, a pure function of
 // its arguments. It holds what the route maps and the facts the route names, and
-// nothing else of the request: no header, no token, no unmapped body.
-func newInput(now time.Time, c call.Call, f Facts) policy.Value {
+// nothing else of the request: no header, no token, no unmapped body, no secret.
+func newInput(nowNanos int64, ck *check, f Facts) policy.Value {
 	return policy.Object(
 		policy.Member{Key: keyVersion, Value: policy.Int(inputVersion)},
-		policy.Member{Key: keyNow, Value: policy.Int(now.UnixNano())},
-		policy.Member{Key: keyCall, Value: callValue(c)},
-		policy.Member{Key: keyIdentity, Value: identityValue(c.Identity)},
+		policy.Member{Key: keyNow, Value: policy.Int(nowNanos)},
+		policy.Member{Key: keyArrived, Value: policy.Int(ck.arrived.UnixNano())},
+		policy.Member{Key: keyCall, Value: callValue(ck.call)},
+		policy.Member{Key: keyIdentity, Value: identityValue(ck.call.Identity)},
+		policy.Member{Key: keyEvidence, Value: evidenceValue(ck.evidence)},
 		policy.Member{Key: keyFacts, Value: factsValue(f)},
 	)
 }
@@ -92,6 +129,20 @@ func identityValue(id authzstore.Identity) policy.Value {
 	)
 }
 
+// evidenceValue is what was found out about each secret field that was shown;
+// absent where none was.
+func evidenceValue(evidence []*shown) policy.Value {
+	if len(evidence) == 0 {
+		return policy.Value{}
+	}
+	members := make([]policy.Member, 0, len(evidence))
+	for _, e := range evidence {
+		facts := append([]policy.Member{{Key: keyMatched, Value: policy.Bool(e.finding.Matched)}}, e.finding.Facts...)
+		members = append(members, policy.Member{Key: policy.NewKey(e.name), Value: policy.Object(facts...)})
+	}
+	return policy.Object(members...)
+}
+
 func factsValue(f Facts) policy.Value {
 	var members []policy.Member
 	if a := f.Account; a != nil {
@@ -101,7 +152,34 @@ func factsValue(f Facts) policy.Value {
 			policy.Member{Key: keyState, Value: policy.String(string(a.State))},
 			policy.Member{Key: keyCurrency, Value: policy.String(a.Currency)},
 			policy.Member{Key: keyMaxPayment, Value: policy.Int(a.MaxPaymentMinor)},
+			policy.Member{Key: keyLimits, Value: limitsValue(a.Limits, f.Usage)},
 		)})
 	}
 	return policy.Object(members...)
+}
+
+// limitsValue says of each limit what remains of it, or outright that it bounds
+// nothing: a member that is missing must never read as "no limit".
+func limitsValue(limits []authzstore.Limit, u authzstore.Usage) policy.Value {
+	values := make([]policy.Value, 0, len(limits))
+	for _, l := range limits {
+		minor, count := l.Remaining(u)
+		values = append(values, policy.Object(
+			policy.Member{Key: keyName, Value: policy.String(l.Name)},
+			policy.Member{Key: keyAmount, Value: bound(keyMaxMinor, l.MaxAmountMinor, keyRemainingMinor, minor)},
+			policy.Member{Key: keyCount, Value: bound(keyMax, l.MaxCount, keyRemaining, count)},
+		))
+	}
+	return policy.Array(values...)
+}
+
+func bound(maxKey policy.Key, atMost int64, remainingKey policy.Key, remaining int64) policy.Value {
+	if atMost == 0 {
+		return policy.Object(policy.Member{Key: keyMode, Value: policy.String("any")})
+	}
+	return policy.Object(
+		policy.Member{Key: keyMode, Value: policy.String("at_most")},
+		policy.Member{Key: maxKey, Value: policy.Int(atMost)},
+		policy.Member{Key: remainingKey, Value: policy.Int(remaining)},
+	)
 }

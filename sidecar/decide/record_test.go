@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 )
@@ -14,6 +15,7 @@ import (
 // It is an interface: rules, replays and other programs read it. A change of it
 // needs a new version.
 const goldenInput = `{
+  "arrived_ns": 1795532400123456789,
   "call": {
     "account": "acc_anna",
     "amount_minor": 1250,
@@ -26,6 +28,30 @@ const goldenInput = `{
     "account": {
       "currency": "EUR",
       "id": "acc_anna",
+      "limits": [
+        {
+          "amount": {
+            "max_minor": 100000,
+            "mode": "at_most",
+            "remaining_minor": 100000
+          },
+          "count": {
+            "mode": "any"
+          },
+          "name": "total"
+        },
+        {
+          "amount": {
+            "mode": "any"
+          },
+          "count": {
+            "max": 10,
+            "mode": "at_most",
+            "remaining": 10
+          },
+          "name": "first_ten"
+        }
+      ],
       "max_payment_minor": 50000,
       "owner": {
         "issuer": "https://id.example",
@@ -56,6 +82,9 @@ func indented(t *testing.T, v any) string {
 // A record holds the input and the policy's own answer: enough to decide again.
 func TestRecord(t *testing.T) {
 	w := newWorld(t)
+	limited := anna()
+	limited.Limits = []authzstore.Limit{{Name: "total", MaxAmountMinor: 100000}, {Name: "first_ten", MaxCount: 10}}
+	putAccount(t, w.backend, limited)
 	d := w.Decide(context.Background(), good())
 	if len(w.records) != 1 {
 		t.Fatalf("%d records", len(w.records))
@@ -65,13 +94,17 @@ func TestRecord(t *testing.T) {
 		t.Errorf("input %s\nwant %s", got, goldenInput)
 	}
 	wantLine := `{"decision_id":"` + d.ID + `","time":"` + noon.Format("2006-01-02T15:04:05.999999999Z07:00") +
-		`","outcome":"allow","input":` + compact(t, goldenInput) + `,"decision":{"allow":true,"effects":[],"reasons":[]}}`
+		`","outcome":"allow","reservation_id":"` + d.Execution.ReservationID + `","bundle":"` + w.bundle().Digest + `","input":` + compact(t, goldenInput) +
+		`,"decision":{"allow":true,"effects":[{"account":"acc_anna","amount_minor":1250,"currency":"EUR","payee":"mer_bakery","type":"reserve"}],"public_reasons":[],"reasons":[]}}`
 	line, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(line) != wantLine {
 		t.Errorf("record %s\nwant   %s", line, wantLine)
+	}
+	if kept := w.kept(t, d.ID); kept != wantLine {
+		t.Errorf("the store keeps %s\nwant %s", kept, wantLine)
 	}
 }
 

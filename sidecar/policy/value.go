@@ -47,6 +47,15 @@ func Object(members ...Member) Value {
 	return Value{ast.NewTerm(ast.NewObject(pairs...))}
 }
 
+// Array is an array of the values given.
+func Array(values ...Value) Value {
+	terms := make([]*ast.Term, 0, len(values))
+	for _, v := range values {
+		terms = append(terms, v.term)
+	}
+	return Value{ast.ArrayTerm(terms...)}
+}
+
 // MarshalJSON is the document as `opa eval --input` reads it.
 func (v Value) MarshalJSON() ([]byte, error) {
 	if v.term == nil {

@@ -1,0 +1,160 @@
+package decide
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// Evidence is one kind of proof that a secret field can be, such as a code.
+type Evidence interface {
+	// Refs declares what Check reads, with [authzstore.UseRef] of every thing and
+	// [authzstore.AttemptsRef] of every budget that it may name in a Finding.
+	Refs(c call.Call, secret string) []kv.Ref
+	// Check finds out what the secret proves about the call. It writes nothing,
+	// compares in constant time, and does the same work whether or not there is
+	// anything to compare with.
+	Check(tx *authzstore.Tx, c call.Call, secret string) (Finding, error)
+}
+
+// A Finding is what a secret proves.
+type Finding struct {
+	// Matched: it is right, and meant for this very call.
+	Matched bool
+	// Thing is the ID of what a match uses up. It is used once.
+	Thing string
+	// UsedWhenDenied: what matched is used up by a denial too.
+	UsedWhenDenied bool
+	// Budget is what a wrong answer burns an attempt of, where the thing expects
+	// this sender; empty where it does not, and then it is the sender's own.
+	Budget    string
+	Allowance authzstore.Allowance
+	// Facts are what the policy is told beside `matched`.
+	Facts []policy.Member
+}
+
+// SenderAllowance is what each sender has for answers that the thing answered did
+// not expect of it, for each kind of evidence.
+var SenderAllowance = authzstore.Allowance{Max: 20, WindowNanos: 3600 * 1e9}
+
+// shown is a secret field of a call, with what came of it.
+type shown struct {
+	name   string
+	kind   Evidence
+	kindID string
+	secret string
+
+	finding Finding
+	again   bool // an evaluation under the same key was shown it, and spent it
+}
+
+// show lines up the secrets that a call has.
+func (d *Decider) show(c call.Call) ([]*shown, error) {
+	var evidence []*shown
+	for i, s := range c.Route.Secrets {
+		kind, known := d.cfg.Evidence[s.Evidence]
+		switch {
+		case !known:
+			return nil, fmt.Errorf("evidence %q is not known", s.Evidence)
+		case c.Secrets[i] != "":
+			evidence = append(evidence, &shown{name: s.Name, kind: kind, kindID: s.Evidence, secret: c.Secrets[i]})
+		}
+	}
+	return evidence, nil
+}
+
+// mac tells evidence from other evidence without keeping it; empty for none.
+func (d *Decider) mac(evidence []*shown) []byte {
+	if len(evidence) == 0 {
+		return nil
+	}
+	mac := hmac.New(sha256.New, d.cfg.Keys.Evidence)
+	for _, e := range evidence {
+		for _, part := range []string{e.name, e.secret} {
+			mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+			mac.Write([]byte(part))
+		}
+	}
+	return mac.Sum(nil)
+}
+
+// senderBudget is the sender's own for a kind of evidence.
+func (ck *check) senderBudget(e *shown) string {
+	h := sha256.New()
+	id := ck.call.Identity
+	for _, part := range []string{id.Kind, id.Issuer, id.Subject, id.OnBehalfOf} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return "sender/" + e.kindID + "/" + hex.EncodeToString(h.Sum(nil))
+}
+
+// budget is whose attempt the evidence burns.
+func (ck *check) budget(e *shown) (string, authzstore.Allowance) {
+	if e.finding.Budget == "" {
+		return ck.senderBudget(e), SenderAllowance
+	}
+	return e.finding.Budget, e.finding.Allowance
+}
+
+// findOut has every piece of evidence checked. What was used up before, what is
+// shown as two pieces of evidence at once, and what comes when no attempt is left,
+// does not match: nobody is told which.
+func (ck *check) findOut(tx *authzstore.Tx) error {
+	things := map[string]bool{}
+	for _, e := range ck.evidence {
+		finding, err := e.kind.Check(tx, ck.call, e.secret)
+		if err != nil {
+			return err
+		}
+		e.finding, e.again = finding, spentBefore(ck.known, ck.mac)
+		left, err := tx.AttemptsLeft(ck.budget(e))
+		if err != nil {
+			return err
+		}
+		if left == 0 && !e.again || things[e.finding.Thing] {
+			e.finding.Matched = false
+		}
+		things[e.finding.Thing] = true
+		if !e.finding.Matched {
+			continue
+		}
+		use, used, err := tx.Use(e.finding.Thing)
+		if err != nil {
+			return err
+		}
+		if used && !(e.again && use.RecordID == ck.known.SpentBy) {
+			e.finding.Matched = false
+		}
+	}
+	return nil
+}
+
+// spend has the evidence pay for the answer: an allow uses up what matched, every
+// other answer burns an attempt; and what was spent before is not spent again.
+func (ck *check) spend(tx *authzstore.Tx, allowed bool) error {
+	for _, e := range ck.evidence {
+		if e.finding.Matched && (allowed || e.finding.UsedWhenDenied) {
+			_, used, err := tx.Use(e.finding.Thing)
+			if err == nil && !used {
+				err = tx.UseOnce(e.finding.Thing)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if allowed || e.again {
+			continue
+		}
+		if err := tx.BurnAttempt(ck.budget(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package decide
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// readKnown reads what is known about the call's key.
+func (ck *check) readKnown(tx *authzstore.Tx) (*authzstore.KeyedCall, bool, error) {
+	if ck.key == nil {
+		return nil, false, nil
+	}
+	known, had, err := tx.KeyedCall(*ck.key)
+	ck.known = nil
+	if had {
+		ck.known = &known
+	}
+	return ck.known, had, err
+}
+
+// fromKnown answers a call by what is known about its key alone, if that is to be
+// done.
+func (ck *check) fromKnown(tx *authzstore.Tx, facts Facts) (d Decision, done bool, err error) {
+	known, had, err := ck.readKnown(tx)
+	if err != nil || !had {
+		return Decision{}, false, err
+	}
+	var reservation authzstore.Reservation
+	if known.ReservationID != "" {
+		if reservation, _, err = tx.Reservation(known.ReservationID); err != nil {
+			return Decision{}, false, err
+		}
+	}
+	canRunAgain := ck.call.Route.Upstream.Idempotent && reservation.State == authzstore.ReservationPending && !facts.blocked()
+	switch chooseCourse(known, ck.fingerprint, ck.mac, canRunAgain) {
+	case evaluate:
+		return Decision{}, false, nil
+	case otherCall:
+		return denied(http.StatusUnprocessableEntity, keyOtherCall), true, nil
+	case tellAgain:
+		var told toldAnswer
+		if err := json.Unmarshal(known.Answer, &told); err != nil {
+			return Decision{}, false, err
+		}
+		d = denied(told.Status, told.Reasons...)
+	case forward:
+		d = Decision{Outcome: Allow, Execution: ck.execution(known.ReservationID)}
+		d.Execution.Replayed = true
+	default:
+		d = denied(http.StatusConflict, alreadyAllowed)
+		d.ReservationState = string(reservation.State)
+	}
+	// The decision that is told is the one that was made then.
+	d.ID, d.Replayed = known.RecordID, true
+	return d, true, nil
+}
+
+// A toldAnswer is what a denied call was told.
+type toldAnswer struct {
+	Status  int             `json:"status"`
+	Reasons []policy.Reason `json:"reasons"`
+}
+
+// answer writes what is known about the key from now on.
+func (ck *check) answer(tx *authzstore.Tx, d Decision) error {
+	if ck.key == nil {
+		return nil
+	}
+	now := authzstore.KeyedCall{Fingerprint: ck.fingerprint, Evidence: ck.mac, State: authzstore.KeyedPending}
+	if len(ck.mac) > 0 {
+		now.SpentBy = ck.id
+		if spentBefore(ck.known, ck.mac) {
+			now.SpentBy = ck.known.SpentBy
+		}
+	}
+	switch d.Outcome {
+	case Allow:
+		now.State = authzstore.KeyedAllowed
+		if d.Execution != nil {
+			now.ReservationID = d.Execution.ReservationID
+		}
+	case Deny:
+		told, err := json.Marshal(toldAnswer{d.Status, d.Reasons})
+		if err != nil {
+			return err
+		}
+		now.State, now.Answer = authzstore.KeyedDenied, told
+	}
+	return tx.AnswerOnce(*ck.key, now)
+}
+
+// execution is what an allow lets the payment service do.
+func (ck *check) execution(reservationID string) *Execution {
+	c := ck.call
+	return &Execution{
+		Audience:      c.Route.Upstream.Audience,
+		Identity:      c.Identity,
+		System:        c.Route.System,
+		Operation:     c.Route.Operation,
+		Account:       c.Text("account"),
+		Payee:         c.Text("payee"),
+		Currency:      c.Text("currency"),
+		AmountMinor:   c.AmountMinor(),
+		ReservationID: reservationID,
+	}
+}

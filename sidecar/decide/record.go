@@ -1,0 +1,80 @@
+package decide
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// A Record is what a decision was made of and what came of it: enough to repeat
+// it. Decisions that need the store are kept in it, as the detail of their
+// transaction (authzstore.Record), in JSON.
+type Record struct {
+	DecisionID string `json:"decision_id"`
+	// Time is the transaction's: `now_ns` of the input.
+	Time    time.Time `json:"time"`
+	Outcome Outcome   `json:"outcome"`
+	Status  int       `json:"status,omitempty"`
+	// Reasons are all of them; PublicReasons are what the caller was told.
+	Reasons       []policy.Reason `json:"reasons,omitempty"`
+	PublicReasons []policy.Reason `json:"public_reasons,omitempty"`
+	// Evidence says of each secret field what was found out.
+	Evidence      []EvidenceRecord `json:"evidence,omitempty"`
+	ReservationID string           `json:"reservation_id,omitempty"`
+	// Error says why there is no verdict, or none that could be carried out.
+	Error string `json:"error,omitempty"`
+	// Bundle is the digest of rules, data and routes.
+	Bundle string `json:"bundle"`
+	// Input and Decision are the policy's own: `opa eval` on the one gives the
+	// other. Decision is null where the policy gave none.
+	Input    json.RawMessage `json:"input"`
+	Decision json.RawMessage `json:"decision"`
+}
+
+// An EvidenceRecord says what a secret field proved, without the secret.
+type EvidenceRecord struct {
+	Field   string `json:"field"`
+	Kind    string `json:"kind"`
+	Matched bool   `json:"matched"`
+	// SpentBefore: it was spent by an earlier evaluation under the same key.
+	SpentBefore bool `json:"spent_before,omitempty"`
+	// Budget is whose attempt it burnt; empty where it burnt none.
+	Budget string `json:"budget,omitempty"`
+}
+
+func (ck *check) newRecord(nowNanos int64, d Decision, made undecidedError) (Record, error) {
+	input, err := json.Marshal(made.input)
+	if err != nil {
+		return Record{}, err
+	}
+	verdict, err := json.Marshal(made.verdict.Document)
+	if err != nil {
+		return Record{}, err
+	}
+	r := Record{
+		DecisionID:    ck.id,
+		Time:          time.Unix(0, nowNanos).UTC(),
+		Outcome:       d.Outcome,
+		Status:        d.Status,
+		Reasons:       made.verdict.Reasons,
+		PublicReasons: d.Reasons,
+		Bundle:        ck.bundle.Digest,
+		Input:         input,
+		Decision:      verdict,
+	}
+	if d.Execution != nil {
+		r.ReservationID = d.Execution.ReservationID
+	}
+	if made.cause != nil {
+		r.Error = made.cause.Error()
+	}
+	for _, e := range ck.evidence {
+		er := EvidenceRecord{Field: e.name, Kind: e.kindID, Matched: e.finding.Matched, SpentBefore: e.again}
+		if d.Outcome != Allow && !e.again {
+			er.Budget, _ = ck.budget(e)
+		}
+		r.Evidence = append(r.Evidence, er)
+	}
+	return r, nil
+}

@@ -1,0 +1,54 @@
+package decide
+
+import (
+	"sync"
+	"time"
+)
+
+// Bounds of what is remembered for Envoy's own retries: longer than the timeout
+// of a check, and more than are answered in that time. It is short because an
+// allow that is told again was decided before whatever was frozen since.
+const (
+	repeatTTL  = 2 * time.Second
+	maxRepeats = 1 << 16
+)
+
+// repeats remembers answers for a while, by the check that they answer. Envoy
+// asks again where it did not hear an answer in time, and then the answer is the
+// one that it missed: deciding again would find the call answered.
+type repeats struct {
+	mu      sync.Mutex
+	answers map[string]*repeat
+	order   []string // oldest first
+}
+
+type repeat struct {
+	done     chan struct{} // closed when the answer is there
+	decision Decision
+	until    time.Time
+}
+
+// begin returns a function that keeps the answer of a check, or, if the check was
+// asked before, the answer to wait for.
+func (r *repeats) begin(check string) (keep func(Decision), before *repeat) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if before, asked := r.answers[check]; asked && now.Before(before.until) {
+		return nil, before
+	}
+	for len(r.order) > 0 && (len(r.order) >= maxRepeats || !now.Before(r.answers[r.order[0]].until)) {
+		delete(r.answers, r.order[0])
+		r.order = r.order[1:]
+	}
+	if r.answers == nil {
+		r.answers = map[string]*repeat{}
+	}
+	mine := &repeat{done: make(chan struct{}), until: now.Add(repeatTTL)}
+	r.answers[check] = mine
+	r.order = append(r.order, check)
+	return func(d Decision) {
+		mine.decision = d
+		close(mine.done)
+	}, nil
+}

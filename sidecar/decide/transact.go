@@ -1,0 +1,200 @@
+package decide
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/bundle"
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// A check is one call on its way to a decision.
+type check struct {
+	*Decider
+	id      string
+	arrived time.Time
+	bundle  *bundle.Bundle
+	call    call.Call
+
+	evidence      []*shown
+	mac           []byte // of the evidence
+	key           *authzstore.CallKey
+	fingerprint   []byte
+	reservationID string // of the reservation that an allow makes
+
+	known  *authzstore.KeyedCall // what the store knows about the key, once it was read
+	record *Record               // what was written of the decision; nil where nothing was
+}
+
+// needsStore tells whether a call's decision depends on anything, or changes
+// anything, beside itself.
+func (ck *check) needsStore() bool {
+	return len(ck.call.Route.Facts) > 0 || len(ck.evidence) > 0 || ck.key != nil
+}
+
+// Bounds of a transaction. Envoy gives a check half a second.
+const (
+	maxLockWait = 200 * time.Millisecond
+	// settleTimeout is for what must be written though no decision came in time.
+	settleTimeout = time.Second
+)
+
+var errLockWait = fmt.Errorf("%w: the locks were not free in time", kv.ErrOverloaded)
+
+// transact decides a call in one transaction. An error says why there is no
+// decision, and then nothing was written.
+func (ck *check) transact(ctx context.Context) (Decision, error) {
+	for range maxPlans {
+		var links []link
+		err := ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
+			links, err = ck.follow(s.Reader)
+			return err
+		})
+		if err != nil {
+			return Decision{}, err
+		}
+		d, err := ck.transactPlanned(ctx, links)
+		if !errors.Is(err, errReplan) {
+			return d, err
+		}
+	}
+	return Decision{}, errReplan
+}
+
+// transactPlanned decides a call over these entities. Where there is no verdict,
+// or none that can be carried out, the transaction is given up whole, and a second
+// one writes what stands nevertheless: the evidence is spent, the key is not free
+// for another call, and the record says why.
+func (ck *check) transactPlanned(ctx context.Context, links []link) (Decision, error) {
+	var decision Decision
+	err := ck.update(ctx, links, func(tx *authzstore.Tx) (err error) {
+		decision, err = ck.decideIn(ctx, tx, links)
+		return err
+	})
+	undecided, ok := errors.AsType[*undecidedError](err)
+	if !ok {
+		return decision, err
+	}
+	// The caller may be gone; the evidence is spent all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	decision = ck.fail(ck.id, undecided.cause)
+	err = ck.update(ctx, links, func(tx *authzstore.Tx) error { return ck.settle(tx, undecided, decision) })
+	return decision, err
+}
+
+// update is Store.Update under the bound of the wait for locks.
+func (ck *check) update(ctx context.Context, links []link, fn func(*authzstore.Tx) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	wait := time.AfterFunc(maxLockWait, func() { cancel(errLockWait) })
+	defer wait.Stop()
+	cause := authzstore.Cause{ID: ck.id, Actor: ck.call.Identity, NowNanos: ck.arrived.UnixNano()}
+	err := ck.cfg.Store.Update(ctx, cause, ck.refs(links), func(tx *authzstore.Tx) error {
+		wait.Stop()
+		if err := ck.sameLinks(tx.Reader, links); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errLockWait) {
+		return errLockWait
+	}
+	return err
+}
+
+// An undecidedError is a transaction that came to no decision.
+type undecidedError struct {
+	cause   error
+	input   policy.Value
+	verdict policy.Decision
+}
+
+func (e *undecidedError) Error() string { return e.cause.Error() }
+
+// decideIn is the transaction.
+func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) (d Decision, err error) {
+	var undecided undecidedError
+	defer func() {
+		if p := recover(); p != nil {
+			// What it says may quote the call: only its type is told.
+			ck.cfg.Log.Error("panic while deciding", "decision_id", ck.id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			undecided.cause = fmt.Errorf("panic: %T", p)
+			d, err = Decision{}, &undecided
+		}
+	}()
+	facts, err := readFacts(tx.Reader, links)
+	if err != nil {
+		return Decision{}, err
+	}
+	if d, done, err := ck.fromKnown(tx, facts); done || err != nil {
+		return d, err
+	}
+	if err := ck.findOut(tx); err != nil {
+		return Decision{}, err
+	}
+	undecided.input = newInput(tx.Now(), ck, facts)
+	verdict, err := ck.bundle.Policy.Decide(ctx, undecided.input)
+	if err != nil {
+		undecided.cause = err
+		return Decision{}, &undecided
+	}
+	undecided.verdict = verdict
+	if err := ck.carryOut(tx, links, verdict); err != nil {
+		if errors.Is(err, errContradiction) {
+			undecided.cause = err
+			return Decision{}, &undecided
+		}
+		return Decision{}, err
+	}
+	d = fromPolicy(verdict)
+	if d.Outcome == Allow && ck.call.Route.MovesMoney {
+		d.Execution = ck.execution(ck.reservationID)
+	}
+	return d, ck.write(tx, d, undecided)
+}
+
+// settle writes what stands though there is no decision.
+func (ck *check) settle(tx *authzstore.Tx, undecided *undecidedError, d Decision) error {
+	known, had, err := ck.readKnown(tx)
+	if err != nil {
+		return err
+	}
+	if had && chooseCourse(known, ck.fingerprint, ck.mac, false) != evaluate {
+		// Another call under the key was answered between the two transactions.
+		return nil
+	}
+	if err := ck.findOut(tx); err != nil {
+		return err
+	}
+	return ck.write(tx, d, *undecided)
+}
+
+// write spends the evidence, and writes what is known about the key from now on,
+// and the record.
+func (ck *check) write(tx *authzstore.Tx, d Decision, made undecidedError) error {
+	if err := ck.spend(tx, d.Outcome == Allow); err != nil {
+		return err
+	}
+	if err := ck.answer(tx, d); err != nil {
+		return err
+	}
+	record, err := ck.newRecord(tx.Now(), d, made)
+	if err != nil {
+		return err
+	}
+	detail, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	ck.record = &record
+	tx.Detail(detail)
+	return nil
+}
