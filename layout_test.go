@@ -23,7 +23,7 @@ const module = "github.com/countersign/countersign"
 // packages of layers below its own, so imports point one way, and those of one
 // layer do not know each other. A new package gets its place here.
 var layers = [][]string{
-	{"authzstore/kv", "policies", "sidecar/call/strictjson"},
+	{"authzstore/kv", "policies", "sidecar/call/strictjson", "sidecar/upstream"},
 	{"authzstore", "authzstore/kv/badgerkv", "authzstore/kv/kvtest"},
 	{"sidecar/call", "sidecar/policy"},
 	{"sidecar/bundle"},
@@ -51,6 +51,7 @@ var rules = []rule{
 	{imported: "google.golang.org/grpc", by: []string{"sidecar/extauthz", "bench", "examples"}, tests: true},
 	{imported: "github.com/dgraph-io/badger", by: []string{"authzstore/kv/badgerkv"}},
 	{imported: "github.com/fxamacker/cbor", by: []string{"authzstore"}, tests: true},
+	{imported: "github.com/go-jose/go-jose", by: []string{"sidecar/upstream", "examples"}, tests: true},
 	{imported: "go.yaml.in/yaml", by: []string{"sidecar/call", "sidecar/policy", "examples"}, tests: true},
 	{imported: "github.com/spf13/cobra", by: []string{"cmd"}},
 	// The backend is chosen in one place.
@@ -183,6 +184,8 @@ func TestChecksCanFail(t *testing.T) {
 		{"sidecar/server.go", "github.com/envoyproxy/go-control-plane/envoy/type/v3", false},
 		{"sidecar/server.go", ours + "cmd/countersign", false},
 		{"sidecar/server.go", ours + "sidecar/call/strictjson", false},
+		{"sidecar/upstream/claims.go", ours + "authzstore", false},
+		{"sidecar/decide/decide.go", "github.com/go-jose/go-jose/v4", false},
 		{"cmd/countersign/main.go", ours + "sidecar", true},
 		{"cmd/countersign/main.go", ours + "authzstore/kv/badgerkv", false},
 		{"examples/demo/main.go", ours + "sidecar", true},

@@ -2,6 +2,7 @@ package authzstore
 
 import (
 	"context"
+	"encoding/base32"
 	"slices"
 	"strings"
 
@@ -86,6 +87,13 @@ func (s *Store) Prune(ctx context.Context, r kv.Retention) error {
 // VerifyFiles checks what lies under the nouns (kv.Store.Verify).
 func (s *Store) VerifyFiles(ctx context.Context, progress func(done, total int64)) error {
 	return s.kv.Verify(ctx, progress)
+}
+
+// ID names the store, sto_… and 128 random bits: in what it signs, and wherever
+// one store must be told from another. A copy of the store has it too.
+func (s *Store) ID() string {
+	id := s.kv.ID()
+	return "sto_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:]))
 }
 
 // SafeSeq is up to where a recovery needs no journal (kv.Store.SafeSeq).

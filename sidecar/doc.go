@@ -4,4 +4,7 @@
 // Imports point one way:
 //
 //	cmd → sidecar → extauthz → decide → {policy, call} → authzstore → kv
+//
+// Package upstream stands apart: it is for payment services, and extauthz signs
+// with it what they verify.
 package sidecar

@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
@@ -18,6 +20,7 @@ import (
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/extauthz"
 	"github.com/countersign/countersign/sidecar/policy"
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
 // Config of a sidecar.
@@ -43,6 +46,9 @@ type Config struct {
 	// MaxInFlight bounds the calls decided at once. Zero means
 	// decide.DefaultMaxInFlight.
 	MaxInFlight int
+	// TokenKeys are the keys that the tokens for payment services are signed with,
+	// one for each audience. A call that moves money is not allowed without.
+	TokenKeys map[string]upstream.Key
 	// Retention of records.
 	Retention Retention
 	// Log receives what an operator should know. Nil means slog.Default.
@@ -142,6 +148,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := announce(ctx, store, cfg); err != nil {
 		return err
 	}
+	signer, err := upstream.NewSigner(store.ID(), cfg.TokenKeys)
+	if err != nil {
+		return err
+	}
 	stopRetaining := start(func(ctx context.Context) {
 		cfg.Retention.withDefaults().retain(ctx, store, pruneEvery, cfg.Log)
 	})
@@ -152,11 +162,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Keys:        keys,
 		MaxInFlight: cfg.MaxInFlight,
 		Log:         cfg.Log,
-	}, stuck)
+	}, signer, stuck)
 }
 
 // serve answers until ctx is done or something breaks.
-func serve(ctx context.Context, cfg Config, deciding decide.Config, stuck <-chan struct{}) (err error) {
+func serve(ctx context.Context, cfg Config, deciding decide.Config, signer *upstream.Signer, stuck <-chan struct{}) (err error) {
 	if cfg.DecisionLog != nil {
 		log := newDecisionLog(cfg.DecisionLog, cfg.Log)
 		deciding.Record = log.record
@@ -167,7 +177,7 @@ func serve(ctx context.Context, cfg Config, deciding decide.Config, stuck <-chan
 		}()
 	}
 	decider := decide.New(deciding)
-	server := extauthz.NewServer(&extauthz.Service{Decide: decider.Decide, Log: cfg.Log})
+	server := extauthz.NewServer(&extauthz.Service{Decide: decider.Decide, Sign: signer.Sign, Log: cfg.Log})
 	// Last: whoever waits for the socket finds a sidecar that is ready.
 	listener, err := extauthz.Listen(cfg.Listen, cfg.SocketMode)
 	if err != nil {
@@ -198,7 +208,10 @@ func start(fn func(context.Context)) (stop func()) {
 func announce(ctx context.Context, store *authzstore.Store, cfg Config) error {
 	return store.View(ctx, func(s authzstore.Snapshot) error {
 		seq := s.Pos().Seq
-		cfg.Log.Info("store", "data", cfg.DataDir, "last_seq", seq, "empty", seq == 0)
+		for _, audience := range slices.Sorted(maps.Keys(cfg.TokenKeys)) {
+			cfg.Log.Info("upstream", "audience", audience, "key_id", cfg.TokenKeys[audience].ID())
+		}
+		cfg.Log.Info("store", "id", store.ID(), "data", cfg.DataDir, "last_seq", seq, "empty", seq == 0)
 		return nil
 	})
 }

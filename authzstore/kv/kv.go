@@ -139,6 +139,9 @@ type Store interface {
 	// batch after from is no longer kept, ErrDamaged if the stored chain is
 	// broken or does not contain from.
 	Tail(ctx context.Context, from Pos, fn func(Batch) error) error
+	// ID is 128 random bits, drawn when the store was made. It stays the same for
+	// its life, and a copy of the store has it too.
+	ID() [16]byte
 	// SafeSeq is the highest sequence number whose batch is no longer needed to
 	// recover from a crash. It never falls.
 	SafeSeq() uint64

@@ -17,6 +17,7 @@ import (
 func serveCommand() *cobra.Command {
 	var cfg sidecar.Config
 	var policyDir, decisionLog, socketMode string
+	var upstreamKeys []string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Answer Envoy's checks",
@@ -26,7 +27,8 @@ calls in flight end.
 Exit status: 0 when told to stop, 1 when it could not start, 3 when it found
 itself broken and must be restarted.`,
 		Example: `  countersign serve --data /var/lib/countersign --listen unix:/run/countersign/authz.sock
-  countersign serve --policies ./policies --decision-log decisions.jsonl`,
+  countersign serve --policies ./policies --decision-log decisions.jsonl
+  countersign serve --upstream-key payments.example=/etc/countersign/payments.key`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
@@ -41,6 +43,9 @@ itself broken and must be restarted.`,
 				return fmt.Errorf("--socket-mode %q is not an octal mode", socketMode)
 			}
 			cfg.SocketMode = fs.FileMode(mode)
+			if cfg.TokenKeys, err = readUpstreamKeys(upstreamKeys); err != nil {
+				return fmt.Errorf("--upstream-key: %w", err)
+			}
 			if decisionLog != "" {
 				file, err := openPrivate(decisionLog)
 				if err != nil {
@@ -60,6 +65,7 @@ itself broken and must be restarted.`,
 	flags.DurationVar(&cfg.Retention.MaxAge, "retain", sidecar.DefaultMaxAge, "how long records are kept")
 	flags.Int64Var(&cfg.Retention.MaxBytes, "retain-bytes", sidecar.DefaultMaxBytes, "how many bytes of records are kept")
 	flags.StringVar(&policyDir, "policies", "", "directory of the policy bundle (default: the built-in one)")
+	flags.StringArrayVar(&upstreamKeys, "upstream-key", nil, "AUDIENCE=FILE: sign the tokens for this payment service with the key in the file, which countersign key new makes; once for each service")
 	flags.StringVar(&decisionLog, "decision-log", "", "file that gets a line of JSON for each decision; rotate it by moving it and restarting")
 	return cmd
 }

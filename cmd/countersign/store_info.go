@@ -18,7 +18,7 @@ func storeInfoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "info",
 		Short:   "Say what a store holds",
-		Long:    "Say what a store that no sidecar serves holds: sizes, the head of its chain, how\nmany nouns of each kind.",
+		Long:    "Say what a store that no sidecar serves holds: its ID, sizes, the head of its\nchain, how many nouns of each kind.",
 		Example: "  countersign store info --data /var/lib/countersign -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,8 +30,8 @@ func storeInfoCommand() *cobra.Command {
 			if flags.output == "json" {
 				return writeJSON(out, info)
 			}
-			fmt.Fprintf(out, "data         %s\nbytes        %d\nlast seq     %d\nhead         %s\nsafe seq     %d\n",
-				info.DataDir, info.Bytes, info.LastSeq, info.Head, info.SafeSeq)
+			fmt.Fprintf(out, "store        %s\ndata         %s\nbytes        %d\nlast seq     %d\nhead         %s\nsafe seq     %d\n",
+				info.ID, info.DataDir, info.Bytes, info.LastSeq, info.Head, info.SafeSeq)
 			for _, kind := range authzstore.Kinds() {
 				fmt.Fprintf(out, "%-12s %d\n", kind, info.Counts[kind])
 			}
@@ -44,6 +44,7 @@ func storeInfoCommand() *cobra.Command {
 
 // storeInfo is what store info prints.
 type storeInfo struct {
+	ID      string         `json:"store"` // sto_…, the issuer of the tokens for payment services
 	DataDir string         `json:"data"`
 	Bytes   int64          `json:"bytes"`
 	LastSeq uint64         `json:"last_seq"` // of the newest durable batch
@@ -61,7 +62,7 @@ func readStoreInfo(cmd *cobra.Command, dir string) (info storeInfo, err error) {
 		return storeInfo{}, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	info = storeInfo{DataDir: dir, SafeSeq: store.SafeSeq()}
+	info = storeInfo{ID: store.ID(), DataDir: dir, SafeSeq: store.SafeSeq()}
 	if info.Bytes, err = treeBytes(dir); err != nil {
 		return storeInfo{}, err
 	}

@@ -2,6 +2,7 @@ package extauthz
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/policy"
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
 // Service answers Envoy's Checks.
@@ -17,6 +19,9 @@ type Service struct {
 	authv3.UnimplementedAuthorizationServer
 	// Decide decides one request: [decide.Decider.Decide].
 	Decide func(context.Context, call.Request) decide.Decision
+	// Sign signs the token of an allowed call that moves money:
+	// [upstream.Signer.Sign]. Nil means that no such call is allowed.
+	Sign func(upstream.Claims) (string, error)
 	// Log receives what Envoy does wrong, and panics. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -32,18 +37,21 @@ func (s *Service) Check(ctx context.Context, check *authv3.CheckRequest) (respon
 	if problem != nil {
 		return s.undecided(*problem), nil
 	}
-	return reply(s.Decide(ctx, req), req), nil
+	return s.reply(s.Decide(ctx, req), req), nil
 }
 
 // undecided answers a check that could not be put to Decide.
 func (s *Service) undecided(reason policy.Reason, detail ...any) *authv3.CheckResponse {
 	d := decide.Undecided(reason)
-	log := s.Log
-	if log == nil {
-		log = slog.Default()
+	s.log().With(detail...).Error("check not decided", "decision_id", d.ID, "code", reason.Code, "message", reason.Message)
+	return s.reply(d, call.Request{})
+}
+
+func (s *Service) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.Default()
 	}
-	log.With(detail...).Error("check not decided", "decision_id", d.ID, "code", reason.Code, "message", reason.Message)
-	return reply(d, call.Request{})
+	return s.Log
 }
 
 // jwtNamespace and jwtPayload are where the example configuration has the
@@ -59,6 +67,16 @@ var (
 	notRaw = &policy.Reason{Code: "envoy_not_raw",
 		Message: "Envoy must send headers and body as they are: set encode_raw_headers and pack_as_bytes."}
 )
+
+// checkID names a check by the connection that its request came over and Envoy's
+// random ID of the stream, which is the same where Envoy asks again (measured).
+func checkID(attributes *authv3.AttributeContext) string {
+	peer, id := attributes.GetSource().GetAddress().GetSocketAddress(), attributes.GetRequest().GetHttp().GetId()
+	if peer == nil || id == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d/%s", peer.GetAddress(), peer.GetPortValue(), id)
+}
 
 // readRequest returns the request that a CheckRequest describes. Headers and
 // body must be the bytes that the upstream will get: in the other encodings
@@ -80,6 +98,7 @@ func readRequest(check *authv3.CheckRequest) (call.Request, *policy.Reason) {
 		Headers:   make([]call.Header, len(lines)),
 		Body:      h.GetRawBody(),
 		Principal: attributes.GetSource().GetPrincipal(),
+		CheckID:   checkID(attributes),
 	}
 	for i, line := range lines {
 		if line.GetValue() != "" {

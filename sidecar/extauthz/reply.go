@@ -3,6 +3,7 @@ package extauthz
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,11 +17,13 @@ import (
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/policy"
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
 const (
-	headerPrefix     = "countersign-"
-	headerDecisionID = headerPrefix + "decision-id"
+	headerPrefix        = "countersign-"
+	headerDecisionID    = headerPrefix + "decision-id"
+	headerReservationID = headerPrefix + "reservation-id"
 
 	// maxBodyBytes bounds a denial's body: the example configuration cuts it
 	// there (max_denied_response_body_bytes).
@@ -30,19 +33,27 @@ const (
 )
 
 // reply turns a decision into Envoy's answer. It is a denial unless the
-// decision's outcome is an allow.
-func reply(d decide.Decision, req call.Request) *authv3.CheckResponse {
+// decision's outcome is an allow, and one that can be carried out.
+func (s *Service) reply(d decide.Decision, req call.Request) *authv3.CheckResponse {
 	switch d.Outcome {
 	case decide.Allow, decide.Deny, decide.Defect, decide.Unavailable:
 	default:
 		d.Outcome = decide.Defect
+	}
+	var ours []*corev3.HeaderValueOption
+	if d.Outcome == decide.Allow {
+		var err error
+		if ours, err = s.forUpstream(d, req); err != nil {
+			s.log().Error("an allowed call cannot be signed", "decision_id", d.ID, "error", err)
+			d = decide.Decision{ID: d.ID, Outcome: decide.Defect}
+		}
 	}
 	response := &authv3.CheckResponse{
 		Status:          &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
 		DynamicMetadata: metadata(d),
 	}
 	if d.Outcome == decide.Allow {
-		response.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: allowed(d, req)}
+		response.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: allowed(d, req, ours)}
 		response.Status.Code = int32(codes.OK)
 		return response
 	}
@@ -59,16 +70,23 @@ func metadata(d decide.Decision) *structpb.Struct {
 	}}
 }
 
-// allowed sets our headers and removes those of the same kind that came with
+// allowed sets our headers and removes all others of their kind that came with
 // the request: only we speak as countersign-*. Setting replaces every copy that
-// the client sent (measured).
-func allowed(d decide.Decision, req call.Request) *authv3.OkHttpResponse {
+// the client sent (measured); Envoy removes after it sets.
+func allowed(d decide.Decision, req call.Request, ours []*corev3.HeaderValueOption) *authv3.OkHttpResponse {
 	ok := &authv3.OkHttpResponse{
-		Headers:              []*corev3.HeaderValueOption{header(headerDecisionID, d.ID)},
+		Headers:              ours,
 		ResponseHeadersToAdd: []*corev3.HeaderValueOption{header(headerDecisionID, d.ID)},
 	}
+	if d.Execution != nil {
+		ok.ResponseHeadersToAdd = append(ok.ResponseHeadersToAdd, header(headerReservationID, d.Execution.ReservationID))
+	}
+	if d.Replayed {
+		ok.ResponseHeadersToAdd = append(ok.ResponseHeadersToAdd, header(upstream.HeaderReplayed, "true"))
+	}
 	for _, h := range req.Headers {
-		if strings.HasPrefix(h.Name, headerPrefix) && h.Name != headerDecisionID {
+		isOurs := func(o *corev3.HeaderValueOption) bool { return o.Header.Key == h.Name }
+		if strings.HasPrefix(h.Name, headerPrefix) && !slices.ContainsFunc(ours, isOurs) {
 			ok.HeadersToRemove = append(ok.HeadersToRemove, h.Name)
 		}
 	}
@@ -84,6 +102,9 @@ func denied(d decide.Decision) *authv3.DeniedHttpResponse {
 		header("content-type", "application/problem+json"),
 		header("cache-control", "no-store"),
 		header(headerDecisionID, d.ID),
+	}
+	if d.Replayed {
+		headers = append(headers, header(upstream.HeaderReplayed, "true"))
 	}
 	switch status {
 	case http.StatusServiceUnavailable:
@@ -101,22 +122,26 @@ func denied(d decide.Decision) *authv3.DeniedHttpResponse {
 // A problem document (RFC 9457). The type is about:blank, so the title is the
 // status's phrase; code says what the problem is.
 type problemJSON struct {
-	Title      string          `json:"title"`
-	Status     int             `json:"status"`
-	Detail     string          `json:"detail,omitempty"`
-	Code       string          `json:"code"`
-	DecisionID string          `json:"decision_id"`
-	Reasons    []policy.Reason `json:"reasons,omitempty"`
+	Title      string `json:"title"`
+	Status     int    `json:"status"`
+	Detail     string `json:"detail,omitempty"`
+	Code       string `json:"code"`
+	DecisionID string `json:"decision_id"`
+	// ReservationState says what became of the reservation of a call that was
+	// allowed before.
+	ReservationState string          `json:"reservation_state,omitempty"`
+	Reasons          []policy.Reason `json:"reasons,omitempty"`
 }
 
 // problem writes the body of a denial: all reasons, as far as there is room.
 func problem(status int, d decide.Decision) string {
 	p := problemJSON{
-		Title:      http.StatusText(status),
-		Status:     status,
-		Code:       decide.InternalError.Code,
-		DecisionID: d.ID,
-		Reasons:    d.Reasons,
+		Title:            http.StatusText(status),
+		Status:           status,
+		Code:             decide.InternalError.Code,
+		DecisionID:       d.ID,
+		ReservationState: d.ReservationState,
+		Reasons:          d.Reasons,
 	}
 	if len(d.Reasons) > 0 {
 		p.Code, p.Detail = d.Reasons[0].Code, d.Reasons[0].Message

@@ -19,6 +19,10 @@ import (
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
+func reply(d decide.Decision, req call.Request) *authv3.CheckResponse {
+	return (&Service{}).reply(d, req)
+}
+
 func frozen() decide.Decision {
 	return decide.Decision{ID: "dec_x", Outcome: decide.Deny, Status: 403, Reasons: []policy.Reason{{Code: "account_frozen", Message: "The account is frozen."}}}
 }

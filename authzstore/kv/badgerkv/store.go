@@ -234,6 +234,9 @@ func (s *Store) fail(cause error, lost ...*batch) {
 	signal(s.applyWake)
 }
 
+// ID implements kv.Store. It stands in every segment's header.
+func (s *Store) ID() [16]byte { return s.journal.store }
+
 // Failed implements kv.Store.
 func (s *Store) Failed() <-chan struct{} { return s.failed }
 

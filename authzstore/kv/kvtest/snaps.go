@@ -155,6 +155,10 @@ func testScan(t *testing.T, h Harness) {
 func testReopen(t *testing.T, h Harness) {
 	s := open(t, h)
 	var pos kv.Pos
+	id := s.ID()
+	if id == ([16]byte{}) {
+		t.Error("the store has no ID")
+	}
 	for round := range 4 {
 		for i := range 20 {
 			key := name("k%d", i)
@@ -167,6 +171,7 @@ func testReopen(t *testing.T, h Harness) {
 			t.Fatal(err)
 		}
 		s = open(t, h)
+		want(t, "ID", s.ID(), id)
 		view(t, s, func(v kv.Snap) error {
 			want(t, "position", v.Pos(), pos)
 			n, err := v.Counter("n")

@@ -1,0 +1,76 @@
+package extauthz
+
+import (
+	"errors"
+	"net/url"
+	"strconv"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/upstream"
+)
+
+var errNoSigner = errors.New("no key to sign with")
+
+// forUpstream returns the headers that an allow adds to the request: the
+// decision's ID, and where money moves, the signed token. The others repeat what
+// is in the token, for logs and for services that trust their network.
+func (s *Service) forUpstream(d decide.Decision, req call.Request) ([]*corev3.HeaderValueOption, error) {
+	ours := []*corev3.HeaderValueOption{header(headerDecisionID, d.ID)}
+	e := d.Execution
+	if e == nil {
+		return ours, nil
+	}
+	if s.Sign == nil {
+		return nil, errNoSigner
+	}
+	token, err := s.Sign(claims(d, req))
+	if err != nil {
+		return nil, err
+	}
+	ours = append(ours,
+		header(upstream.HeaderToken, token),
+		header(headerReservationID, e.ReservationID),
+		header(headerPrefix+"account", encoded(e.Account)),
+		header(headerPrefix+"payee", encoded(e.Payee)),
+		header(headerPrefix+"amount-minor", strconv.FormatInt(e.AmountMinor, 10)),
+		header(headerPrefix+"currency", e.Currency),
+	)
+	if e.Replayed {
+		ours = append(ours, header(upstream.HeaderReplayed, "true"))
+	}
+	return ours, nil
+}
+
+// claims are what the token of an allow says. Method, authority, target and body
+// are Envoy's, which forwards them as it has shown them.
+func claims(d decide.Decision, req call.Request) upstream.Claims {
+	e := d.Execution
+	return upstream.Claims{
+		Audience:   e.Audience,
+		Method:     req.Method,
+		Authority:  req.Authority,
+		Target:     req.Path,
+		BodySHA256: upstream.Digest(req.Body),
+		Payment: upstream.Payment{
+			System:        e.System,
+			Operation:     e.Operation,
+			Account:       e.Account,
+			Payee:         e.Payee,
+			Currency:      e.Currency,
+			AmountMinor:   e.AmountMinor,
+			ReservationID: e.ReservationID,
+			DecisionID:    d.ID,
+			Replayed:      e.Replayed,
+			Identity:      upstream.Identity(e.Identity),
+		},
+	}
+}
+
+// encoded is a text as a header has it: percent-encoded (RFC 3986, 2.1) but for
+// what may stand in a segment of a path, so that an ID is as it is. A text may
+// hold any character; in a header, one that is not ASCII is read in different
+// ways (RFC 9110, 5.5), and a comma, a semicolon or a space means something.
+func encoded(text string) string { return url.PathEscape(text) }

@@ -1,0 +1,124 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+)
+
+// DefaultMaxBodyBytes is Envoy's bound in examples/envoy/envoy.yaml.
+const DefaultMaxBodyBytes = 64 << 10
+
+// A Guard stands before the handlers that move money.
+type Guard struct {
+	// Verifier of tokens. It is needed.
+	Verifier *Verifier
+	// Executions remembers what was run. It is needed: [InHandler] says that the
+	// handler does so itself.
+	Executions Executions
+	// MaxBodyBytes bounds the body of a request, in bytes. Zero means
+	// DefaultMaxBodyBytes.
+	MaxBodyBytes int64
+	// Log receives every refusal. Nil means slog.Default.
+	Log *slog.Logger
+}
+
+// Handler returns a handler that runs next for a call that was allowed, as it
+// was allowed, and once for each reservation. next finds the payment with
+// [FromContext], the whole body, and every header as it came.
+//
+// The answer of next is held back until it is remembered, so next cannot stream,
+// and the context of next does not end when the caller leaves: a payment that
+// has begun is brought to its end. With InHandler, neither is so.
+//
+// It panics if the Guard lacks Verifier or Executions, as a service would be
+// open without them.
+func (g Guard) Handler(next http.Handler) http.Handler {
+	if g.Verifier == nil || g.Executions == nil || next == nil {
+		panic("upstream: a Guard needs a Verifier, Executions and a handler")
+	}
+	if g.MaxBodyBytes == 0 {
+		g.MaxBodyBytes = DefaultMaxBodyBytes
+	}
+	if g.Log == nil {
+		g.Log = slog.Default()
+	}
+	if g.Executions != InHandler {
+		next = &once{executions: g.Executions, next: next, log: g.Log, running: map[string]bool{}}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		payment, body, refusal := g.admit(w, r)
+		if refusal != nil {
+			refuse(w, g.Log, refusal, payment)
+			return
+		}
+		r = r.WithContext(context.WithValue(r.Context(), contextKey{}, payment))
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.ContentLength = int64(len(body))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// admit returns the payment that the call stands for, and the body. With a
+// refusal, the payment is what a good token says, if there is one.
+func (g Guard) admit(w http.ResponseWriter, r *http.Request) (Payment, []byte, *Refusal) {
+	tokens := r.Header.Values(HeaderToken)
+	switch len(tokens) {
+	case 0:
+		return Payment{}, nil, tokenMissing
+	case 1:
+	default:
+		return Payment{}, nil, tokenInvalid.because(fmt.Errorf("%d tokens", len(tokens)))
+	}
+	claims, err := g.Verifier.Verify(tokens[0])
+	if err != nil {
+		var refusal *Refusal
+		if !errors.As(err, &refusal) {
+			refusal = tokenInvalid.because(err)
+		}
+		return Payment{}, nil, refusal
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.MaxBodyBytes))
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooBig):
+		return claims.Payment, nil, bodyTooBig
+	case err != nil:
+		return claims.Payment, nil, bodyUnreadable.because(err)
+	}
+	return claims.Payment, body, claims.compare(r, body)
+}
+
+// compare returns a refusal if the call is not the one that the claims are for.
+func (c Claims) compare(r *http.Request, body []byte) *Refusal {
+	for _, part := range []struct{ name, allowed, got string }{
+		{"method", c.Method, r.Method},
+		{"authority", c.Authority, r.Host},
+		{"target", c.Target, r.RequestURI},
+		{"body", c.BodySHA256, Digest(body)},
+	} {
+		if part.got != part.allowed {
+			return callChanged.because(fmt.Errorf("%s %q, allowed %q", part.name, part.got, part.allowed))
+		}
+	}
+	return nil
+}
+
+type contextKey struct{}
+
+// FromContext returns the payment that a Guard's handler is to make. Behind a
+// Guard there is always one.
+func FromContext(ctx context.Context) (Payment, bool) {
+	payment, ok := ctx.Value(contextKey{}).(Payment)
+	return payment, ok
+}
+
+func refuse(w http.ResponseWriter, log *slog.Logger, refusal *Refusal, payment Payment) {
+	log.Warn("call refused", "code", refusal.Code, "cause", refusal.Cause,
+		"decision_id", payment.DecisionID, "reservation_id", payment.ReservationID)
+	refusal.answer(payment.DecisionID).write(w)
+}
