@@ -164,7 +164,7 @@ func good() request {
 		path:   "/v1/accounts/acc_anna/payments",
 		body:   `{"payee": "mer_bakery", "amount_minor": 1250, "currency": "EUR"}`,
 		caller: "anna",
-		header: http.Header{"Content-Type": {"application/json"}},
+		header: http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {"key-1"}},
 	}
 }
 

@@ -32,6 +32,8 @@ func TestPayments(t *testing.T) {
 		"a slash at the end":             {with(func(r *request) { r.path += "/" }), 400, "path_not_canonical"},
 		"an encoded letter":              {with(func(r *request) { r.path = "/v1/accounts/acc_ann%61/payments" }), 201, ""},
 		"a query":                        {with(func(r *request) { r.path += "?amount_minor=1" }), 400, "query_unexpected"},
+		"no idempotency key":             {with(func(r *request) { r.header.Del("idempotency-key") }), 400, "idempotency_key_missing"},
+		"a currency that is no more":     {with(func(r *request) { r.body = strings.Replace(r.body, "EUR", "DEM", 1) }), 400, "field_invalid"},
 		"no token":                       {with(func(r *request) { r.caller = "" }), 401, ""},
 		"broken body":                    {with(func(r *request) { r.body = `{"payee": ` }), 400, "body_syntax"},
 		"two amounts":                    {with(func(r *request) { r.body = strings.Replace(r.body, "{", `{"Amount_Minor": 1, `, 1) }), 400, "body_duplicate_member"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -100,12 +101,16 @@ func (a answer) describe(ok bool) string {
 	return fmt.Sprintf("%d  %-27s %-12s  %s", a.status, code, upstream, verdict)
 }
 
+// newKey makes an idempotency key: no two calls of the demo are one.
+func newKey() string { return "demo-" + rand.Text() }
+
 func (w *world) call(ctx context.Context, s step) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.envoy.URL()+s.path, strings.NewReader(s.body))
 	if err != nil {
 		return answer{}, err
 	}
 	req.Header.Set("content-type", "application/json")
+	req.Header.Set("idempotency-key", newKey())
 	if s.caller != "" {
 		token, err := w.issuer.Token(s.caller, tokenLife, nil)
 		if err != nil {

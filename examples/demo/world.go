@@ -217,8 +217,8 @@ func (w *world) keep(ctx context.Context) error {
 	}
 	fmt.Printf("\nStill running, until Ctrl-C. Anna's token is good for an hour:\n\n  TOKEN=%s\n\n", token)
 	for _, s := range calls[:3] {
-		fmt.Printf("  # %s\n  curl -i -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n    -d '%s' %s\n\n",
-			s.says, s.body, w.envoy.URL()+s.path)
+		fmt.Printf("  # %s\n  curl -i -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n    -H 'idempotency-key: %s' -d '%s' %s\n\n",
+			s.says, newKey(), s.body, w.envoy.URL()+s.path)
 	}
 	fmt.Printf("What the rules were asked, and what they said: %s\n", w.decisionLog())
 	fmt.Printf("Envoy's counters: %s/stats. The sidecar is process %d: kill it, and call again.\n",

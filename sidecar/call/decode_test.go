@@ -31,8 +31,10 @@ func builtIn(t testing.TB) *call.Table {
 }
 
 // loadYAML loads a table of one system, pay.
-func loadYAML(yaml string) (*call.Table, error) {
-	return call.Load(fstest.MapFS{"systems/pay/routes.yaml": {Data: []byte(yaml)}}, call.Vocabulary{})
+func loadYAML(yaml string) (*call.Table, error) { return loadWith(yaml, call.Vocabulary{}) }
+
+func loadWith(yaml string, v call.Vocabulary) (*call.Table, error) {
+	return call.Load(fstest.MapFS{"systems/pay/routes.yaml": {Data: []byte(yaml)}}, v)
 }
 
 func mustLoadYAML(t testing.TB, yaml string) *call.Table {
@@ -63,6 +65,7 @@ func post(path, body string) call.Request {
 			{Name: ":method", Value: []byte("POST")},
 			{Name: "content-type", Value: []byte("application/json")},
 			{Name: "content-length", Value: []byte(strconv.Itoa(len(body)))},
+			{Name: "idempotency-key", Value: []byte("key-1")},
 		},
 		Body:   []byte(body),
 		Claims: claims("anna"),
@@ -264,7 +267,11 @@ func TestHeadersLetThrough(t *testing.T) {
 			add("accept", "b")(r)
 		}},
 		{"value that is not UTF-8", add("x-note", "\xff\x00")},
-		{"no headers but the type", func(r *call.Request) { r.Headers = nil; add("content-type", "application/json")(r) }},
+		{"no headers but the two that it needs", func(r *call.Request) {
+			r.Headers = nil
+			add("content-type", "application/json")(r)
+			add("idempotency-key", "k")(r)
+		}},
 		{"port in the authority", func(r *call.Request) { r.Authority = "pay.example:8443" }},
 		{"members that no field reads", func(r *call.Request) {
 			*r = post(goodPath, `{"note":{"a":[1.5e3,null]},`+goodBody[1:])

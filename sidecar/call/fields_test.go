@@ -175,6 +175,7 @@ identity: {source: jwt, issuer: "https://id.example", kind: user}
 routes:
 - match: {method: PUT, path: /orders}
   operation: order
+  moves_money: false
   fields:
     account: {json: /from/first/id}
     amount_minor: {json: /total~1minor}

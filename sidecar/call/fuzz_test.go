@@ -25,6 +25,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, path, contentType, contentLength string, text []byte, subject string) {
 		req := call.Request{Method: method, Authority: "pay.example", Path: path, Body: text, Claims: claims(subject)}
 		add("content-type", contentType)(&req)
+		add("idempotency-key", "key-1")(&req)
 		if contentLength != "" {
 			add("content-length", contentLength)(&req)
 		}

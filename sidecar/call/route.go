@@ -1,13 +1,7 @@
 package call
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"maps"
-	"path"
 	"slices"
-	"strings"
 
 	"github.com/countersign/countersign/sidecar/call/strictjson"
 )
@@ -28,40 +22,39 @@ type Route struct {
 	Facts      []Fact   // in the order of their names
 	Upstream   Upstream
 
-	method   string
-	template string
-	segments []segment
-	hasBody  bool // some field stands in the body
-}
-
-// An IdentitySource says which verified identity a route takes.
-type IdentitySource struct {
-	Issuer string // the token's `iss`
-	Kind   string
+	match       match
+	headers     []string // that some field stands in
+	query       []string // parameters that some field stands in
+	form        []string // the same of the body
+	json        bool     // some field stands in a body of JSON
+	members     *members // of a closed body, nil for an open one
+	idempotency *place   // where the key stands, nil for a route without
 }
 
 // A Field is one field of the canonical call and where it stands.
 type Field struct {
 	Name     string
 	Type     Type
-	Personal bool               // its value is a token that stands for the personal one
-	Optional bool               // it may be absent
-	json     strictjson.Pointer // where it stands in the body, or
-	segment  int                // in which segment of the path; -1 for the body
+	Personal bool // its value is a token that stands for the personal one
+	Optional bool // it may be absent
+	decimal  bool // an amount in major units
+	at       place
 }
 
-// A segment of a path template: a literal, or {variable}.
-type segment struct {
-	text     string
-	variable bool
-}
+// From says where the field stands, as in the route table: "json /payee".
+func (f Field) From() string { return f.at.String() }
 
 // A Secret is a secret field and where it stands. Its value goes to the evidence
 // that it is, and never into an input, a record, a log or the fingerprint.
 type Secret struct {
 	Name     string
 	Evidence string // the kind of evidence, from the Vocabulary given to Load
+	Optional bool
+	at       place
 }
+
+// From says where the secret stands.
+func (s Secret) From() string { return s.at.String() }
 
 // A Fact is something that the store holds about a call.
 type Fact struct {
@@ -102,41 +95,16 @@ const (
 // wellKnown are their types.
 var wellKnown = map[string]Type{fieldAccount: Text, fieldPayee: Text, fieldAmount: Amount, fieldCurrency: Currency}
 
-// FactNames returns the vocabulary of facts, sorted.
-func FactNames() []string { return slices.Sorted(maps.Keys(factFields)) }
-
-// factFields is the vocabulary of facts: each is looked up by a field.
-var factFields = map[string]string{
-	"account": "account",
-}
-
 // A Vocabulary is what route tables may name that other packages know.
 type Vocabulary struct {
 	Evidence []string // kinds of evidence that a secret field can be
 }
 
-// Load reads the route table of every system: systems/NAME/routes.yaml in dir.
-// An error names file and line.
-func Load(dir fs.FS, v Vocabulary) (*Table, error) {
-	names, err := fs.Glob(dir, "systems/*/routes.yaml")
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		return nil, errors.New("routes: no systems/NAME/routes.yaml found")
-	}
-	table := &Table{}
-	for _, name := range names {
-		source, err := fs.ReadFile(dir, name)
-		if err != nil {
-			return nil, fmt.Errorf("routes: %w", err)
-		}
-		if err := table.add(name, path.Base(path.Dir(name)), source); err != nil {
-			return nil, err
-		}
-	}
-	return table, nil
-}
+// factFields is the vocabulary of facts: each is looked up by a field.
+var factFields = map[string]string{"account": fieldAccount}
+
+// FactNames returns the vocabulary of facts, sorted.
+func FactNames() []string { return sortedKeys(factFields) }
 
 // Systems returns the systems that have routes, sorted.
 func (t *Table) Systems() []string {
@@ -148,70 +116,6 @@ func (t *Table) Systems() []string {
 	return slices.Compact(systems)
 }
 
-// match returns the route of a method and a canonical path, nil where there is
-// none. At most one matches: Load refuses overlaps.
-func (t *Table) match(method string, segments []string) *Route {
-	for _, r := range t.routes {
-		if r.method == method && r.fits(segments) {
-			return r
-		}
-	}
-	return nil
-}
-
-func (r *Route) fits(segments []string) bool {
-	if len(segments) != len(r.segments) {
-		return false
-	}
-	for i, s := range r.segments {
-		if !s.variable && s.text != segments[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// overlaps tells whether some request would match both routes.
-func (r *Route) overlaps(other *Route) bool {
-	if r.method != other.method || len(r.segments) != len(other.segments) {
-		return false
-	}
-	for i, s := range r.segments {
-		o := other.segments[i]
-		if !s.variable && !o.variable && s.text != o.text {
-			return false
-		}
-	}
-	return true
-}
-
-// parseTemplate reads /v1/accounts/{account}/payments.
-func parseTemplate(template string) ([]segment, error) {
-	rest, ok := strings.CutPrefix(template, "/")
-	if !ok {
-		return nil, fmt.Errorf("path %q has no / at its start", template)
-	}
-	var segments []segment
-	for part := range strings.SplitSeq(rest, "/") {
-		s := segment{text: part}
-		if name, ok := strings.CutPrefix(part, "{"); ok {
-			name, ok = strings.CutSuffix(name, "}")
-			if !ok || name == "" {
-				return nil, fmt.Errorf("path %q: %q is not {name}", template, part)
-			}
-			s = segment{text: name, variable: true}
-		}
-		if !isSegment(s.text) {
-			return nil, fmt.Errorf("path %q: %q is not a segment of letters, digits and - . : _ ~", template, part)
-		}
-		if s.variable && slices.Contains(segments, s) {
-			return nil, fmt.Errorf("path %q has {%s} twice", template, s.text)
-		}
-		segments = append(segments, s)
-	}
-	return segments, nil
-}
-
 // Routes returns all routes, in the order of systems and files.
 func (t *Table) Routes() []*Route { return slices.Clone(t.routes) }
 
@@ -220,4 +124,47 @@ func (t *Table) NeedsPersonalKey() bool {
 	return slices.ContainsFunc(t.routes, func(r *Route) bool {
 		return slices.ContainsFunc(r.Fields, func(f Field) bool { return f.Personal })
 	})
+}
+
+// Field returns the field of this name.
+func (r *Route) Field(name string) (Field, bool) {
+	i := slices.IndexFunc(r.Fields, func(f Field) bool { return f.Name == name })
+	if i < 0 {
+		return Field{}, false
+	}
+	return r.Fields[i], true
+}
+
+// members are the names that an object of a closed body may have.
+type members struct{ names map[string]*members }
+
+// permit notes the way to a value.
+func (m *members) permit(pointer strictjson.Pointer) {
+	for _, name := range pointer.Names() {
+		if m.names == nil {
+			m.names = map[string]*members{}
+		}
+		if m.names[name] == nil {
+			m.names[name] = &members{}
+		}
+		m = m.names[name]
+	}
+}
+
+// hold tells whether v and what is inside it has no member but these. What stands
+// where a field is expected is the field's to judge.
+func (m *members) hold(v strictjson.Value) bool {
+	if len(m.names) == 0 {
+		return true
+	}
+	if v.Kind() != strictjson.Object {
+		return false
+	}
+	for name, member := range v.Members() {
+		inside, known := m.names[name]
+		if !known || !inside.hold(member) {
+			return false
+		}
+	}
+	return true
 }

@@ -56,6 +56,15 @@ func ParsePointer(text string) (Pointer, error) {
 // String returns the pointer as it was parsed.
 func (p Pointer) String() string { return p.text }
 
+// Names returns the names of the members on the way to the value, its own last.
+func (p Pointer) Names() []string {
+	var names []string
+	for _, s := range p.steps {
+		names = append(names, s.name)
+	}
+	return names
+}
+
 // HasIndex tells whether a step could pick an element of an array.
 func (p Pointer) HasIndex() bool {
 	for _, s := range p.steps {
