@@ -1,42 +1,56 @@
 // Package payments is a small payment service, the upstream of the demo and of
-// tests. It executes what reaches it and trusts that Envoy let it through.
+// tests. It makes the payments that Countersign has allowed, each once.
 package payments
 
 import (
 	"encoding/json"
 	"net/http"
+	"path/filepath"
 	"sync"
+
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
-// maxBodyBytes is Envoy's bound in examples/envoy/envoy.yaml.
-const maxBodyBytes = 64 << 10
+// Audience is the name of the service in tokens.
+const Audience = "payments.example"
 
 // A Payment is one that was executed.
 type Payment struct {
-	Account     string `json:"account"`
-	Payee       string `json:"payee"`
-	AmountMinor int64  `json:"amount_minor"`
-	Currency    string `json:"currency"`
-	DecisionID  string `json:"decision_id"`
+	Account       string `json:"account"`
+	Payee         string `json:"payee"`
+	AmountMinor   int64  `json:"amount_minor"`
+	Currency      string `json:"currency"`
+	ReservationID string `json:"reservation_id"`
+	DecisionID    string `json:"decision_id"`
 }
 
 // A Service is the handler of POST /v1/accounts/{account}/payments.
 type Service struct {
-	mux *http.ServeMux
+	mux        *http.ServeMux
+	executions *upstream.FileExecutions
 
 	mu       sync.Mutex
 	requests int
 	executed []Payment
 }
 
-// New returns a service that has executed nothing.
-func New() *Service {
-	s := &Service{mux: http.NewServeMux()}
-	s.mux.HandleFunc("POST /v1/accounts/{account}/payments", s.pay)
-	return s
+// Open returns a service that takes the tokens that the verifier takes, and
+// remembers what it was asked to pay in a file in dir.
+func Open(dir string, verifier *upstream.Verifier) (*Service, error) {
+	executions, err := upstream.OpenExecutions(filepath.Join(dir, "executions"))
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{mux: http.NewServeMux(), executions: executions}
+	guard := upstream.Guard{Verifier: verifier, Executions: executions}
+	s.mux.Handle("POST /v1/accounts/{account}/payments", guard.Handler(http.HandlerFunc(s.pay)))
+	return s, nil
 }
 
-// ServeHTTP executes one payment.
+// Close closes the service's file. Requests must have ended.
+func (s *Service) Close() error { return s.executions.Close() }
+
+// ServeHTTP makes one payment.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests++
@@ -44,15 +58,25 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
+// pay pays what was allowed. What the body says was compared with it when it was
+// allowed; it is not read again.
 func (s *Service) pay(w http.ResponseWriter, r *http.Request) {
-	var p Payment
-	body := http.MaxBytesReader(w, r.Body, maxBodyBytes)
-	if err := json.NewDecoder(body).Decode(&p); err != nil {
-		http.Error(w, "cannot read the payment", http.StatusBadRequest)
+	allowed, ok := upstream.FromContext(r.Context())
+	if !ok || allowed.Operation != "pay" {
+		http.Error(w, "this service pays, and nothing else", http.StatusForbidden)
 		return
 	}
-	p.Account = r.PathValue("account")
-	p.DecisionID = r.Header.Get("countersign-decision-id")
+	s.execute(w, Payment{
+		Account:       allowed.Account,
+		Payee:         allowed.Payee,
+		AmountMinor:   allowed.AmountMinor,
+		Currency:      allowed.Currency,
+		ReservationID: allowed.ReservationID,
+		DecisionID:    allowed.DecisionID,
+	})
+}
+
+func (s *Service) execute(w http.ResponseWriter, p Payment) {
 	s.mu.Lock()
 	s.executed = append(s.executed, p)
 	s.mu.Unlock()
