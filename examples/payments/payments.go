@@ -4,6 +4,7 @@ package payments
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -35,14 +36,15 @@ type Service struct {
 }
 
 // Open returns a service that takes the tokens that the verifier takes, and
-// remembers what it was asked to pay in a file in dir.
-func Open(dir string, verifier *upstream.Verifier) (*Service, error) {
+// remembers what it was asked to pay in a file in dir. The log receives what it
+// refuses.
+func Open(dir string, verifier *upstream.Verifier, log *slog.Logger) (*Service, error) {
 	executions, err := upstream.OpenExecutions(filepath.Join(dir, "executions"))
 	if err != nil {
 		return nil, err
 	}
 	s := &Service{mux: http.NewServeMux(), executions: executions}
-	guard := upstream.Guard{Verifier: verifier, Executions: executions}
+	guard := upstream.Guard{Verifier: verifier, Executions: executions, Log: log}
 	s.mux.Handle("POST /v1/accounts/{account}/payments", guard.Handler(http.HandlerFunc(s.pay)))
 	return s, nil
 }

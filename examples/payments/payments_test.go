@@ -2,6 +2,7 @@ package payments_test
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -38,7 +39,7 @@ func open(t *testing.T, dir string) world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := payments.Open(dir, verifier)
+	service, err := payments.Open(dir, verifier, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,12 @@ func FromContext(ctx context.Context) (Payment, bool) {
 }
 
 func refuse(w http.ResponseWriter, log *slog.Logger, refusal *Refusal, payment Payment) {
-	log.Warn("call refused", "code", refusal.Code, "cause", refusal.Cause,
-		"decision_id", payment.DecisionID, "reservation_id", payment.ReservationID)
+	if refusal.Cause != nil {
+		log = log.With("cause", refusal.Cause)
+	}
+	if payment.DecisionID != "" {
+		log = log.With("decision_id", payment.DecisionID, "reservation_id", payment.ReservationID)
+	}
+	log.Warn("call refused", "code", refusal.Code)
 	refusal.answer(payment.DecisionID).write(w)
 }
