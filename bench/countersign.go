@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar"
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
 // countersign is the sidecar itself, as `countersign serve` runs it. It reads
@@ -18,10 +20,15 @@ import (
 type countersign struct{ log bool }
 
 func (c countersign) run(ctx context.Context, p place) (err error) {
+	key, err := upstream.SharedKey([]byte(rand.Text() + rand.Text()))
+	if err != nil {
+		return err
+	}
 	cfg := sidecar.Config{
-		Listen:  "unix:" + p.socket,
-		DataDir: filepath.Join(p.dir, "store"),
-		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Listen:    "unix:" + p.socket,
+		DataDir:   filepath.Join(p.dir, "store"),
+		TokenKeys: map[string]upstream.Key{"payments.example": key},
+		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	if err := seed(ctx, cfg.DataDir); err != nil {
 		return err
