@@ -234,6 +234,23 @@ func TestGuardRefuses(t *testing.T) {
 	}
 }
 
+// What counts is the request line, as it came: not what something before the
+// guard has made of the path.
+func TestGuardReadsRequestLine(t *testing.T) {
+	s := serve(t, nil)
+	rewriting := httptest.NewServer(http.StripPrefix("/internal", s.guard.Handler(s)))
+	defer rewriting.Close()
+	r := s.request(t)
+	u, err := r.URL.Parse(rewriting.URL + "/internal" + goodClaims().Target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.URL = u
+	if got := s.send(t, r); got.Code != "call_changed" || s.runs() != 0 {
+		t.Errorf("%+v, %d runs", got, s.runs())
+	}
+}
+
 // A chunked body is the same body.
 func TestGuardChunked(t *testing.T) {
 	s := serve(t, nil)
