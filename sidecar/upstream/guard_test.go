@@ -51,9 +51,10 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	s.mu.Lock()
 	s.paid = append(s.paid, paid{payment, string(body), r.Header})
+	pay := s.pay
 	s.mu.Unlock()
-	if s.pay != nil {
-		s.pay(w, r)
+	if pay != nil {
+		pay(w, r)
 		return
 	}
 	w.Header().Set("Location", "/v1/payments/1")
@@ -65,6 +66,13 @@ func (s *service) runs() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.paid)
+}
+
+// mend makes the handler answer 201 from now on.
+func (s *service) mend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pay = nil
 }
 
 // request is the good call, with a good token.

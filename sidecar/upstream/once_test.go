@@ -136,7 +136,7 @@ func TestOncePanic(t *testing.T) {
 		if resp, err := s.Client().Do(s.request(t)); err == nil {
 			t.Fatalf("answer %v", resp)
 		}
-		s.pay = nil
+		s.mend()
 		for range 3 {
 			if got := s.send(t, s.again(t, nil)); got.status != 409 || got.Code != "execution_unknown" || got.header.Get("Retry-After") != "" {
 				t.Errorf("%+v", got)
@@ -167,7 +167,7 @@ func TestNotExecuted(t *testing.T) {
 		if got := s.send(t, s.request(t)); got.status != 503 || got.body != "no database\n" {
 			t.Errorf("%+v", got)
 		}
-		s.pay = nil
+		s.mend()
 		if got := s.send(t, s.again(t, nil)); got.status != 201 || got.header.Get(HeaderReplayed) != "" || s.runs() != 2 {
 			t.Errorf("%+v", got)
 		}
