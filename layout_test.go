@@ -25,7 +25,7 @@ const module = "github.com/countersign/countersign"
 var layers = [][]string{
 	{"authzstore/kv", "policies", "sidecar/call/strictjson", "sidecar/upstream"},
 	{"authzstore", "authzstore/kv/badgerkv", "authzstore/kv/kvtest"},
-	{"sidecar/call", "sidecar/policy"},
+	{"sidecar/call", "sidecar/clock", "sidecar/policy"},
 	{"sidecar/bundle"},
 	{"sidecar/decide"},
 	{"sidecar/extauthz"},
