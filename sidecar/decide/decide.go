@@ -111,7 +111,8 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 	defer d.admission.leave()
 	now, err := d.cfg.Now()
 	if err != nil {
-		return d.fail(id, fmt.Errorf("%w: %w", errClock, err))
+		d.logClock(id, err)
+		return clockJumped
 	}
 	active := d.cfg.Bundle()
 	c, err := active.Routes.Decode(req, call.Keys{Personal: d.cfg.Keys.Personal})
@@ -205,19 +206,25 @@ func (ck *check) evaluate(ctx context.Context) Decision {
 	return decision
 }
 
-var (
-	errClock = errors.New("clock")
-	errStore = errors.New("store")
-)
+var errStore = errors.New("store")
 
 var (
 	overloaded = unavailable("overloaded", "Too many calls are being decided. Try again.")
 	tooLate    = unavailable("decision_timeout", "The call could not be decided in time. Try again.")
 	busyFacts  = unavailable("facts_changing", "What the call is about keeps changing. Try again.")
 	unknown    = unavailable("outcome_unknown", "It is not known whether the decision was kept. Repeat the call under the same idempotency key.")
-	noClock    = unavailable("clock_jumped", "The service does not know what time it is. Try again later.")
 	noStore    = unavailable("store_unavailable", "The facts about this call cannot be read or written now. Try again.")
+
+	clockJumped = unavailable("clock_jumped", "No call can be decided until this service is sure of the time. Try again later.")
 )
+
+// logClock says that a call was not decided for want of the time: only so many a
+// second, because that is so for every call.
+func (d *Decider) logClock(id string, err error) {
+	if d.refusals.Allow() {
+		d.cfg.Log.Warn("not decided", "decision_id", id, "code", clockJumped.Reasons[0].Code, "error", err)
+	}
+}
 
 // logRefusal says what became of a call that no policy was asked for: only so
 // many a second, because anybody can send them.
@@ -250,7 +257,6 @@ var failures = []struct {
 	message string
 	answer  Decision
 }{
-	{errClock, slog.LevelError, "the clock is not certain", noClock},
 	{errReplan, slog.LevelWarn, "the facts keep changing", busyFacts},
 	{errContradiction, slog.LevelError, "policy defect", defect(policyDefect)},
 	{policy.ErrDefect, slog.LevelError, "policy defect", defect(policyDefect)},

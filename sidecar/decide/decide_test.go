@@ -234,6 +234,30 @@ func TestPanics(t *testing.T) {
 	}
 }
 
+// Without the time nothing is read or decided; the log knows why, a few times, and
+// the caller does not.
+func TestClockJumped(t *testing.T) {
+	jumped := errors.New("2036 not 2026")
+	w := newWorld(t, func(cfg *decide.Config) {
+		cfg.Now = func() (time.Time, error) { return noon, jumped }
+		cfg.Store = nil
+	})
+	const calls = 2000
+	for range calls {
+		d := w.Decide(context.Background(), good())
+		want(t, d, decide.Unavailable, 503, "clock_jumped")
+		if strings.Contains(d.Reasons[0].Message, "20") {
+			t.Fatalf("the caller is told %q", d.Reasons[0].Message)
+		}
+	}
+	if n := strings.Count(w.log.String(), "2036 not 2026"); n == 0 || n > calls/2 {
+		t.Errorf("%d lines of %d calls in the log", n, calls)
+	}
+	if len(w.records) != 0 {
+		t.Error("recorded")
+	}
+}
+
 // Too little time left, or too many calls at once: an answer at once, before
 // anything is read or evaluated.
 func TestOverloaded(t *testing.T) {
