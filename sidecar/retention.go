@@ -40,17 +40,21 @@ func (r Retention) withDefaults() Retention {
 }
 
 // retain removes old records now and then, until ctx is done. A store that cannot
-// be pruned goes on working: it only grows.
-func (r Retention) retain(ctx context.Context, store *authzstore.Store, every time.Duration, log *slog.Logger) {
+// be pruned goes on working: it only grows. While nobody can say what time it is,
+// no record is old.
+func (r Retention) retain(ctx context.Context, store *authzstore.Store, now func() (time.Time, error), every time.Duration, log *slog.Logger) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
-		err := store.Prune(ctx, kv.Retention{
-			Now:      time.Now(),
-			MaxAge:   r.MaxAge,
-			MaxBytes: r.MaxBytes,
-			Exported: math.MaxUint64, // nothing exports records yet, so none waits for it
-		})
+		at, err := now()
+		if err == nil {
+			err = store.Prune(ctx, kv.Retention{
+				Now:      at,
+				MaxAge:   r.MaxAge,
+				MaxBytes: r.MaxBytes,
+				Exported: math.MaxUint64, // nothing exports records yet, so none waits for it
+			})
+		}
 		if err != nil && ctx.Err() == nil {
 			log.Error("cannot remove old records", "error", err)
 		}

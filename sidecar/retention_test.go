@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/clock"
 )
 
 // TestRetain: records past the bound go, the newest stay, and so does everything
@@ -45,8 +47,20 @@ func TestRetain(t *testing.T) {
 			t.Error(err)
 		}
 	}()
+	var certain atomic.Bool
+	asked := make(chan struct{}, 3)
+	now := func() (time.Time, error) {
+		if certain.Load() {
+			return time.Now(), nil
+		}
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		return time.Time{}, clock.ErrJumped
+	}
 	stop := start(func(ctx context.Context) {
-		Retention{MaxBytes: 1}.withDefaults().retain(ctx, store, time.Millisecond, slog.Default())
+		Retention{MaxBytes: 1}.withDefaults().retain(ctx, store, now, time.Millisecond, slog.Default())
 	})
 	defer stop()
 	gone := func(id string) (gone bool) {
@@ -60,6 +74,13 @@ func TestRetain(t *testing.T) {
 		}
 		return gone
 	}
+	for range cap(asked) {
+		<-asked
+	}
+	if gone(first) {
+		t.Error("the first record is gone, and nobody knew what time it was")
+	}
+	certain.Store(true)
 	for deadline := time.Now().Add(time.Minute); !gone(first); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the first record is still there")

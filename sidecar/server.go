@@ -17,6 +17,7 @@ import (
 	"github.com/countersign/countersign/authzstore/kv/badgerkv"
 	"github.com/countersign/countersign/policies"
 	"github.com/countersign/countersign/sidecar/bundle"
+	"github.com/countersign/countersign/sidecar/clock"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/extauthz"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -51,6 +52,9 @@ type Config struct {
 	TokenKeys map[string]upstream.Key
 	// Retention of records.
 	Retention Retention
+	// Clock is where the time comes from. Zero means the system's clocks. Its Log
+	// is the server's.
+	Clock clock.Config
 	// Log receives what an operator should know. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -152,8 +156,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	timekeeper, stopTime, err := keepTime(ctx, store, cfg)
+	if err != nil {
+		return err
+	}
+	defer stopTime()
 	stopRetaining := start(func(ctx context.Context) {
-		cfg.Retention.withDefaults().retain(ctx, store, pruneEvery, cfg.Log)
+		cfg.Retention.withDefaults().retain(ctx, store, timekeeper.Now, pruneEvery, cfg.Log)
 	})
 	defer stopRetaining()
 	return serve(ctx, cfg, decide.Config{
@@ -161,6 +170,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Store:       store,
 		Keys:        keys,
 		MaxInFlight: cfg.MaxInFlight,
+		Now:         timekeeper.Now,
 		Log:         cfg.Log,
 	}, signer, stuck)
 }

@@ -19,17 +19,15 @@ func accountCommand() *cobra.Command {
 	return group("account", "Keep the accounts that pay", accountPutCommand())
 }
 
-// operatorCause is a change by whoever runs the command, a user of this host.
-func operatorCause() authzstore.Cause {
-	name := "uid " + strconv.Itoa(os.Getuid())
+// operatorCause is a change by whoever runs the command.
+func operatorCause() authzstore.Cause { return sidecar.OperatorCause(operatorName(), time.Now()) }
+
+// operatorName is whoever runs the command, a user of this host.
+func operatorName() string {
 	if u, err := user.Current(); err == nil {
-		name = u.Username
+		return u.Username
 	}
-	return authzstore.Cause{
-		ID:       authzstore.NewID("chg"),
-		Actor:    authzstore.Identity{Kind: "operator", Issuer: "local", Subject: name},
-		NowNanos: time.Now().UnixNano(),
-	}
+	return "uid " + strconv.Itoa(os.Getuid())
 }
 
 func accountPutCommand() *cobra.Command {
