@@ -80,24 +80,26 @@ type running struct {
 }
 
 // start runs a sidecar with the accounts of the suite until the test ends.
-func start(t *testing.T, bundle fs.FS) running {
+func start(t *testing.T, bundle fs.FS, changes ...func(*sidecar.Config)) running {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "data")
 	putAccounts(t, data)
 	r := running{decisions: &bytes.Buffer{}, log: &bytes.Buffer{}}
+	cfg := sidecar.Config{
+		Listen:      "unix:" + socket,
+		DataDir:     data,
+		Policies:    bundle,
+		DecisionLog: r.decisions,
+		// The race detector makes an evaluation ten times slower.
+		Policy: policy.Config{Budget: 100 * time.Millisecond},
+		Log:    slog.New(slog.NewJSONHandler(r.log, nil)),
+	}
+	for _, change := range changes {
+		change(&cfg)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() {
-		done <- sidecar.Run(ctx, sidecar.Config{
-			Listen:      "unix:" + socket,
-			DataDir:     data,
-			Policies:    bundle,
-			DecisionLog: r.decisions,
-			// The race detector makes an evaluation ten times slower.
-			Policy: policy.Config{Budget: 100 * time.Millisecond},
-			Log:    slog.New(slog.NewJSONHandler(r.log, nil)),
-		})
-	}()
+	go func() { done <- sidecar.Run(ctx, cfg) }()
 	stopped := false
 	r.stop = func() {
 		if stopped {

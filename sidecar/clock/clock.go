@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -84,13 +85,17 @@ func Open(dir string, notBefore func() (time.Time, error), cfg Config) (*Clock, 
 	return c, nil
 }
 
-// stateAfter is what is known where the file is lost.
+// stateAfter is what is known where the file is lost, or was never there.
 func (c *Clock) stateAfter(lost error, notBefore func() (time.Time, error)) (state, error) {
 	at, err := notBefore()
-	if err != nil || at.IsZero() && errors.Is(lost, fs.ErrNotExist) {
-		return state{}, err // the second is a new store
+	if err != nil {
+		return state{}, err
 	}
-	c.cfg.Log.Warn("the clock's file is lost; the newest record stands for it", "error", lost, "newest_record", at)
+	level := slog.LevelInfo
+	if errors.Is(lost, ErrDamaged) {
+		level = slog.LevelWarn
+	}
+	c.cfg.Log.Log(context.Background(), level, "the newest record stands for the clock's file", "newest_record", at, "error", lost)
 	if at.IsZero() {
 		return state{}, nil
 	}

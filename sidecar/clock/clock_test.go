@@ -327,3 +327,23 @@ func BenchmarkNow(b *testing.B) {
 		}
 	}
 }
+
+// The log tells of a jump once, and that it is over.
+func TestLog(t *testing.T) {
+	m := newMachine()
+	var log strings.Builder
+	cfg := m.config()
+	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	c, err := Open(t.TempDir(), func() (time.Time, error) { return time.Time{}, nil }, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m.wrong = range []time.Duration{0, time.Hour, time.Hour, 0, 0} {
+		c.look(t.Context(), nil)
+	}
+	for _, line := range []string{"shows 2026-03-01T13:00:00Z, by the monotonic clock it is 2026-03-01T12:00:00Z (+3600 s)", "believed again"} {
+		if strings.Count(log.String(), line) != 1 {
+			t.Errorf("%q is not in the log once: %s", line, log.String())
+		}
+	}
+}
