@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 //	bundle DIR              write the built-in bundle to a directory
 //	flip FILE OFFSET        change one byte of the file
 //	stored DIR ID TEXT      the store must hold this account, written as {fields}
+//	clocked DIR DURATION    the last sidecar on this store ran by a clock ahead by so much
+//	answers SOCKET CODE     the sidecar must come to refuse a call to nowhere with this code
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -41,6 +43,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "signal": signalBackground, "await": await, "mode": mode, "bundle": bundle, "stored": stored, "flip": flip,
+			"clocked": clocked, "answers": answers,
 		},
 	})
 }

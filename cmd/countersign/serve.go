@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/sidecar"
+	"github.com/countersign/countersign/sidecar/clock"
 )
 
 func serveCommand() *cobra.Command {
@@ -64,6 +65,7 @@ itself broken and must be restarted.`,
 	flags.StringVar(&cfg.KeyFile, "key", "", "file with the store's key, 32 bytes in base64 (default: key in the store's directory, made there; keep it elsewhere, so that a copy of the store is not a copy of the key)")
 	flags.DurationVar(&cfg.Retention.MaxAge, "retain", sidecar.DefaultMaxAge, "how long records are kept")
 	flags.Int64Var(&cfg.Retention.MaxBytes, "retain-bytes", sidecar.DefaultMaxBytes, "how many bytes of records are kept")
+	flags.DurationVar(&cfg.Clock.MaxGap, "max-gap", clock.DefaultMaxGap, "how far the clock may have gone on over a reboot before an operator must accept it")
 	flags.StringVar(&policyDir, "policies", "", "directory of the policy bundle (default: the built-in one)")
 	flags.StringArrayVar(&upstreamKeys, "upstream-key", nil, "AUDIENCE=FILE: sign the tokens for this payment service with the key in the file, which countersign key new makes; once for each service")
 	flags.StringVar(&decisionLog, "decision-log", "", "file that gets a line of JSON for each decision; rotate it by moving it and restarting")
