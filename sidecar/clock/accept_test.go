@@ -125,10 +125,17 @@ func TestAcceptWhileStopped(t *testing.T) {
 func TestAcceptanceOfSomethingElse(t *testing.T) {
 	for name, bend := range map[string]func(*testing.T, *machine, string){
 		"the clock went on":   func(_ *testing.T, m *machine, _ string) { m.wrong += MaxDifference + 1 },
-		"another boot":        func(_ *testing.T, m *machine, _ string) { m.reboot(10 * 24 * time.Hour) },
+		"another boot":        func(_ *testing.T, m *machine, _ string) { m.bootID = "second" },
 		"before the boot":     func(_ *testing.T, m *machine, _ string) { m.boot -= time.Minute },
 		"the clock came back": func(_ *testing.T, m *machine, _ string) { m.wrong = 0 },
 		"the other way":       func(_ *testing.T, m *machine, _ string) { m.wrong = -m.wrong },
+		"back, not said": func(t *testing.T, m *machine, dir string) {
+			m.wrong = -time.Hour
+			a := Acceptance{Version: fileVersion, WallNanos: m.wall().UnixNano(), BootNanos: int64(m.boot), BootID: m.bootID}
+			if err := writeSealed(dir, acceptName, a); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"damaged": func(t *testing.T, _ *machine, dir string) {
 			overwrite(t, dir, func(s string) string { return s + " " })
 		},
@@ -153,7 +160,7 @@ func TestAcceptanceOfSomethingElse(t *testing.T) {
 			if err := c.save(); err != nil {
 				t.Fatal(err)
 			}
-			m.wrong = 24 * time.Hour
+			m.wrong = 30 * 24 * time.Hour
 			if err := m.accept(dir, false); err != nil {
 				t.Fatal(err)
 			}
