@@ -3,6 +3,7 @@ package sidecar_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -23,16 +25,19 @@ import (
 	"github.com/countersign/countersign/policies"
 	"github.com/countersign/countersign/sidecar"
 	"github.com/countersign/countersign/sidecar/policy"
+	signed "github.com/countersign/countersign/sidecar/upstream"
 )
 
 // The suite's one Envoy, and what stands around it. Each test starts a sidecar
-// of its own on the same socket.
+// of its own on the same socket, and a payment service for its store.
 var (
-	gateway  *envoy.Envoy
-	tokens   *issuer.Issuer
-	upstream = payments.New()
-	socket   string
+	gateway *envoy.Envoy
+	tokens  *issuer.Issuer
+	service atomic.Pointer[payments.Service]
+	socket  string
 )
+
+func upstream() *payments.Service { return service.Load() }
 
 func TestMain(m *testing.M) { os.Exit(runSuite(m)) }
 
@@ -43,7 +48,7 @@ func runSuite(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	socket = filepath.Join(dir, "authz.sock")
-	server := httptest.NewServer(upstream)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { upstream().ServeHTTP(w, r) }))
 	defer server.Close()
 	if tokens, err = issuer.New(); err != nil {
 		panic(err)
@@ -83,13 +88,14 @@ type running struct {
 func start(t *testing.T, bundle fs.FS, changes ...func(*sidecar.Config)) running {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "data")
-	putAccounts(t, data)
+	key := openPayments(t, putAccounts(t, data))
 	r := running{decisions: &bytes.Buffer{}, log: &bytes.Buffer{}}
 	cfg := sidecar.Config{
 		Listen:      "unix:" + socket,
 		DataDir:     data,
 		Policies:    bundle,
 		DecisionLog: r.decisions,
+		TokenKeys:   map[string]signed.Key{payments.Audience: key},
 		// The race detector makes an evaluation ten times slower.
 		Policy: policy.Config{Budget: 100 * time.Millisecond},
 		Log:    slog.New(slog.NewJSONHandler(r.log, nil)),
@@ -136,7 +142,29 @@ var accounts = []authzstore.Account{
 	{ID: "acc_ben", Owner: owner("ben"), State: authzstore.AccountFrozen, Currency: "EUR", MaxPaymentMinor: 50000},
 }
 
-func putAccounts(t *testing.T, dir string) {
+// openPayments starts a payment service that takes the tokens of a store, and
+// returns the key.
+func openPayments(t *testing.T, storeID string) signed.Key {
+	t.Helper()
+	key, err := signed.SharedKey([]byte(rand.Text() + rand.Text()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := signed.NewVerifier(storeID, payments.Audience, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := payments.Open(t.TempDir(), verifier, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	service.Store(opened)
+	t.Cleanup(func() { opened.Close() })
+	return key
+}
+
+// putAccounts makes a store with the suite's accounts, and returns its ID.
+func putAccounts(t *testing.T, dir string) string {
 	t.Helper()
 	store, err := sidecar.OpenStore(t.Context(), dir, nil)
 	if err != nil {
@@ -151,6 +179,7 @@ func putAccounts(t *testing.T, dir string) {
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return store.ID()
 }
 
 // A request to the payment service.
@@ -201,7 +230,7 @@ func send(t *testing.T, r request) answer {
 		}
 		req.Header.Set("authorization", "Bearer "+token)
 	}
-	before := upstream.Requests()
+	before := upstream().Requests()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +246,7 @@ func send(t *testing.T, r request) answer {
 			t.Fatalf("problem document %q: %v", body, err)
 		}
 	}
-	return answer{resp.StatusCode, problem.Code, resp.Header, string(body), upstream.Requests() - before}
+	return answer{resp.StatusCode, problem.Code, resp.Header, string(body), upstream().Requests() - before}
 }
 
 // bundleWith is the built-in bundle with one more file in the system

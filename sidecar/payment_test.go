@@ -70,7 +70,7 @@ func TestDecisionIDReachesCallerAndUpstream(t *testing.T) {
 		r.header.Set("countersign-amount-minor", "1")
 	})
 	got := send(t, forged)
-	executed := upstream.Executed()
+	executed := upstream().Executed()
 	id := got.header.Values("countersign-decision-id")
 	if len(id) != 1 || !strings.HasPrefix(id[0], "dec_") || strings.HasPrefix(id[0], "dec_forged") {
 		t.Fatalf("decision ID for the caller: %q", id)
@@ -122,7 +122,7 @@ func TestEvilPolicyIsClosedAndAlone(t *testing.T) {
 		"mer_loop":     {503, "decision_timeout"},
 		"mer_bakery":   {201, ""},
 	}
-	executedBefore := len(upstream.Executed())
+	executedBefore := len(upstream().Executed())
 	const rounds = 10
 	var wg sync.WaitGroup
 	for payee, want := range want {
@@ -136,12 +136,12 @@ func TestEvilPolicyIsClosedAndAlone(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for _, p := range upstream.Executed()[executedBefore:] {
+	for _, p := range upstream().Executed()[executedBefore:] {
 		if p.Payee != "mer_bakery" {
 			t.Errorf("%s was paid", p.Payee)
 		}
 	}
-	if n := len(upstream.Executed()) - executedBefore; n != rounds {
+	if n := len(upstream().Executed()) - executedBefore; n != rounds {
 		t.Errorf("%d payments were executed, want %d", n, rounds)
 	}
 }

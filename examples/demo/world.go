@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/countersign/countersign/examples/envoy"
 	"github.com/countersign/countersign/examples/issuer"
 	"github.com/countersign/countersign/examples/payments"
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
 const (
@@ -34,6 +36,8 @@ type world struct {
 	socketDir   string // short: the path of a unix socket has about 100 bytes
 	payments    *payments.Service
 	upstream    *http.Server
+	upstreamURL string
+	paymentsLog *os.File
 	issuer      *issuer.Issuer
 	envoy       *envoy.Envoy
 	sidecar     *exec.Cmd
@@ -42,7 +46,7 @@ type world struct {
 }
 
 func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
-	w := &world{binary: binary, dir: dir, payments: payments.New(), decided: map[string]int{}}
+	w := &world{binary: binary, dir: dir, decided: map[string]int{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.stop())
@@ -58,6 +62,9 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 		return nil, err
 	}
 	if err := w.putAccounts(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.openPayments(ctx); err != nil {
 		return nil, err
 	}
 	if err := w.startSidecar(ctx); err != nil {
@@ -98,6 +105,37 @@ func (w *world) putAccounts(ctx context.Context) error {
 	return nil
 }
 
+func (w *world) keyFile() string { return filepath.Join(w.dir, "payments.key") }
+
+// openPayments makes the key that the sidecar and the payment service share, asks
+// which store it is that will decide, and opens the service.
+func (w *world) openPayments(ctx context.Context) error {
+	if out, err := exec.CommandContext(ctx, w.binary, "key", "new", w.keyFile()).CombinedOutput(); err != nil {
+		return fmt.Errorf("key new: %w\n%s", err, out)
+	}
+	out, err := exec.CommandContext(ctx, w.binary, "store", "info", "--data", filepath.Join(w.dir, "data"), "-o", "json").Output()
+	if err != nil {
+		return fmt.Errorf("store info: %w", err)
+	}
+	var info struct{ Store string }
+	if err := json.Unmarshal(out, &info); err != nil {
+		return fmt.Errorf("store info: %w", err)
+	}
+	key, err := upstream.ReadKey(w.keyFile())
+	if err != nil {
+		return err
+	}
+	verifier, err := upstream.NewVerifier(info.Store, payments.Audience, key)
+	if err != nil {
+		return err
+	}
+	if w.paymentsLog, err = os.OpenFile(filepath.Join(w.dir, "payments.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		return err
+	}
+	w.payments, err = payments.Open(w.dir, verifier, slog.New(slog.NewJSONHandler(w.paymentsLog, nil)))
+	return err
+}
+
 func (w *world) startPayments() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,6 +143,7 @@ func (w *world) startPayments() (string, error) {
 	}
 	w.upstream = &http.Server{Handler: w.payments, ReadHeaderTimeout: time.Second}
 	go func() { _ = w.upstream.Serve(listener) }() // until Close
+	w.upstreamURL = "http://" + listener.Addr().String()
 	return listener.Addr().String(), nil
 }
 
@@ -118,6 +157,7 @@ func (w *world) startSidecar(ctx context.Context) error {
 	cmd := exec.Command(w.binary, "serve",
 		"--listen", "unix:"+w.socket(),
 		"--data", filepath.Join(w.dir, "data"),
+		"--upstream-key", payments.Audience+"="+w.keyFile(),
 		"--decision-log", w.decisionLog())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the demo, which stops it
@@ -236,6 +276,9 @@ func (w *world) stop() error {
 	}
 	if w.upstream != nil {
 		errs = append(errs, w.upstream.Close())
+	}
+	if w.payments != nil {
+		errs = append(errs, w.payments.Close(), w.paymentsLog.Close())
 	}
 	if w.sidecar != nil {
 		_ = w.sidecar.Process.Signal(syscall.SIGTERM) // it fails only if it has ended

@@ -180,7 +180,6 @@ func payment(body string) call.Request {
 		Headers: []call.Header{
 			{Name: "content-type", Value: []byte("application/json")},
 			{Name: "content-length", Value: []byte(strconv.Itoa(len(body)))},
-			{Name: "idempotency-key", Value: []byte("key-1")},
 			{Name: "authorization", Value: []byte("Bearer token4711")},
 			{Name: "idempotency-key", Value: fmt.Appendf(nil, "key-%d", keys.Add(1))},
 		},
