@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -188,14 +189,16 @@ type request struct {
 	header                     http.Header
 }
 
-// good is a payment that is allowed.
+var keys atomic.Int64
+
+// good is a payment that is allowed, under a key of its own.
 func good() request {
 	return request{
 		method: http.MethodPost,
 		path:   "/v1/accounts/acc_anna/payments",
 		body:   `{"payee": "mer_bakery", "amount_minor": 1250, "currency": "EUR"}`,
 		caller: "anna",
-		header: http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {"key-1"}},
+		header: http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {fmt.Sprintf("key-%d", keys.Add(1))}},
 	}
 }
 

@@ -345,12 +345,13 @@ func TestOneIdentityInFlight(t *testing.T) {
 	want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
 }
 
-// No two decisions have one ID, whatever their outcome.
+// No two decisions have one ID, whatever their outcome; but a decision that is
+// told again has its own.
 func TestIDs(t *testing.T) {
 	w := newWorld(t)
 	seen := map[string]bool{}
-	requests := []call.Request{good(), payment("{"), {}}
 	for i := range 3000 {
+		requests := []call.Request{good(), payment("{"), {}}
 		d := w.Decide(context.Background(), requests[i%len(requests)])
 		if seen[d.ID] || !strings.HasPrefix(d.ID, "dec_") {
 			t.Fatalf("decision %d has the ID %q", i, d.ID)
