@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "signal": signalBackground, "await": await, "mode": mode, "bundle": bundle, "stored": stored, "flip": flip,
+			"exits": exits, "signal": signalBackground, "await": await, "mode": mode, "bundle": copyBundle, "stored": stored, "flip": flip,
 			"clocked": clocked, "answers": answers,
 		},
 	})
@@ -103,7 +103,7 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func bundle(ts *testscript.TestScript, neg bool, args []string) {
+func copyBundle(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: bundle DIR")
 	}

@@ -33,11 +33,9 @@ itself broken and must be restarted.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
-			if policyDir != "" {
-				if _, err := os.ReadDir(policyDir); err != nil {
-					return fmt.Errorf("--policies: %w", err)
-				}
-				cfg.Policies = os.DirFS(policyDir)
+			var err error
+			if cfg.Policies, err = policyFS(policyDir); err != nil {
+				return err
 			}
 			mode, err := strconv.ParseUint(socketMode, 8, 32)
 			if err != nil || mode == 0 {
@@ -66,8 +64,8 @@ itself broken and must be restarted.`,
 	flags.DurationVar(&cfg.Retention.MaxAge, "retain", sidecar.DefaultMaxAge, "how long records are kept")
 	flags.Int64Var(&cfg.Retention.MaxBytes, "retain-bytes", sidecar.DefaultMaxBytes, "how many bytes of records are kept")
 	flags.DurationVar(&cfg.Clock.MaxGap, "max-gap", clock.DefaultMaxGap, "how far the clock may have gone on over a reboot before an operator must accept it")
-	flags.StringVar(&policyDir, "policies", "", "directory of the policy bundle (default: the built-in one)")
 	flags.StringArrayVar(&upstreamKeys, "upstream-key", nil, "AUDIENCE=FILE: sign the tokens for this payment service with the key in the file, which countersign key new makes; once for each service")
+	policiesFlag(cmd, &policyDir)
 	flags.StringVar(&decisionLog, "decision-log", "", "file that gets a line of JSON for each decision; rotate it by moving it and restarting")
 	return cmd
 }

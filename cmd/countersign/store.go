@@ -20,17 +20,22 @@ type storeFlags struct {
 	output  string // "text" or "json"
 }
 
-// register adds the flags; a form of output that does not exist is refused before
-// anything is opened.
+// register adds the flags.
 func (f *storeFlags) register(cmd *cobra.Command) {
+	outputFlag(cmd, &f.output)
+	cmd.Flags().StringVar(&f.dataDir, "data", "countersign-data", "directory of the store")
+}
+
+// outputFlag adds -o; a form of output that does not exist is refused before
+// anything is opened.
+func outputFlag(cmd *cobra.Command, output *string) {
 	cmd.PreRunE = func(*cobra.Command, []string) error {
-		if f.output != "text" && f.output != "json" {
-			return fmt.Errorf("--output %q is neither text nor json", f.output)
+		if *output != "text" && *output != "json" {
+			return fmt.Errorf("--output %q is neither text nor json", *output)
 		}
 		return nil
 	}
-	cmd.Flags().StringVar(&f.dataDir, "data", "countersign-data", "directory of the store")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text, or json")
+	cmd.Flags().StringVarP(output, "output", "o", "text", "text, or json")
 }
 
 // writeJSON prints a document for people and programs.

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 
 	"github.com/countersign/countersign/sidecar/call"
@@ -30,12 +31,9 @@ func Load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	routes, err := call.Load(snapshot, cfg.Vocabulary)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := policy.Load(ctx, snapshot, cfg.Policy)
-	if err != nil {
+	routes, routesErr := call.Load(snapshot, cfg.Vocabulary)
+	rules, rulesErr := policy.Load(ctx, snapshot, cfg.Policy)
+	if err := errors.Join(routesErr, rulesErr); err != nil {
 		return nil, err
 	}
 	return &Bundle{Digest: snapshot.Digest(), Snapshot: snapshot, Policy: rules, Routes: routes}, nil

@@ -126,6 +126,14 @@ func (t *Table) NeedsPersonalKey() bool {
 	})
 }
 
+// KeyFrom says where the idempotency key stands, "" where the route takes none.
+func (r *Route) KeyFrom() string {
+	if r.idempotency == nil {
+		return ""
+	}
+	return r.idempotency.String()
+}
+
 // Field returns the field of this name.
 func (r *Route) Field(name string) (Field, bool) {
 	i := slices.IndexFunc(r.Fields, func(f Field) bool { return f.Name == name })
