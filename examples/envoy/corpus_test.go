@@ -1,0 +1,364 @@
+package envoy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/examples/issuer"
+	"github.com/countersign/countersign/policies"
+	countersign "github.com/countersign/countersign/sidecar"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// The corpora send what clients should not through Envoy to a real sidecar. Of
+// each case either nothing reaches the upstream, or what reaches it was decided,
+// and the upstream reads in it what was decided on.
+
+// corpusRoutes has one route for each way to send a payment.
+const corpusRoutes = `system: direct_payment
+identity: {source: jwt, issuer: "https://id.example", kind: user}
+upstream: {audience: payments.example, idempotent: true}
+routes:
+- match: {method: POST, path: "/v1/accounts/{account}/payments"}
+  operation: pay
+  fields:
+    account: {path: account}
+    payee: {json: /payee}
+    amount_minor: {json: /amount_minor}
+    currency: {json: /currency}
+  facts: {account: write}
+- match: {method: POST, path: "/headers/{account}"}
+  operation: pay
+  fields:
+    account: {path: account}
+    payee: {header: x-payee}
+    amount_minor: {header: x-amount-minor}
+    currency: {constant: EUR}
+  facts: {account: write}
+- match: {method: POST, path: "/queries/{account}"}
+  operation: pay
+  fields:
+    account: {path: account}
+    payee: {query: payee}
+    amount_minor: {query: amount_minor}
+    currency: {query: currency}
+  facts: {account: write}
+- match: {method: POST, path: "/forms/{account}"}
+  operation: pay
+  fields:
+    account: {path: account}
+    payee: {form: payee}
+    amount_minor: {form: amount_minor}
+    currency: {form: currency}
+  facts: {account: write}
+`
+
+// corpus is an Envoy before a real sidecar.
+type corpus struct {
+	edge      *Envoy
+	decisions decisionLog
+	sent      int // cases, for keys of their own
+	passed    int // requests that reached the upstream
+}
+
+// newCorpus starts both, until the test ends.
+func newCorpus(t *testing.T) *corpus {
+	t.Helper()
+	c := &corpus{}
+	dir := t.TempDir()
+	putAccounts(t, filepath.Join(dir, "data"))
+	socket := filepath.Join(filepath.Dir(checks.socket), "corpus.sock") // short enough
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- countersign.Run(ctx, countersign.Config{
+			Listen: "unix:" + socket, DataDir: filepath.Join(dir, "data"), Policies: corpusBundle(t), DecisionLog: &c.decisions,
+			Policy: policy.Config{Budget: time.Second}, // the machine may be busy
+		})
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("sidecar: %v", err)
+		}
+	})
+	c.edge = bent(t, socket, func(root map[string]any) {
+		check := object(Cluster(root, "countersign"))["health_checks"].([]any)[0].(map[string]any)
+		check["interval"], check["no_traffic_interval"] = "0.05s", "0.05s"
+	})
+	ready, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.edge.AwaitSidecar(ready, true); err != nil {
+		t.Fatal(err)
+	}
+	script(deny) // forgets what reached the upstream before; nobody asks the fake
+	return c
+}
+
+func putAccounts(t *testing.T, dir string) {
+	t.Helper()
+	store, err := countersign.OpenStore(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, subject := range map[string]string{"acc_anna": "merchant-7", "acc_ben": "ben"} {
+		owner := authzstore.Identity{Kind: "user", Issuer: issuer.URL, Subject: subject}
+		cause := authzstore.Cause{ID: authzstore.NewID("chg"), Actor: owner, NowNanos: time.Now().UnixNano()}
+		account := authzstore.Account{ID: id, Owner: owner, State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 1 << 40}
+		if err := store.PutAccount(t.Context(), cause, account); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func corpusBundle(t *testing.T) fs.FS {
+	bundle := fstest.MapFS{}
+	err := fs.WalkDir(policies.FS, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(policies.FS, path)
+		bundle[path] = &fstest.MapFile{Data: text}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	bundle["systems/direct_payment/routes.yaml"] = &fstest.MapFile{Data: []byte(corpusRoutes)}
+	return bundle
+}
+
+// send writes one case, $TOKEN and $KEY filled in, and reads until Envoy closes
+// the connection. It returns the status of the first answer, 0 without one.
+func (c *corpus) send(t *testing.T, text string) int {
+	t.Helper()
+	c.sent++
+	text = strings.NewReplacer("$TOKEN", token(t, time.Minute, nil), "$KEY", "case-"+strconv.Itoa(c.sent)).Replace(text)
+	conn, err := net.Dial("tcp", c.edge.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(conn, text) // Envoy may have closed before the end
+	status := 0
+	for r := bufio.NewReader(conn); ; {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			return status
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		if status < 200 {
+			status = resp.StatusCode
+		}
+		if resp.Close { // else Envoy waits a second for the client to close
+			_ = conn.(*net.TCPConn).CloseWrite()
+		}
+	}
+}
+
+// A facts is a payment as somebody reads it.
+type facts struct {
+	Account     string `json:"account"`
+	Payee       string `json:"payee"`
+	AmountMinor int64  `json:"amount_minor"`
+	Currency    string `json:"currency"`
+	subject     string
+}
+
+// run sends one case and judges what reached the upstream. It returns how many
+// requests did.
+func (c *corpus) run(t *testing.T, text string) int {
+	t.Helper()
+	before := len(paid())
+	status := c.send(t, text)
+	reached := paid()[before:]
+	for _, r := range reached {
+		c.judge(t, r)
+	}
+	if (status >= 200 && status < 300) != (len(reached) > 0) {
+		t.Errorf("status %d, and %d requests reached the upstream", status, len(reached))
+	}
+	c.passed += len(reached)
+	return len(reached)
+}
+
+// judge compares what the upstream reads with what was decided on.
+func (c *corpus) judge(t *testing.T, r received) {
+	t.Helper()
+	ids := r.Header.Values("Countersign-Decision-Id")
+	if len(ids) != 1 {
+		t.Errorf("undecided: %s %s with the decision IDs %q", r.Method, r.RequestURI, ids)
+		return
+	}
+	want, outcome := c.decisions.await(t, ids[0])
+	if outcome != "allow" {
+		t.Errorf("%s reached the upstream, and its outcome is %q", ids[0], outcome)
+	}
+	read, err := readPayment(r)
+	if err != nil || read != want {
+		t.Errorf("misread: %s %s %q\ndecided %+v\nread    %+v, %v", r.Method, r.RequestURI, r.body, want, read, err)
+	}
+	for name, values := range r.Header {
+		if strings.Contains(strings.Join(values, ","), "forged") {
+			t.Errorf("the upstream got %s: %q", name, values)
+		}
+	}
+	if keys := r.Header.Values("Idempotency-Key"); len(keys) != 1 || keys[0] == "" || strings.ContainsAny(keys[0], ", \t") {
+		t.Errorf("the upstream got the idempotency keys %q", keys)
+	}
+}
+
+// readPayment reads a request as a service would, with the libraries that every
+// service in Go uses: they take more than the sidecar does.
+func readPayment(r received) (f facts, err error) {
+	target, err := url.ParseRequestURI(r.RequestURI)
+	if err != nil {
+		return facts{}, err
+	}
+	segments := strings.Split(strings.Trim(target.Path, "/"), "/")
+	if r.Method != http.MethodPost || len(segments) < 2 {
+		return facts{}, fmt.Errorf("no payment")
+	}
+	switch kind := segments[0]; {
+	case kind == "v1" && len(segments) == 4:
+		segments = segments[1:]
+		err = json.NewDecoder(strings.NewReader(r.body)).Decode(&f) // takes other cases, repeats, trailing data
+	case kind == "headers":
+		f, err = readValues(func(name string) []string {
+			if name == "currency" {
+				return []string{"EUR"}
+			}
+			return r.Header.Values("x-" + strings.ReplaceAll(name, "_", "-"))
+		})
+	case kind == "queries":
+		f, err = readValues(func(name string) []string { return target.Query()[name] })
+	case kind == "forms":
+		var form url.Values
+		if form, err = url.ParseQuery(r.body); err == nil {
+			f, err = readValues(func(name string) []string { return form[name] })
+		}
+	}
+	f.Account = segments[1]
+	f.subject = subjectOf(r.Header.Values("Authorization"))
+	return f, err
+}
+
+// readValues takes the first of repeated values, as Get does, and says so if there
+// are more.
+func readValues(get func(name string) []string) (f facts, err error) {
+	for _, name := range []string{"payee", "amount_minor", "currency"} {
+		if n := len(get(name)); n != 1 {
+			return facts{}, fmt.Errorf("%d values of %s", n, name)
+		}
+	}
+	f.Payee, f.Currency = get("payee")[0], get("currency")[0]
+	f.AmountMinor, err = strconv.ParseInt(get("amount_minor")[0], 10, 64)
+	return f, err
+}
+
+// subjectOf reads the token as an upstream that trusts Envoy does.
+func subjectOf(authorization []string) string {
+	if len(authorization) != 1 {
+		return fmt.Sprintf("%d tokens", len(authorization))
+	}
+	parts := strings.Split(strings.TrimPrefix(authorization[0], "Bearer "), ".")
+	if len(parts) != 3 {
+		return "no token"
+	}
+	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct{ Sub string }
+	_ = json.Unmarshal(payload, &claims) // then the subject is nobody's
+	return claims.Sub
+}
+
+// decisionLog is what the sidecar wrote about its decisions.
+type decisionLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	read map[string]decided
+}
+
+type decided struct {
+	facts   facts
+	outcome string
+}
+
+func (l *decisionLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// await returns what was decided under an ID. The log is written behind the
+// answers.
+func (l *decisionLog) await(t *testing.T, id string) (facts, string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if d, ok := l.find(t, id); ok {
+			return d.facts, d.outcome
+		}
+	}
+	t.Errorf("undecided: no decision %s in the log", id)
+	return facts{}, ""
+}
+
+func (l *decisionLog) find(t *testing.T, id string) (decided, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for bytes.IndexByte(l.text.Bytes(), '\n') >= 0 {
+		line, _ := l.text.ReadBytes('\n')
+		var record struct {
+			DecisionID string `json:"decision_id"`
+			Outcome    string `json:"outcome"`
+			Input      struct {
+				Call     facts
+				Identity struct{ Subject string }
+			} `json:"input"`
+		}
+		if err := json.Unmarshal(line, &record); err != nil {
+			t.Fatalf("decision log: %v", err)
+		}
+		record.Input.Call.subject = record.Input.Identity.Subject
+		if l.read == nil {
+			l.read = map[string]decided{}
+		}
+		l.read[record.DecisionID] = decided{record.Input.Call, record.Outcome}
+	}
+	d, ok := l.read[id]
+	return d, ok
+}
+
+// finish counts once more: a request that came late was judged by nobody.
+func (c *corpus) finish(t *testing.T, cases, passedAtLeast int) {
+	t.Helper()
+	if got := len(paid()); got != c.passed {
+		t.Errorf("%d requests reached the upstream, %d were judged", got, c.passed)
+	}
+	t.Logf("%d cases, %d requests reached the upstream", c.sent, c.passed)
+	if c.sent < cases || c.passed < passedAtLeast || c.passed > c.sent/2 {
+		t.Errorf("a poor corpus: %d cases, %d passed", c.sent, c.passed)
+	}
+}
