@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -35,8 +36,9 @@ type Config struct {
 	// KeyFile holds the key that secrets are kept under; see loadKeys. Empty means
 	// `key` in DataDir, made where it is missing.
 	KeyFile string
-	// Policies is the bundle: Rego, data and route tables. Nil means the
-	// built-in one.
+	// Policies is the bundle: Rego, data and route tables. It is read again and
+	// again, and a change of it that is good becomes active; see package bundle.
+	// Nil means the built-in one.
 	Policies fs.FS
 	// DecisionLog receives a line of JSON for each decision that a policy was
 	// asked for, written behind the calls: where it does not keep up, lines are
@@ -71,6 +73,13 @@ var (
 // shutdownTimeout is how long the calls in flight may take to end before their
 // connections are closed.
 const shutdownTimeout = 5 * time.Second
+
+// policiesDir is the archive of bundles in the data directory.
+const policiesDir = "policies"
+
+// reloadEvery is how often the directory of the bundle is read. A change that is
+// good is active after two to three times that.
+const reloadEvery = time.Second
 
 // OpenStore opens the store in dir. The backend is chosen here and nowhere else.
 // A nil log is silent.
@@ -128,11 +137,16 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		default:
 		}
 	}
-	active, err := bundle.Load(ctx, cfg.Policies, bundle.Config{Policy: cfg.Policy})
+	// Before a store is made for a policy that cannot decide.
+	rules, err := bundle.Open(ctx, bundle.HolderConfig{
+		Dir:     cfg.Policies,
+		Archive: bundle.NewArchive(filepath.Join(cfg.DataDir, policiesDir)),
+		Load:    bundle.Config{Policy: cfg.Policy},
+		Log:     cfg.Log,
+	})
 	if err != nil {
 		return err
 	}
-	cfg.Log.Info("policy", "modules", active.Policy.Modules(), "digest", active.Digest)
 	store, err := OpenStore(ctx, cfg.DataDir, cfg.Log)
 	if err != nil {
 		return err
@@ -161,12 +175,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer stopTime()
+	if err := rules.Keep(); err != nil {
+		return fmt.Errorf("the policy cannot be archived: %w", err)
+	}
+	stopWatching := start(func(ctx context.Context) { rules.Watch(ctx, reloadEvery) })
+	defer stopWatching()
 	stopRetaining := start(func(ctx context.Context) {
 		cfg.Retention.withDefaults().retain(ctx, store, timekeeper.Now, pruneEvery, cfg.Log)
 	})
 	defer stopRetaining()
 	return serve(ctx, cfg, decide.Config{
-		Bundle:      func() *bundle.Bundle { return active },
+		Bundle:      rules.Active,
 		Store:       store,
 		Keys:        keys,
 		MaxInFlight: cfg.MaxInFlight,

@@ -2,18 +2,26 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/policies"
@@ -29,7 +37,9 @@ func TestMain(m *testing.M) {
 //
 //	exits STATUS COMMAND…   run a command that must end with this status
 //	signal NAME             send TERM or INT to what runs in the background
-//	await FILE              wait until the file is there
+//	await FILE [PATTERN]    wait until the file is there, and has a text like this
+//	pays SOCKET MINOR CODE  ask as Envoy does for a payment of Anna's; the answer
+//	                        must be this code, or allowed
 //	mode MODE FILE          the file must have this mode
 //	bundle DIR              write the built-in bundle to a directory
 //	flip FILE OFFSET        change one byte of the file
@@ -42,7 +52,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "signal": signalBackground, "await": await, "mode": mode, "bundle": copyBundle, "stored": stored, "flip": flip,
+			"exits": exits, "signal": signalBackground, "await": await, "pays": pays, "mode": mode, "bundle": copyBundle, "stored": stored, "flip": flip,
 			"clocked": clocked, "answers": answers,
 		},
 	})
@@ -78,16 +88,52 @@ func signalBackground(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func await(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: await FILE")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: await FILE [PATTERN]")
 	}
-	for range 3000 { // half a minute
-		if _, err := os.Lstat(ts.MkAbs(args[0])); err == nil {
+	there := func() bool { _, err := os.Lstat(ts.MkAbs(args[0])); return err == nil }
+	if len(args) == 2 {
+		pattern, err := regexp.Compile(args[1])
+		ts.Check(err)
+		there = func() bool { text, err := os.ReadFile(ts.MkAbs(args[0])); return err == nil && pattern.Match(text) }
+	}
+	for range 6000 { // a minute
+		if there() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	ts.Fatalf("%s did not appear", args[0])
+	ts.Fatalf("%s did not appear", strings.Join(args, " with "))
+}
+
+func pays(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: pays SOCKET MINOR CODE")
+	}
+	conn, err := grpc.NewClient("unix:"+ts.MkAbs(args[0]), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	ts.Check(err)
+	defer conn.Close()
+	claims, err := structpb.NewStruct(map[string]any{"jwt_payload": map[string]any{"iss": "https://id.example", "sub": "anna"}})
+	ts.Check(err)
+	body := fmt.Sprintf(`{"payee": "mer_bakery", "amount_minor": %s, "currency": "EUR"}`, args[1])
+	answer, err := authv3.NewAuthorizationClient(conn).Check(context.Background(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
+			Method: "POST", Host: "pay.example", Path: "/v1/accounts/acc_anna/payments", RawBody: []byte(body),
+			HeaderMap: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{
+				{Key: "content-type", RawValue: []byte("application/json")},
+				{Key: "content-length", RawValue: []byte(strconv.Itoa(len(body)))},
+			}},
+		}},
+		MetadataContext: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"envoy.filters.http.jwt_authn": claims}},
+	}})
+	ts.Check(err)
+	got := struct{ Code string }{"allowed"}
+	if denied := answer.GetDeniedResponse(); denied != nil {
+		ts.Check(json.Unmarshal([]byte(denied.GetBody()), &got))
+	}
+	if got.Code != args[2] {
+		ts.Fatalf("a payment of %s is %s, want %s", args[1], got.Code, args[2])
+	}
 }
 
 func mode(ts *testscript.TestScript, neg bool, args []string) {
