@@ -177,7 +177,7 @@ func TestEveryPackageIsDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	modules, err := parseModules(bundle)
+	modules, _, err := parseModules(bundle)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,40 +17,38 @@ var systemRules = []string{"permit", "deny", "audience", "on_allow", "on_deny"}
 
 var completeRules = []string{"permit", "audience"}
 
-// parseModules parses every file of Rego. Those of tests are parsed to see that
-// they are tests, and left out: their helpers have no business in a decision.
-func parseModules(s *Snapshot) (map[string]*ast.Module, error) {
-	modules := map[string]*ast.Module{}
+// parseModules parses every file of Rego. Those of tests stand apart: their
+// helpers have no business in a decision.
+func parseModules(s *Snapshot) (rules, tests map[string]*ast.Module, err error) {
+	rules, tests = map[string]*ast.Module{}, map[string]*ast.Module{}
 	for _, name := range s.names {
 		if path.Ext(name) != ".rego" {
 			continue
 		}
 		isTest := strings.HasSuffix(name, "_test.rego")
 		options := ast.ParserOptions{RegoVersion: ast.RegoV1, ProcessAnnotation: true, Capabilities: capabilities()}
-		if isTest {
-			options.Capabilities = ast.CapabilitiesForThisVersion()
-		}
 		module, err := ast.ParseModuleWithOpts(name, string(s.files[name]), options)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if module == nil {
-			return nil, fmt.Errorf("%s: no package in the file", name)
+			return nil, nil, fmt.Errorf("%s: no package in the file", name)
 		}
 		pkg := strings.Join(packagePath(module), ".")
 		if isTest != strings.HasSuffix(pkg, "_test") {
-			return nil, fmt.Errorf("%v: package %s in the file %s: tests stand in files NAME_test.rego and in packages NAME_test, rules in neither",
+			return nil, nil, fmt.Errorf("%v: package %s in the file %s: tests stand in files NAME_test.rego and in packages NAME_test, rules in neither",
 				module.Package.Location, pkg, path.Base(name))
 		}
-		if isTest {
-			continue
-		}
 		if err := checkText(module); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		modules[name] = module
+		if isTest {
+			tests[name] = module
+		} else {
+			rules[name] = module
+		}
 	}
-	return modules, nil
+	return rules, tests, nil
 }
 
 // checkText refuses what a policy may write and OPA would choke on: a number

@@ -17,6 +17,8 @@ import (
 // entrypoint is the rule that decides.
 const entrypoint = "data.payments.decision"
 
+var entrypointRef = ast.MustParseRef(entrypoint)
+
 // stuckAfter is how long an evaluation may outlive its budget before it counts
 // as stuck: OPA looks at the cancel between its own steps, so only a single
 // step without end (a built-in that cannot be cancelled) gets there.
@@ -47,7 +49,7 @@ type topdownEngine struct {
 
 // newTopdownEngine compiles a bundle.
 func newTopdownEngine(ctx context.Context, s *Snapshot) (*topdownEngine, error) {
-	modules, err := parseModules(s)
+	modules, _, err := parseModules(s)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +77,7 @@ func newTopdownEngine(ctx context.Context, s *Snapshot) (*topdownEngine, error) 
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, compiler.Errors
 	}
-	if len(compiler.GetRules(ast.MustParseRef(entrypoint))) == 0 {
+	if len(compiler.GetRules(entrypointRef)) == 0 {
 		return nil, fmt.Errorf("no rule %s in the bundle", entrypoint)
 	}
 	// The compiler has copied the modules, and written references out in full.

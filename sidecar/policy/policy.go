@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"runtime"
 	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
 )
 
 // Config says how a Policy evaluates.
@@ -40,9 +42,9 @@ const minBudget = 5 * time.Millisecond
 // A Policy is one compiled bundle. It never changes; its methods may be called
 // concurrently.
 type Policy struct {
-	engine  engine
-	modules int
-	digest  string
+	engine engine
+	rules  *ast.Compiler // compiled
+	digest string
 
 	budget time.Duration
 	wait   time.Duration
@@ -76,6 +78,12 @@ func Load(ctx context.Context, dir fs.FS, cfg Config) (p *Policy, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
+	p = &Policy{engine: engine, rules: engine.compiler, digest: bundle.Digest()}
+	return p.With(cfg), nil
+}
+
+// With returns the same policy under other bounds.
+func (p *Policy) With(cfg Config) *Policy {
 	if cfg.Budget == 0 {
 		cfg.Budget = DefaultBudget
 	}
@@ -88,19 +96,14 @@ func Load(ctx context.Context, dir fs.FS, cfg Config) (p *Policy, err error) {
 	if cfg.Stuck == nil {
 		cfg.Stuck = func() { panic("policy: an evaluation cannot be stopped") }
 	}
-	return &Policy{
-		engine:  engine,
-		modules: len(engine.compiler.Modules),
-		digest:  bundle.Digest(),
-		budget:  cfg.Budget,
-		wait:    cfg.Wait,
-		slots:   make(chan struct{}, cfg.Concurrent),
-		stuck:   cfg.Stuck,
-	}, nil
+	bounded := *p
+	bounded.budget, bounded.wait, bounded.stuck = cfg.Budget, cfg.Wait, cfg.Stuck
+	bounded.slots = make(chan struct{}, cfg.Concurrent)
+	return &bounded
 }
 
 // Modules is the number of files of Rego that decide, without tests.
-func (p *Policy) Modules() int { return p.modules }
+func (p *Policy) Modules() int { return len(p.rules.Modules) }
 
 // Digest names the bundle; see [Snapshot.Digest].
 func (p *Policy) Digest() string { return p.digest }
