@@ -3,7 +3,10 @@ package bundle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"runtime/debug"
+	"time"
 
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -18,15 +21,78 @@ type Bundle struct {
 	Routes   *call.Table
 }
 
-// Config says how the policy of a bundle evaluates.
+// Config says how the policy of a bundle evaluates, and how long it may take to
+// judge one.
 type Config struct {
 	Policy policy.Config
 	// Vocabulary is what its route tables may name.
 	Vocabulary call.Vocabulary
+	// Tests bound the bundle's own tests. A zero one means that of DefaultTests.
+	Tests policy.TestBounds
+	// Limit bounds all of Load. Zero means DefaultLimit.
+	Limit time.Duration
 }
 
-// Load reads the bundle in dir. An error names file and line.
+// DefaultTests is a hundred times what the tests of the built-in bundle take, on a
+// busy machine.
+var DefaultTests = policy.TestBounds{All: 30 * time.Second, Each: 5 * time.Second}
+
+// DefaultLimit is twice the time for the tests.
+const DefaultLimit = time.Minute
+
+// checkBudget bounds one evaluation of a check: a timeout would prove nothing.
+const checkBudget = 5 * time.Second
+
+// Load reads the bundle in dir and judges whether it may decide. It may if
+//
+//   - it compiles, and its route tables are right;
+//   - its rules read only what the routes map;
+//   - its own tests pass;
+//   - each system has a test that gets an allow, and what is allowed there is
+//     not any more with any part of the input removed, or null.
+//
+// An error says where and what to do about it, a line for each complaint.
 func Load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
+	if cfg.Tests.All == 0 {
+		cfg.Tests.All = DefaultTests.All
+	}
+	if cfg.Tests.Each == 0 {
+		cfg.Tests.Each = DefaultTests.Each
+	}
+	if cfg.Limit == 0 {
+		cfg.Limit = DefaultLimit
+	}
+	limited, cancel := context.WithTimeout(ctx, cfg.Limit)
+	defer cancel()
+	type result struct {
+		bundle *Bundle
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() { done <- r }()
+		defer func() {
+			if p := recover(); p != nil {
+				r = result{err: fmt.Errorf("the policy makes its check panic: %v\n%s", p, debug.Stack())}
+			}
+		}()
+		r.bundle, r.err = load(limited, dir, cfg)
+	}()
+	select {
+	case r := <-done:
+		return r.bundle, r.err
+	case <-limited.Done():
+		// A single step of OPA can be without end. Then the goroutine is lost, and
+		// the bundle is refused.
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("the policy could not be judged within %v", cfg.Limit)
+	}
+}
+
+func load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
 	snapshot, err := policy.Read(dir)
 	if err != nil {
 		return nil, err
@@ -36,5 +102,21 @@ func Load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
 	if err := errors.Join(routesErr, rulesErr); err != nil {
 		return nil, err
 	}
+	if err := checkMapped(rules, routes); err != nil {
+		return nil, err
+	}
+	inputs, err := policy.Test(ctx, snapshot, cfg.Tests)
+	if err != nil {
+		return nil, err
+	}
+	// A check that cannot be stopped is given up with all of Load.
+	checked := rules.With(policy.Config{Budget: checkBudget, Wait: cfg.Limit, Stuck: func() {}})
+	if err := checkClosed(ctx, checked, routes.Systems(), inputs, alwaysThere); err != nil {
+		return nil, err
+	}
 	return &Bundle{Digest: snapshot.Digest(), Snapshot: snapshot, Policy: rules, Routes: routes}, nil
 }
+
+// alwaysThere says of which fields a call may come without: in this version, of
+// none that its route maps.
+func alwaysThere(system, operation, field string) bool { return false }

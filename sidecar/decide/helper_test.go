@@ -95,10 +95,15 @@ func withStore(backend kv.Store) func(*decide.Config) {
 	return func(cfg *decide.Config) { cfg.Store = authzstore.New(backend) }
 }
 
+// loadBuiltIn judges the built-in bundle once for all tests.
+var loadBuiltIn = sync.OnceValues(func() (*bundle.Bundle, error) {
+	return bundle.Load(context.Background(), policies.FS, bundle.Config{Policy: policy.Config{Budget: time.Minute}})
+})
+
 // builtIn is the built-in bundle.
 func builtIn(t testing.TB) func() *bundle.Bundle {
 	t.Helper()
-	b, err := bundle.Load(context.Background(), policies.FS, bundle.Config{Policy: policy.Config{Budget: time.Minute}})
+	b, err := loadBuiltIn()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,362 @@
+package bundle
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+const (
+	paymentRules  = "systems/direct_payment/direct_payment.rego"
+	paymentTests  = "systems/direct_payment/direct_payment_test.rego"
+	paymentRoutes = "systems/direct_payment/routes.yaml"
+)
+
+const goodInput = `{
+	"version": 1,
+	"now_ns": 1795532400000000000,
+	"call": {"system": "direct_payment", "operation": "pay", "account": "acc_anna", "payee": "mer_bakery", "amount_minor": 1250, "currency": "EUR"},
+	"identity": {"kind": "user", "issuer": "https://id.example", "subject": "anna"},
+	"facts": {"account": {
+		"id": "acc_anna",
+		"owner": {"kind": "user", "issuer": "https://id.example", "subject": "anna"},
+		"state": "active",
+		"currency": "EUR",
+		"max_payment_minor": 50000,
+	}},
+}`
+
+const allowTest = `package payments.systems.direct_payment_test
+
+good := ` + goodInput + `
+
+test_allow if data.payments.decision.allow with input as good
+`
+
+// bare is the built-in bundle with one test, the allow: what is refused then is
+// refused by the checks and not by its tests.
+func bare(t testing.TB) fstest.MapFS {
+	t.Helper()
+	files := builtIn(t)
+	delete(files, "decision_test.rego")
+	files[paymentTests] = &fstest.MapFile{Data: []byte(allowTest)}
+	return files
+}
+
+func add(files fstest.MapFS, name, text string) {
+	before := ""
+	if file := files[name]; file != nil {
+		before = string(file.Data)
+	}
+	files[name] = &fstest.MapFile{Data: []byte(before + text)}
+}
+
+func loads(t testing.TB, files fstest.MapFS) error {
+	t.Helper()
+	_, err := Load(context.Background(), files, Config{})
+	return err
+}
+
+// wantLines wants an error of these lines, each with a text that it has in it.
+func wantLines(t testing.TB, err error, lines ...string) {
+	t.Helper()
+	if err == nil {
+		t.Error("accepted")
+		return
+	}
+	got := slices.DeleteFunc(strings.Split(err.Error(), "\n"), func(line string) bool {
+		return strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") // OPA quotes a line, or values
+	})
+	if len(got) != len(lines) {
+		t.Errorf("%d lines of error, want %d: %v", len(got), len(lines), err)
+		return
+	}
+	for i, line := range lines {
+		if !strings.Contains(got[i], line) {
+			t.Errorf("line %d: %s\nwant %s", i+1, got[i], line)
+		}
+	}
+}
+
+func TestGoodBundles(t *testing.T) {
+	if err := loads(t, builtIn(t)); err != nil {
+		t.Errorf("built-in: %v", err)
+	}
+	if err := loads(t, bare(t)); err != nil {
+		t.Errorf("bare: %v", err)
+	}
+	skipped := bare(t)
+	add(skipped, paymentTests, "todo_test_later if false\n")
+	if err := loads(t, skipped); err != nil {
+		t.Errorf("with a test that OPA leaves out: %v", err)
+	}
+}
+
+// refunds is a second system, whose routes map less.
+func refunds(files fstest.MapFS, routes string) {
+	files["systems/refunds/routes.yaml"] = &fstest.MapFile{Data: []byte(`system: refunds
+identity: {source: jwt, issuer: "https://id.example", kind: user}
+routes:
+- match: {method: POST, path: "/v1/refunds/{account}"}
+  operation: refund
+  fields:
+    account: {path: account}
+` + routes)}
+	files["systems/refunds/refunds.rego"] = &fstest.MapFile{Data: []byte(`package payments.systems.refunds
+
+import data.payments.shared.account
+
+permit if {
+	input.call.operation == "refund"
+	account.owned_by_caller
+}
+
+deny contains reason if {
+	not account.active
+	reason := {"code": "account_frozen", "message": "The account is frozen."}
+}
+`)}
+	files["systems/refunds/refunds_test.rego"] = &fstest.MapFile{Data: []byte(`package payments.systems.refunds_test
+
+good := {
+	"version": 1,
+	"now_ns": 1795532400000000000,
+	"call": {"system": "refunds", "operation": "refund", "account": "acc_anna"},
+	"identity": {"kind": "user", "issuer": "https://id.example", "subject": "anna"},
+	"facts": {"account": {"id": "acc_anna", "owner": {"kind": "user", "issuer": "https://id.example", "subject": "anna"}, "state": "active"}},
+}
+
+test_refund if data.payments.decision.allow with input as good
+`)}
+}
+
+// Rules read what the routes of the systems that reach them map, and nothing else.
+func TestMapped(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(files fstest.MapFS)
+		want   []string // nothing where it is good
+	}{
+		{"a second system", func(files fstest.MapFS) { refunds(files, "  facts: [account]\n") }, nil},
+		{"a field of the system's own rules", func(files fstest.MapFS) {
+			edit(t, files, paymentRoutes, "    payee: {json: /payee}\n", "")
+		}, []string{paymentRules + `:17: input.call.payee is read for the system direct_payment, but no route of systems/direct_payment/routes.yaml has the field payee: map it there, or do not read it`}},
+		{"a field that another route of the system maps", func(files fstest.MapFS) {
+			edit(t, files, paymentRoutes, "    payee: {json: /payee}\n", "")
+			add(files, paymentRoutes, "- match: {method: POST, path: /v1/other}\n  operation: other\n  fields: {payee: {json: /payee}}\n")
+		}, nil},
+		{"a fact of shared rules", func(files fstest.MapFS) { refunds(files, "") }, []string{
+			accountRules + `:14: input.facts.account is read for the system refunds, but no route of systems/refunds/routes.yaml has the fact account`,
+			accountRules + `:22:`, accountRules + `:23:`, accountRules + `:24:`, accountRules + `:27:`,
+		}},
+		{"a field of shared rules, in one of two systems", func(files fstest.MapFS) {
+			refunds(files, "  facts: [account]\n")
+			edit(t, files, "systems/refunds/refunds.rego", "not account.active", "not account.within_payment_maximum")
+		}, []string{
+			accountRules + `:42: input.call.amount_minor is read for the system refunds`,
+			accountRules + `:44:`,
+		}},
+		{"a shared rule that nobody reads", func(files fstest.MapFS) {
+			add(files, "shared/waiting/waiting.rego", "package payments.shared.waiting\n\nrule if input.call.unheard_of\n")
+		}, nil},
+		{"the decision itself", func(files fstest.MapFS) {
+			edit(t, files, "decision.rego", "input.version == 1", "input.version == 1\n\tinput.facts.limits.open")
+			edit(t, files, "schemas/input.json", `"facts": {`, `"facts": {"$comment": "",`)
+			files["schemas/input.json"] = &fstest.MapFile{Data: []byte("{}")}
+		}, []string{`decision.rego:30: input.facts.limits is read for the system direct_payment`}},
+		{"a computed name", func(files fstest.MapFS) {
+			add(files, paymentRules, "\ndeny contains reason if {\n\tsome name in [\"account\"]\n\treason := input.call[name]\n}\n")
+		}, []string{paymentRules + `:42: reads input.call by a computed name: name each member`}},
+		{"another input", func(files fstest.MapFS) {
+			edit(t, files, paymentRules, "\taccount.active\n", "\taccount.active with input as {\"facts\": {\"account\": {\"state\": \"active\"}}}\n")
+		}, []string{paymentRules + `:19: reads input as a whole`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := bare(t)
+			c.change(files)
+			err := loads(t, files)
+			if c.want == nil && err == nil {
+				return
+			}
+			wantLines(t, err, c.want...)
+		})
+	}
+}
+
+// A bundle whose own tests do not pass is refused, with the test and its case.
+func TestOwnTests(t *testing.T) {
+	const endless = "test_endless if {\n\tsome a in numbers.range(1, 100000)\n\tsome b in numbers.range(1, 100000)\n\ta + b == 0\n}\n"
+	for _, c := range []struct {
+		name   string
+		change func(files fstest.MapFS)
+		cfg    Config
+		want   []string
+	}{
+		{"one fails", func(files fstest.MapFS) { add(files, paymentTests, "test_no if false\n") }, Config{}, []string{"tests: " + paymentTests + ":18: test_no failed"}},
+		{"not true", func(files fstest.MapFS) { add(files, paymentTests, "test_no := 1\n") }, Config{}, []string{"tests: " + paymentTests + ":18: test_no failed"}},
+		{"two fail", func(files fstest.MapFS) { add(files, paymentTests, "test_b if false\n\ntest_a if false\n") }, Config{},
+			[]string{"tests: " + paymentTests + ":18: test_b failed", paymentTests + ":20: test_a failed"}},
+		{"a case fails", func(files fstest.MapFS) {
+			add(files, paymentTests, "test_cases[note] if {\n\tsome note, n in {\"one\": 1, \"two\": 2, \"three\": 3}\n\tn != 2\n}\n")
+		}, Config{}, []string{"tests: " + paymentTests + `:18: test_cases failed in "two"`}},
+		{"a rule contradicts itself", func(files fstest.MapFS) { add(files, paymentTests, "x := y if some y in [1, 2]\n\ntest_x if x == 1\n") }, Config{},
+			[]string{"tests: " + paymentTests + ":20: test_x failed: " + paymentTests + ":18: eval_conflict_error"}},
+		{"endless", func(files fstest.MapFS) { add(files, paymentTests, endless) }, Config{Tests: policy.TestBounds{Each: time.Second}},
+			[]string{"tests: " + paymentTests + ":18: test_endless took longer than 1s"}},
+		{"all together too long", func(files fstest.MapFS) { add(files, paymentTests, endless) }, Config{Tests: policy.TestBounds{All: time.Second, Each: time.Minute}},
+			[]string{"tests: all of them took longer than 1s"}},
+		{"no time at all", func(fstest.MapFS) {}, Config{Tests: policy.TestBounds{All: 1, Each: time.Minute}}, []string{"tests: all of them took longer than 1ns"}},
+		{"out into the world", func(files fstest.MapFS) {
+			add(files, paymentTests, "test_web if http.send({\"method\": \"get\", \"url\": \"http://127.0.0.1:1\"}).status_code == 200\n")
+		}, Config{}, []string{"tests: 1 error occurred: " + paymentTests + ":18: rego_type_error: undefined function http.send"}},
+		{"none", func(files fstest.MapFS) { delete(files, paymentTests) }, Config{},
+			[]string{"systems/direct_payment: no test has an input that data.payments.decision allows"}},
+		{"none of one of two systems", func(files fstest.MapFS) {
+			refunds(files, "  facts: [account]\n")
+			delete(files, "systems/refunds/refunds_test.rego")
+		}, Config{}, []string{"systems/refunds: no test has an input that data.payments.decision allows"}},
+		{"none that is allowed", func(files fstest.MapFS) {
+			edit(t, files, paymentTests, "if data.payments.decision.allow with", "if not data.payments.decision.allow with")
+			edit(t, files, paymentTests, `"state": "active"`, `"state": "frozen"`)
+		}, Config{}, []string{"systems/direct_payment: no test has an input that data.payments.decision allows"}},
+		{"none that asks for the decision", func(files fstest.MapFS) {
+			edit(t, files, paymentTests, "data.payments.decision.allow", "data.payments.systems.direct_payment.permit")
+		}, Config{}, []string{"systems/direct_payment: no test has an input that data.payments.decision allows"}},
+		{"allowed only with other rules", func(files fstest.MapFS) {
+			edit(t, files, paymentTests, `"state": "active"`, `"state": "frozen"`)
+			edit(t, files, paymentTests, "with input as good", "with input as good with data.payments.shared.account.active as true")
+		}, Config{}, []string{"systems/direct_payment: no test has an input that data.payments.decision allows"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := bare(t)
+			c.change(files)
+			_, err := Load(context.Background(), files, c.cfg)
+			wantLines(t, err, c.want...)
+		})
+	}
+}
+
+// Each of these is one slip in the rules. The tests of the bundle pass all the
+// same: it is refused for the part of the input that no longer matters.
+func TestClosed(t *testing.T) {
+	const from = "systems/direct_payment: input."
+	const test = " is not needed: what the test " + paymentTests + ":17 allows is still allowed with it "
+	drop := func(name, text string) func(fstest.MapFS) {
+		return func(files fstest.MapFS) { edit(t, files, name, text, "") }
+	}
+	for _, c := range []struct {
+		name   string
+		change []func(files fstest.MapFS)
+		want   []string
+	}{
+		{"the payee is forgotten", []func(fstest.MapFS){drop(paymentRules, "\tis_string(input.call.payee)\n")}, []string{from + "call.payee" + test + "removed"}},
+		{"null is not looked at", []func(fstest.MapFS){func(files fstest.MapFS) {
+			edit(t, files, paymentRules, "is_string(input.call.payee)", `input.call.payee != ""`)
+		}}, []string{from + "call.payee" + test + "null"}},
+		{"a denial alone fails open", []func(fstest.MapFS){
+			drop(paymentRules, "\taccount.within_payment_maximum\n"),
+			func(files fstest.MapFS) {
+				edit(t, files, accountRules, "\tnot within_payment_maximum\n", "\tinput.call.amount_minor > input.facts.account.max_payment_minor\n")
+			},
+		}, []string{from + "facts.account.max_payment_minor" + test + "removed"}},
+		{"the currency is not compared", []func(fstest.MapFS){
+			drop(paymentRules, "\taccount.currency_matches\n"),
+			drop(accountRules, "\tnot currency_matches\n"),
+			func(files fstest.MapFS) {
+				edit(t, files, accountRules, `"code": "currency_not_account"`, `"code": never`)
+			},
+			func(files fstest.MapFS) {
+				edit(t, files, accountRules, "deny contains reason if {\n\treason := {\n\t\t\"code\": never", "deny contains reason if {\n\tnot currency_matches\n\tfalse\n\treason := {\n\t\t\"code\": \"never\"")
+			},
+		}, []string{from + "call.currency" + test + "removed", from + "facts.account.currency" + test + "removed"}},
+		{"the issuer is not compared", []func(fstest.MapFS){
+			drop(accountRules, "\tis_string(input.identity.issuer)\n"),
+			drop(accountRules, "\tinput.facts.account.owner.issuer == input.identity.issuer\n"),
+		}, []string{from + "facts.account.owner.issuer" + test + "removed", from + "identity.issuer" + test + "removed"}},
+		{"every operation", []func(fstest.MapFS){drop(paymentRules, "permit if {\n\tinput.call.operation == \"pay\"\n"), func(files fstest.MapFS) {
+			edit(t, files, paymentRules, "\tis_string(input.call.payee)", "permit if {\n\tis_string(input.call.payee)")
+		}}, []string{from + "call.operation" + test + "removed"}},
+		{"everything", []func(fstest.MapFS){func(files fstest.MapFS) {
+			files[paymentRules] = &fstest.MapFile{Data: []byte("package payments.systems.direct_payment\n\npermit if input.version == 1\n\ndeny contains 1 if false\n")}
+		}}, []string{
+			from + "call.account" + test, from + "call.amount_minor" + test, from + "call.currency" + test, from + "call.operation" + test, from + "call.payee" + test,
+			from + "facts.account" + test, from + "facts.account.currency" + test, from + "facts.account.id" + test, from + "facts.account.max_payment_minor" + test,
+			from + "facts.account.owner" + test, "and 7 more",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := bare(t)
+			for _, change := range c.change {
+				change(files)
+			}
+			err := loads(t, files)
+			if c.want == nil && err == nil {
+				return
+			}
+			wantLines(t, err, c.want...)
+		})
+	}
+}
+
+// A field that a call may come without is not missed.
+func TestOptionalField(t *testing.T) {
+	files := bare(t)
+	edit(t, files, paymentRules, "\tis_string(input.call.payee)\n", "")
+	snapshot := read(t, files)
+	inputs, err := policy.Test(t.Context(), snapshot, DefaultTests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := policy.Load(t.Context(), snapshot, policy.Config{Budget: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, absent := range map[string]func(system, operation, field string) bool{
+		"payee of pay":     func(s, o, f string) bool { return s == "direct_payment" && o == "pay" && f == "payee" },
+		"payee of another": func(_, o, f string) bool { return o == "refund" && f == "payee" },
+		"currency":         func(_, _, f string) bool { return f == "currency" },
+		"nothing":          alwaysThere,
+	} {
+		err := checkClosed(t.Context(), rules, []string{"direct_payment"}, inputs, absent)
+		if (err == nil) != (name == "payee of pay") {
+			t.Errorf("%s may be absent: %v", name, err)
+		}
+	}
+}
+
+// An evaluation that does not answer in time proves nothing.
+func TestClosedInTime(t *testing.T) {
+	files := bare(t)
+	add(files, paymentRules, "\npermit if {\n\tnot input.call.currency\n\tsome a in numbers.range(1, 100000)\n\tsome b in numbers.range(1, 100000)\n\ta + b == 0\n}\n")
+	snapshot := read(t, files)
+	inputs, err := policy.Test(t.Context(), snapshot, DefaultTests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := policy.Load(t.Context(), snapshot, policy.Config{Budget: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = checkClosed(t.Context(), rules, []string{"direct_payment"}, inputs, alwaysThere)
+	if !errors.Is(err, policy.ErrTimeout) || !strings.Contains(err.Error(), paymentTests+":17: the decision on its input without input.call.currency") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Judging ends with its limit, and with whoever asked for it.
+func TestLoadInTime(t *testing.T) {
+	if _, err := Load(context.Background(), builtIn(t), Config{Limit: 1}); err == nil || err.Error() != "the policy could not be judged within 1ns" {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Load(ctx, builtIn(t), Config{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
