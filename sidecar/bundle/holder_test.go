@@ -122,6 +122,9 @@ func TestReload(t *testing.T) {
 	first := s.digest()
 	s.looks(3)
 	s.wants(first, "")
+	if lines := strings.Count(s.log.String(), "\n"); lines != 1 {
+		t.Errorf("%d lines for one policy: %s", lines, &s.log)
+	}
 	held := s.Active()
 
 	edit(t, s.files, accountRules, "The account is frozen.", "Frozen.")

@@ -114,12 +114,11 @@ func systemOf(rule *ast.Rule) string {
 	return ""
 }
 
-// inputRefs returns the references to input in a rule, also those within other
-// references.
+// inputRefs returns the references to input in a rule. Those that stood within
+// other references have been taken out by the compiler.
 func inputRefs(rule *ast.Rule) []*ast.Term {
 	var refs []*ast.Term
-	var visitor *ast.GenericVisitor
-	visitor = ast.NewGenericVisitor(func(x any) bool {
+	ast.NewGenericVisitor(func(x any) bool {
 		term, ok := x.(*ast.Term)
 		if !ok {
 			return false
@@ -133,12 +132,8 @@ func inputRefs(rule *ast.Rule) []*ast.Term {
 			return false
 		}
 		refs = append(refs, term)
-		for _, step := range ref[1:] {
-			visitor.Walk(step)
-		}
 		return true
-	})
-	visitor.Walk(rule)
+	}).Walk(rule)
 	return refs
 }
 

@@ -57,7 +57,7 @@ permit if {
 	data.payments.shared.money.positive
 	grant.x
 	every x in [1] { x < input.call.in_every }
-	input.identity.subject
+	input.identity[input.call.within_the_input]
 	count(input.identity) == 3
 }
 deny contains "x" if data.payments.shared.money.positive with input.call.replaced as input.call.replacing
@@ -84,6 +84,7 @@ decision.rego:7 call.system
 shared/money/money.rego:2 call.amount_minor
 systems/b/b.rego:5 facts.grant
 systems/b/b.rego:6 call.in_every
+systems/b/b.rego:7 call.within_the_input
 systems/b/b.rego:10 call.replaced
 systems/b/b.rego:10 call.replacing
 `,
