@@ -48,7 +48,7 @@ const checkBudget = 5 * time.Second
 //   - it compiles, and its route tables are right;
 //   - its rules read only what the routes map;
 //   - its own tests pass;
-//   - each system has a test that gets an allow, and what is allowed there is
+//   - each operation has a test that gets an allow, and what is allowed there is
 //     not any more with any part of the input removed, or null.
 //
 // An error says where and what to do about it, a line for each complaint.
@@ -111,12 +111,8 @@ func load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
 	}
 	// A check that cannot be stopped is given up with all of Load.
 	checked := rules.With(policy.Config{Budget: checkBudget, Wait: cfg.Limit, Stuck: func() {}})
-	if err := checkClosed(ctx, checked, routes.Systems(), inputs, alwaysThere); err != nil {
+	if err := checkClosed(ctx, checked, operationsOf(routes), inputs); err != nil {
 		return nil, err
 	}
 	return &Bundle{Digest: snapshot.Digest(), Snapshot: snapshot, Policy: rules, Routes: routes}, nil
 }
-
-// alwaysThere says of which fields a call may come without: in this version, of
-// none that its route maps.
-func alwaysThere(system, operation, field string) bool { return false }

@@ -74,21 +74,59 @@ func checkMapped(rules *policy.Policy, routes *call.Table) error {
 	return found.err()
 }
 
-// checkClosed takes the inputs that tests ask about and that are allowed, and
-// wants that none is allowed any more with a member of the call, the identity or
-// the facts, at any depth, removed or null. Every system must have such an input.
-// mayBeAbsent tells which fields a call may come without.
+// An operation of a system, and what its calls always have.
+type operation struct {
+	system, name string
+	fields       []string // those that each route of it maps
+}
+
+func operationsOf(routes *call.Table) []*operation {
+	var all []*operation
+	for _, r := range routes.Routes() {
+		mapped := []string{"system", "operation"}
+		for _, field := range r.Fields {
+			mapped = append(mapped, field.Name)
+		}
+		if op := find(all, r.System, r.Operation); op != nil {
+			op.fields = slices.DeleteFunc(op.fields, func(f string) bool { return !slices.Contains(mapped, f) })
+			continue
+		}
+		all = append(all, &operation{r.System, r.Operation, mapped})
+	}
+	return all
+}
+
+func find(operations []*operation, system, name string) *operation {
+	i := slices.IndexFunc(operations, func(op *operation) bool { return op.system == system && op.name == name })
+	if i < 0 {
+		return nil
+	}
+	return operations[i]
+}
+
+// always are the members of the input that a call of the operation has. A fact
+// that does not exist is absent.
+func (op *operation) always() []string {
+	members := []string{"identity.kind", "identity.issuer", "identity.subject"}
+	for _, field := range op.fields {
+		members = append(members, "call."+field)
+	}
+	return members
+}
+
+// checkClosed takes the inputs that tests ask about and that are allowed. Each
+// must have what every call has, and must not be allowed any more with a member of
+// the call, the identity or the facts, at any depth, removed or null; left out are
+// fields that a call may come without. Every operation must have such an input.
 //
 // What decides here is the policy itself, as it will decide calls, not a test.
-func checkClosed(ctx context.Context, rules *policy.Policy, systems []string, inputs []policy.TestInput,
-	mayBeAbsent func(system, operation, field string) bool,
-) error {
+func checkClosed(ctx context.Context, rules *policy.Policy, operations []*operation, inputs []policy.TestInput) error {
 	var found complaints
-	seen, open := map[string]bool{}, map[string]bool{}
+	seen, told := map[*operation]bool{}, map[string]bool{}
 	for _, in := range inputs {
-		system := in.Input.Text("call", "system")
-		if !slices.Contains(systems, system) {
-			continue // a system that only tests know
+		op := find(operations, in.Input.Text("call", "system"), in.Input.Text("call", "operation"))
+		if op == nil {
+			continue // no call is like this
 		}
 		allowed, err := allows(ctx, rules, in.Input)
 		if err != nil {
@@ -97,31 +135,54 @@ func checkClosed(ctx context.Context, rules *policy.Policy, systems []string, in
 		if !allowed {
 			continue
 		}
-		seen[system] = true
-		for _, path := range in.Input.Paths() {
-			name := path.String()
-			part, field, isBelow := strings.Cut(name, ".")
-			isOptional := part == "call" && mayBeAbsent(system, in.Input.Text("call", "operation"), field)
-			if !isBelow || isOptional || open[system+" "+name] {
-				continue
-			}
-			how, err := stillAllowed(ctx, rules, in.Input, path)
-			if err != nil {
-				return fmt.Errorf("%s: the decision on its input without input.%s: %w", in.Test, name, err)
-			}
-			if how != "" {
-				open[system+" "+name] = true
-				found.add("systems/%s: input.%s is not needed: what the test %s allows is still allowed with it %s. Let permit want it, or leave it out of what tests allow",
-					system, name, in.Test, how)
+		seen[op] = true
+		open, err := openings(ctx, rules, op, in.Input)
+		if err != nil {
+			return fmt.Errorf("%s: the decision on its input %w", in.Test, err)
+		}
+		for _, o := range open {
+			if key := op.system + " " + op.name + " " + o.member; !told[key] {
+				told[key] = true
+				found.add("systems/%s: %s does not need input.%s: what the test %s allows is allowed with it %s",
+					op.system, op.name, o.member, in.Test, o.how)
 			}
 		}
 	}
-	for _, system := range systems {
-		if !seen[system] {
-			found.add("systems/%s: no test has an input that data.payments.decision allows: write one, its input is what the policy is checked with", system)
+	for _, op := range operations {
+		if !seen[op] {
+			found.add("systems/%s: no test has an input of the operation %s that data.payments.decision allows: write one, its input is what the policy is checked with",
+				op.system, op.name)
 		}
 	}
 	return found.err()
+}
+
+// An opening is a member of an allowed input that the policy does not want.
+type opening struct{ member, how string }
+
+// openings returns those of one allowed input.
+func openings(ctx context.Context, rules *policy.Policy, op *operation, input policy.Value) ([]opening, error) {
+	var open []opening
+	missing := op.always()
+	for _, path := range input.Paths() {
+		name := path.String()
+		part, member, isBelow := strings.Cut(name, ".")
+		missing = slices.DeleteFunc(missing, func(m string) bool { return m == name })
+		if !isBelow || part == "call" && !slices.Contains(op.fields, member) {
+			continue
+		}
+		how, err := stillAllowed(ctx, rules, input, path)
+		if err != nil {
+			return nil, fmt.Errorf("without input.%s: %w", name, err)
+		}
+		if how != "" {
+			open = append(open, opening{name, how + ". Let permit want it, or leave it out of what tests allow"})
+		}
+	}
+	for _, name := range missing {
+		open = append(open, opening{name, "missing. Every call has it: put it there, and let permit want it"})
+	}
+	return open, nil
 }
 
 // stillAllowed tells with what change at path the input is allowed, "" for none.

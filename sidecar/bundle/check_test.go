@@ -150,7 +150,7 @@ func TestMapped(t *testing.T) {
 		{"a field that another route of the system maps", func(files fstest.MapFS) {
 			edit(t, files, paymentRoutes, "    payee: {json: /payee}\n", "")
 			add(files, paymentRoutes, "- match: {method: POST, path: /v1/other}\n  operation: other\n  fields: {payee: {json: /payee}}\n")
-		}, nil},
+		}, []string{"systems/direct_payment: no test has an input of the operation other that data.payments.decision allows"}},
 		{"a fact of shared rules", func(files fstest.MapFS) { refunds(files, "") }, []string{
 			accountRules + `:14: input.facts.account is read for the system refunds, but no route of systems/refunds/routes.yaml has the fact account`,
 			accountRules + `:22:`, accountRules + `:23:`, accountRules + `:24:`, accountRules + `:27:`,
@@ -191,6 +191,7 @@ func TestMapped(t *testing.T) {
 
 // A bundle whose own tests do not pass is refused, with the test and its case.
 func TestOwnTests(t *testing.T) {
+	const noAllow = "systems/direct_payment: no test has an input of the operation pay that data.payments.decision allows: write one"
 	const endless = "test_endless if {\n\tsome a in numbers.range(1, 100000)\n\tsome b in numbers.range(1, 100000)\n\ta + b == 0\n}\n"
 	for _, c := range []struct {
 		name   string
@@ -216,22 +217,22 @@ func TestOwnTests(t *testing.T) {
 			add(files, paymentTests, "test_web if http.send({\"method\": \"get\", \"url\": \"http://127.0.0.1:1\"}).status_code == 200\n")
 		}, Config{}, []string{"tests: 1 error occurred: " + paymentTests + ":18: rego_type_error: undefined function http.send"}},
 		{"none", func(files fstest.MapFS) { delete(files, paymentTests) }, Config{},
-			[]string{"systems/direct_payment: no test has an input that data.payments.decision allows"}},
+			[]string{noAllow}},
 		{"none of one of two systems", func(files fstest.MapFS) {
 			refunds(files, "  facts: [account]\n")
 			delete(files, "systems/refunds/refunds_test.rego")
-		}, Config{}, []string{"systems/refunds: no test has an input that data.payments.decision allows"}},
+		}, Config{}, []string{"systems/refunds: no test has an input of the operation refund that data.payments.decision allows"}},
 		{"none that is allowed", func(files fstest.MapFS) {
 			edit(t, files, paymentTests, "if data.payments.decision.allow with", "if not data.payments.decision.allow with")
 			edit(t, files, paymentTests, `"state": "active"`, `"state": "frozen"`)
-		}, Config{}, []string{"systems/direct_payment: no test has an input that data.payments.decision allows"}},
+		}, Config{}, []string{noAllow}},
 		{"none that asks for the decision", func(files fstest.MapFS) {
 			edit(t, files, paymentTests, "data.payments.decision.allow", "data.payments.systems.direct_payment.permit")
-		}, Config{}, []string{"systems/direct_payment: no test has an input that data.payments.decision allows"}},
+		}, Config{}, []string{noAllow}},
 		{"allowed only with other rules", func(files fstest.MapFS) {
 			edit(t, files, paymentTests, `"state": "active"`, `"state": "frozen"`)
 			edit(t, files, paymentTests, "with input as good", "with input as good with data.payments.shared.account.active as true")
-		}, Config{}, []string{"systems/direct_payment: no test has an input that data.payments.decision allows"}},
+		}, Config{}, []string{noAllow}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			files := bare(t)
@@ -245,8 +246,8 @@ func TestOwnTests(t *testing.T) {
 // Each of these is one slip in the rules. The tests of the bundle pass all the
 // same: it is refused for the part of the input that no longer matters.
 func TestClosed(t *testing.T) {
-	const from = "systems/direct_payment: input."
-	const test = " is not needed: what the test " + paymentTests + ":17 allows is still allowed with it "
+	const from = "systems/direct_payment: pay does not need input."
+	const test = ": what the test " + paymentTests + ":17 allows is allowed with it "
 	drop := func(name, text string) func(fstest.MapFS) {
 		return func(files fstest.MapFS) { edit(t, files, name, text, "") }
 	}
@@ -282,6 +283,13 @@ func TestClosed(t *testing.T) {
 		{"every operation", []func(fstest.MapFS){drop(paymentRules, "permit if {\n\tinput.call.operation == \"pay\"\n"), func(files fstest.MapFS) {
 			edit(t, files, paymentRules, "\tis_string(input.call.payee)", "permit if {\n\tis_string(input.call.payee)")
 		}}, []string{from + "call.operation" + test + "removed"}},
+		{"the test forgets the payee too", []func(fstest.MapFS){drop(paymentRules, "\tis_string(input.call.payee)\n"), drop(paymentTests, `"payee": "mer_bakery", `)},
+			[]string{from + "call.payee" + test + "missing. Every call has it"}},
+		{"nobody need call", []func(fstest.MapFS){func(files fstest.MapFS) {
+			edit(t, files, paymentTests, `"identity": {"kind": "user", "issuer": "https://id.example", "subject": "anna"},`, "")
+			edit(t, files, paymentRules, "\taccount.owned_by_caller\n", "\taccount.known\n\tinput.facts.account.owner == {\"kind\": \"user\", \"issuer\": \"https://id.example\", \"subject\": \"anna\"}\n")
+			edit(t, files, paymentRules, "\tnot account.owned_by_caller\n", "\tnot account.known\n")
+		}}, []string{from + "identity.kind" + test + "missing", from + "identity.issuer" + test + "missing", from + "identity.subject" + test + "missing"}},
 		{"everything", []func(fstest.MapFS){func(files fstest.MapFS) {
 			files[paymentRules] = &fstest.MapFile{Data: []byte("package payments.systems.direct_payment\n\npermit if input.version == 1\n\ndeny contains 1 if false\n")}
 		}}, []string{
@@ -304,29 +312,42 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// A field that a call may come without is not missed.
+// A field that a call may come without is not missed: here one of two routes of
+// the operation has no payee.
 func TestOptionalField(t *testing.T) {
-	files := bare(t)
-	edit(t, files, paymentRules, "\tis_string(input.call.payee)\n", "")
-	snapshot := read(t, files)
-	inputs, err := policy.Test(t.Context(), snapshot, DefaultTests)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rules, err := policy.Load(t.Context(), snapshot, policy.Config{Budget: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, absent := range map[string]func(system, operation, field string) bool{
-		"payee of pay":     func(s, o, f string) bool { return s == "direct_payment" && o == "pay" && f == "payee" },
-		"payee of another": func(_, o, f string) bool { return o == "refund" && f == "payee" },
-		"currency":         func(_, _, f string) bool { return f == "currency" },
-		"nothing":          alwaysThere,
+	const second = "- match: {method: PUT, path: /v1/pay}\n  operation: pay\n  facts: [account]\n  fields: {account: {json: /a}, amount_minor: {json: /b}, currency: {json: /c}}\n"
+	for _, c := range []struct {
+		name   string
+		change func(fstest.MapFS)
+		want   []string
+	}{
+		{"it may be absent", func(files fstest.MapFS) {
+			edit(t, files, paymentRules, "\tis_string(input.call.payee)\n", "")
+			add(files, paymentRoutes, second)
+		}, nil},
+		{"it is not in the test", func(files fstest.MapFS) {
+			edit(t, files, paymentRules, "\tis_string(input.call.payee)\n", "")
+			edit(t, files, paymentTests, `"payee": "mer_bakery", `, "")
+			add(files, paymentRoutes, second)
+		}, nil},
+		{"another field may not", func(files fstest.MapFS) {
+			edit(t, files, paymentRules, "\tinput.call.operation == \"pay\"\n", "")
+			add(files, paymentRoutes, second)
+		}, []string{"systems/direct_payment: pay does not need input.call.operation"}},
+		{"nor in another operation", func(files fstest.MapFS) {
+			edit(t, files, paymentRules, "\tis_string(input.call.payee)\n", "")
+			add(files, paymentRoutes, strings.Replace(second, "operation: pay", "operation: other", 1))
+		}, []string{"systems/direct_payment: pay does not need input.call.payee", "no test has an input of the operation other"}},
 	} {
-		err := checkClosed(t.Context(), rules, []string{"direct_payment"}, inputs, absent)
-		if (err == nil) != (name == "payee of pay") {
-			t.Errorf("%s may be absent: %v", name, err)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			files := bare(t)
+			c.change(files)
+			err := loads(t, files)
+			if c.want == nil && err == nil {
+				return
+			}
+			wantLines(t, err, c.want...)
+		})
 	}
 }
 
@@ -343,7 +364,7 @@ func TestClosedInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = checkClosed(t.Context(), rules, []string{"direct_payment"}, inputs, alwaysThere)
+	err = checkClosed(t.Context(), rules, []*operation{{"direct_payment", "pay", []string{"currency"}}}, inputs)
 	if !errors.Is(err, policy.ErrTimeout) || !strings.Contains(err.Error(), paymentTests+":17: the decision on its input without input.call.currency") {
 		t.Errorf("%v", err)
 	}
