@@ -3,6 +3,7 @@ package bundle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,21 @@ func add(files fstest.MapFS, name, text string) {
 	files[name] = &fstest.MapFile{Data: []byte(before + text)}
 }
 
+// places are FILE:LINE of every line of a file with the text.
+func places(t testing.TB, files fstest.MapFS, name, text string) []string {
+	t.Helper()
+	var found []string
+	for i, line := range strings.Split(string(files[name].Data), "\n") {
+		if strings.Contains(line, text) {
+			found = append(found, fmt.Sprintf("%s:%d: ", name, i+1))
+		}
+	}
+	if found == nil {
+		t.Fatalf("%s has no %q", name, text)
+	}
+	return found
+}
+
 func loads(t testing.TB, files fstest.MapFS) error {
 	t.Helper()
 	_, err := Load(context.Background(), files, Config{})
@@ -98,17 +114,25 @@ func TestGoodBundles(t *testing.T) {
 	}
 }
 
-// refunds is a second system, whose routes map less.
-func refunds(files fstest.MapFS, routes string) {
-	files["systems/refunds/routes.yaml"] = &fstest.MapFile{Data: []byte(`system: refunds
+const (
+	refundRules  = "systems/refunds/refunds.rego"
+	refundTests  = "systems/refunds/refunds_test.rego"
+	refundRoutes = "systems/refunds/routes.yaml"
+
+	readsAccount = "  facts: [account]\n"
+)
+
+// refunds adds a second system. Its route maps less than a payment's.
+func refunds(files fstest.MapFS) {
+	files[refundRoutes] = &fstest.MapFile{Data: []byte(`system: refunds
 identity: {source: jwt, issuer: "https://id.example", kind: user}
 routes:
 - match: {method: POST, path: "/v1/refunds/{account}"}
   operation: refund
-  fields:
+` + readsAccount + `  fields:
     account: {path: account}
-` + routes)}
-	files["systems/refunds/refunds.rego"] = &fstest.MapFile{Data: []byte(`package payments.systems.refunds
+`)}
+	files[refundRules] = &fstest.MapFile{Data: []byte(`package payments.systems.refunds
 
 import data.payments.shared.account
 
@@ -122,7 +146,7 @@ deny contains reason if {
 	reason := {"code": "account_frozen", "message": "The account is frozen."}
 }
 `)}
-	files["systems/refunds/refunds_test.rego"] = &fstest.MapFile{Data: []byte(`package payments.systems.refunds_test
+	files[refundTests] = &fstest.MapFile{Data: []byte(`package payments.systems.refunds_test
 
 good := {
 	"version": 1,
@@ -138,53 +162,76 @@ test_refund if data.payments.decision.allow with input as good
 
 // Rules read what the routes of the systems that reach them map, and nothing else.
 func TestMapped(t *testing.T) {
+	const readsPayee = "\ndeny contains \"x\" if input.call.payee == \"x\"\n"
+	// unmapped is what each of the places is told.
+	unmapped := func(places []string, member, system string) []string {
+		part, name, _ := strings.Cut(member, ".")
+		for i := range places {
+			places[i] += fmt.Sprintf("input.%s is read for the system %s, but no route of systems/%s/routes.yaml has the %s %s: map it there, or do not read it",
+				member, system, system, map[string]string{"call": "field", "facts": "fact"}[part], name)
+		}
+		return places
+	}
 	for _, c := range []struct {
 		name   string
 		change func(files fstest.MapFS)
-		want   []string // nothing where it is good
+		want   func(files fstest.MapFS) []string // nil where it is good
 	}{
-		{"a second system", func(files fstest.MapFS) { refunds(files, "  facts: [account]\n") }, nil},
-		{"a field of the system's own rules", func(files fstest.MapFS) {
-			edit(t, files, paymentRoutes, "    payee: {json: /payee}\n", "")
-		}, []string{paymentRules + `:17: input.call.payee is read for the system direct_payment, but no route of systems/direct_payment/routes.yaml has the field payee: map it there, or do not read it`}},
+		{"a second system", func(fstest.MapFS) {}, nil},
+		{"a field of the system's own rules", func(files fstest.MapFS) { add(files, refundRules, readsPayee) }, func(files fstest.MapFS) []string {
+			return unmapped(places(t, files, refundRules, "input.call.payee"), "call.payee", "refunds")
+		}},
 		{"a field that another route of the system maps", func(files fstest.MapFS) {
-			edit(t, files, paymentRoutes, "    payee: {json: /payee}\n", "")
-			add(files, paymentRoutes, "- match: {method: POST, path: /v1/other}\n  operation: other\n  fields: {payee: {json: /payee}}\n")
-		}, []string{"systems/direct_payment: no test has an input of the operation other that data.payments.decision allows"}},
-		{"a fact of shared rules", func(files fstest.MapFS) { refunds(files, "") }, []string{
-			accountRules + `:14: input.facts.account is read for the system refunds, but no route of systems/refunds/routes.yaml has the fact account`,
-			accountRules + `:22:`, accountRules + `:23:`, accountRules + `:24:`, accountRules + `:27:`,
+			add(files, refundRules, readsPayee)
+			add(files, refundRoutes, "- match: {method: POST, path: /v1/other}\n  operation: other\n  fields: {payee: {json: /payee}}\n")
+		}, func(fstest.MapFS) []string {
+			return []string{"systems/refunds: no test has an input of the operation other that data.payments.decision allows"}
+		}},
+		{"a fact of shared rules", func(files fstest.MapFS) { edit(t, files, refundRoutes, readsAccount, "") }, func(files fstest.MapFS) []string {
+			var lines []string
+			for _, text := range []string{"input.facts.account.id", "input.facts.account.owner", "input.facts.account.state"} {
+				lines = append(lines, places(t, files, accountRules, text)...)
+			}
+			return unmapped(lines, "facts.account", "refunds")
 		}},
 		{"a field of shared rules, in one of two systems", func(files fstest.MapFS) {
-			refunds(files, "  facts: [account]\n")
-			edit(t, files, "systems/refunds/refunds.rego", "not account.active", "not account.within_payment_maximum")
-		}, []string{
-			accountRules + `:42: input.call.amount_minor is read for the system refunds`,
-			accountRules + `:44:`,
+			edit(t, files, refundRules, "not account.active", "not account.currency_matches")
+		}, func(files fstest.MapFS) []string {
+			return unmapped(places(t, files, accountRules, "input.call.currency"), "call.currency", "refunds")
 		}},
 		{"a shared rule that nobody reads", func(files fstest.MapFS) {
 			add(files, "shared/waiting/waiting.rego", "package payments.shared.waiting\n\nrule if input.call.unheard_of\n")
 		}, nil},
 		{"the decision itself", func(files fstest.MapFS) {
 			edit(t, files, "decision.rego", "input.version == 1", "input.version == 1\n\tinput.facts.limits.open")
-			edit(t, files, "schemas/input.json", `"facts": {`, `"facts": {"$comment": "",`)
 			files["schemas/input.json"] = &fstest.MapFile{Data: []byte("{}")}
-		}, []string{`decision.rego:30: input.facts.limits is read for the system direct_payment`}},
+		}, func(files fstest.MapFS) []string {
+			place := places(t, files, "decision.rego", "input.facts.limits")
+			return append(unmapped(slices.Clone(place), "facts.limits", "direct_payment"), unmapped(place, "facts.limits", "refunds")...)
+		}},
 		{"a computed name", func(files fstest.MapFS) {
 			add(files, paymentRules, "\ndeny contains reason if {\n\tsome name in [\"account\"]\n\treason := input.call[name]\n}\n")
-		}, []string{paymentRules + `:42: reads input.call by a computed name: name each member`}},
+		}, func(files fstest.MapFS) []string {
+			return []string{places(t, files, paymentRules, "input.call[name]")[0] + "reads input.call by a computed name: name each member"}
+		}},
 		{"another input", func(files fstest.MapFS) {
 			edit(t, files, paymentRules, "\taccount.active\n", "\taccount.active with input as {\"facts\": {\"account\": {\"state\": \"active\"}}}\n")
-		}, []string{paymentRules + `:19: reads input as a whole`}},
+		}, func(files fstest.MapFS) []string {
+			return []string{places(t, files, paymentRules, "with input as")[0] + "reads input as a whole"}
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			files := bare(t)
+			refunds(files)
 			c.change(files)
 			err := loads(t, files)
 			if c.want == nil && err == nil {
 				return
 			}
-			wantLines(t, err, c.want...)
+			if c.want == nil {
+				t.Fatal(err)
+			}
+			wantLines(t, err, c.want(files)...)
 		})
 	}
 }
@@ -219,8 +266,8 @@ func TestOwnTests(t *testing.T) {
 		{"none", func(files fstest.MapFS) { delete(files, paymentTests) }, Config{},
 			[]string{noAllow}},
 		{"none of one of two systems", func(files fstest.MapFS) {
-			refunds(files, "  facts: [account]\n")
-			delete(files, "systems/refunds/refunds_test.rego")
+			refunds(files)
+			delete(files, refundTests)
 		}, Config{}, []string{"systems/refunds: no test has an input of the operation refund that data.payments.decision allows"}},
 		{"none that is allowed", func(files fstest.MapFS) {
 			edit(t, files, paymentTests, "if data.payments.decision.allow with", "if not data.payments.decision.allow with")
@@ -257,6 +304,9 @@ func TestClosed(t *testing.T) {
 		want   []string
 	}{
 		{"the payee is forgotten", []func(fstest.MapFS){drop(paymentRules, "\tis_string(input.call.payee)\n")}, []string{from + "call.payee" + test + "removed"}},
+		{"the same in two tests", []func(fstest.MapFS){drop(paymentRules, "\tis_string(input.call.payee)\n"), func(files fstest.MapFS) {
+			add(files, paymentTests, "test_more if data.payments.decision.allow with input as json.patch(good, [{\"op\": \"replace\", \"path\": \"/call/amount_minor\", \"value\": 1}])\n")
+		}}, []string{from + "call.payee" + test + "removed"}},
 		{"null is not looked at", []func(fstest.MapFS){func(files fstest.MapFS) {
 			edit(t, files, paymentRules, "is_string(input.call.payee)", `input.call.payee != ""`)
 		}}, []string{from + "call.payee" + test + "null"}},
@@ -315,32 +365,36 @@ func TestClosed(t *testing.T) {
 // A field that a call may come without is not missed: here one of two routes of
 // the operation has no payee.
 func TestOptionalField(t *testing.T) {
-	const second = "- match: {method: PUT, path: /v1/pay}\n  operation: pay\n  facts: [account]\n  fields: {account: {json: /a}, amount_minor: {json: /b}, currency: {json: /c}}\n"
+	const withPayee = "- match: {method: PUT, path: /v1/refunds}\n  operation: refund\n  fields: {account: {json: /account}, payee: {json: /payee}}\n"
+	inTest := func(files fstest.MapFS) {
+		edit(t, files, refundTests, `"account": "acc_anna"}`, `"account": "acc_anna", "payee": "mer_bakery"}`)
+	}
 	for _, c := range []struct {
 		name   string
 		change func(fstest.MapFS)
 		want   []string
 	}{
 		{"it may be absent", func(files fstest.MapFS) {
-			edit(t, files, paymentRules, "\tis_string(input.call.payee)\n", "")
-			add(files, paymentRoutes, second)
+			inTest(files)
+			add(files, refundRoutes, withPayee)
 		}, nil},
-		{"it is not in the test", func(files fstest.MapFS) {
-			edit(t, files, paymentRules, "\tis_string(input.call.payee)\n", "")
-			edit(t, files, paymentTests, `"payee": "mer_bakery", `, "")
-			add(files, paymentRoutes, second)
-		}, nil},
+		{"it is not in the test", func(files fstest.MapFS) { add(files, refundRoutes, withPayee) }, nil},
+		{"every route maps it", func(files fstest.MapFS) {
+			inTest(files)
+			add(files, refundRoutes, "    payee: {json: /payee}\n"+withPayee)
+		}, []string{"systems/refunds: refund does not need input.call.payee: what the test " + refundTests + ":11 allows is allowed with it removed"}},
 		{"another field may not", func(files fstest.MapFS) {
-			edit(t, files, paymentRules, "\tinput.call.operation == \"pay\"\n", "")
-			add(files, paymentRoutes, second)
-		}, []string{"systems/direct_payment: pay does not need input.call.operation"}},
+			add(files, refundRoutes, withPayee)
+			edit(t, files, refundRules, "\tinput.call.operation == \"refund\"\n", "")
+		}, []string{"systems/refunds: refund does not need input.call.operation"}},
 		{"nor in another operation", func(files fstest.MapFS) {
-			edit(t, files, paymentRules, "\tis_string(input.call.payee)\n", "")
-			add(files, paymentRoutes, strings.Replace(second, "operation: pay", "operation: other", 1))
-		}, []string{"systems/direct_payment: pay does not need input.call.payee", "no test has an input of the operation other"}},
+			inTest(files)
+			add(files, refundRoutes, "    payee: {json: /payee}\n"+strings.Replace(strings.Replace(withPayee, "operation: refund", "operation: other", 1), ", payee: {json: /payee}", "", 1))
+		}, []string{"systems/refunds: refund does not need input.call.payee", "no test has an input of the operation other"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			files := bare(t)
+			refunds(files)
 			c.change(files)
 			err := loads(t, files)
 			if c.want == nil && err == nil {
