@@ -33,12 +33,12 @@ type Config struct {
 	Limit time.Duration
 }
 
-// DefaultTests is a hundred times what the tests of the built-in bundle take, on a
-// busy machine.
-var DefaultTests = policy.TestBounds{All: 30 * time.Second, Each: 5 * time.Second}
+// DefaultTests is a hundred times what the tests of the built-in bundle take: a
+// machine may be busy, and a bundle that was refused stays so until it changes.
+var DefaultTests = policy.TestBounds{All: time.Minute, Each: 30 * time.Second}
 
 // DefaultLimit is twice the time for the tests.
-const DefaultLimit = time.Minute
+const DefaultLimit = 2 * time.Minute
 
 // checkBudget bounds one evaluation of a check: a timeout would prove nothing.
 const checkBudget = 5 * time.Second

@@ -44,7 +44,7 @@ func contractOf(routes *call.Table, system string) contract {
 			c.fields[field.Name] = true
 		}
 		for _, fact := range r.Facts {
-			c.facts[fact] = true
+			c.facts[fact.Name] = true
 		}
 	}
 	return c
@@ -77,7 +77,7 @@ func checkMapped(rules *policy.Policy, routes *call.Table) error {
 // An operation of a system, and what its calls always have.
 type operation struct {
 	system, name string
-	fields       []string // those that each route of it maps
+	fields       []string // those that each route of it maps, and not as optional
 }
 
 func operationsOf(routes *call.Table) []*operation {
@@ -85,7 +85,9 @@ func operationsOf(routes *call.Table) []*operation {
 	for _, r := range routes.Routes() {
 		mapped := []string{"system", "operation"}
 		for _, field := range r.Fields {
-			mapped = append(mapped, field.Name)
+			if !field.Optional {
+				mapped = append(mapped, field.Name)
+			}
 		}
 		if op := find(all, r.System, r.Operation); op != nil {
 			op.fields = slices.DeleteFunc(op.fields, func(f string) bool { return !slices.Contains(mapped, f) })

@@ -214,12 +214,12 @@ func TestLastGoodAtStart(t *testing.T) {
 	first := s.digest()
 	edit(t, s.files, "decision.rego", `"allow": allow,`, `"allow": alow,`)
 	s.start()
-	s.wants(first, "decision.rego:20: rego_unsafe_var_error")
+	s.wants(first, "decision.rego:24: rego_unsafe_var_error")
 	if log := s.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, first) {
 		t.Errorf("the log does not tell: %s", log)
 	}
 	s.looks(3)
-	s.wants(first, "decision.rego:20: rego_unsafe_var_error")
+	s.wants(first, "decision.rego:24: rego_unsafe_var_error")
 
 	s.files = builtIn(t)
 	edit(t, s.files, "decision.rego", "The decision on one call", "The decision")
@@ -234,7 +234,7 @@ func TestNoLastGood(t *testing.T) {
 	t.Run("never", func(t *testing.T) {
 		s := newSite(t)
 		bad(t, s)
-		if err := s.open(); err == nil || !strings.HasPrefix(err.Error(), "policy: 1 error occurred: decision.rego:20: rego_unsafe_var_error") {
+		if err := s.open(); err == nil || !strings.HasPrefix(err.Error(), "policy: 1 error occurred: decision.rego:24: rego_unsafe_var_error") {
 			t.Errorf("%v", err)
 		}
 		if _, err := os.Stat(filepath.Join(s.data, "policies")); err == nil {
@@ -265,7 +265,7 @@ func TestNoLastGood(t *testing.T) {
 			spoil(t, s)
 			bad(t, s)
 			err := s.open()
-			if err == nil || !strings.Contains(err.Error(), "decision.rego:20: rego_unsafe_var_error") || !strings.Contains(err.Error(), "The last good policy cannot be used either") {
+			if err == nil || !strings.Contains(err.Error(), "decision.rego:24: rego_unsafe_var_error") || !strings.Contains(err.Error(), "The last good policy cannot be used either") {
 				t.Errorf("%v", err)
 			}
 		})

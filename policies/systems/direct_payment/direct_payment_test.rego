@@ -244,7 +244,7 @@ leaves contains path if {
 
 test_nothing_passes_with_two_fields_null if {
 	count(leaves) == 29
-	pairs := {[a, b] | some a in leaves; some b in leaves; a != b}
+	pairs := {[a, b] | some a in leaves; some b in leaves; a < b}
 	every pair in pairs {
 		bent := json.patch(good, [{"op": "replace", "path": path, "value": null} | some path in pair])
 		decision := data.payments.decision with input as bent
