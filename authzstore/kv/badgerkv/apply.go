@@ -68,10 +68,10 @@ func (s *Store) pause(d time.Duration) {
 func (s *Store) toApply() []*batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var size stateSize
+	cost := int64(0)
 	for i, b := range s.layers {
-		size = size.plus(b.size)
-		if i > 0 && !s.state.fits(size) {
+		cost += b.cost
+		if i > 0 && cost > s.state.maxCost {
 			return s.layers[:i:i]
 		}
 	}
@@ -114,28 +114,17 @@ func (s *Store) switchSnapshot(batches []*batch) {
 	s.applied = last.seq
 	for _, b := range batches {
 		for k := range b.state {
-			s.evict(k, b)
+			if s.overlay[k].in == b {
+				delete(s.overlay, k)
+			}
 		}
-		s.unapplied -= b.size.memory()
+		s.unapplied -= b.cost
 	}
 	s.addMark(mark{next.txn.ReadTs(), last.seq})
 	discard := old.refs == 0
 	s.mu.Unlock()
 	if discard {
 		old.txn.Discard()
-	}
-}
-
-func (s *Store) evict(key string, b *batch) {
-	switch key[:1] {
-	case nsRecord:
-		if s.overlay[key].in == b {
-			delete(s.overlay, key)
-		}
-	case nsCounter, nsStream:
-		if c := s.counters[key]; c != nil {
-			s.dropCell(c)
-		}
 	}
 }
 

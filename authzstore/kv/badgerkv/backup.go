@@ -229,7 +229,7 @@ func (b backup) load(ctx context.Context, w *bulk) error {
 			at = &a
 			return err
 		}
-		return w.add(map[string][]byte{string(key): val}, nil)
+		return w.add(map[string][]byte{string(key): val}, keyCost+int64(len(key)+len(val)), nil)
 	})
 	if err != nil {
 		return err

@@ -66,31 +66,35 @@ func (s *Store) popBatch() *batch {
 
 // commit makes a batch durable and answers everyone who waits for it.
 func (s *Store) commit(b *batch) error {
-	b.hashing.Wait()
+	b.sealing.Wait()
 	if s.o.faults.ackBeforeWrite {
 		b.answer(nil)
 	}
-	leaves, bodies := make([]hash, len(b.units)), make([][]byte, len(b.units))
+	leaves := make([]hash, len(b.units))
 	for i, u := range b.units {
-		leaves[i], bodies[i] = u.leaf, u.body
+		leaves[i] = u.Leaf
 	}
 	b.head = head{seq: b.seq, prev: s.journal.head.hash, digest: merkleRoot(leaves)}
 	b.head.seal()
 	start := time.Now()
-	body, err := s.journal.append(b.head, bodies, b.bodyBytes)
+	body, err := s.journal.append(b.head, b.units, b.bodyBytes)
 	if err != nil {
 		return err
 	}
 	s.gather.answered, s.gather.lastSync = len(b.units), time.Since(start)
 	b.end = s.journal.end()
-	b.index(body)
+	b.state = map[string][]byte{}
+	for _, u := range b.units {
+		u.addTo(b.state, body)
+		body.off += int64(len(u.body))
+	}
 	b.units = nil // bodies are in the journal now
 
 	s.mu.Lock()
 	s.layers = append(s.layers, b)
 	s.durable, s.durableTo = b.head.pos(), b.end
 	s.undurable -= b.bodyBytes
-	s.unapplied += b.size.memory()
+	s.unapplied += b.cost
 	s.batches++
 	s.gather.present = len(s.current.units)
 	s.moved.Broadcast()
@@ -98,17 +102,4 @@ func (s *Store) commit(b *batch) error {
 	b.answer(nil)
 	signal(s.applyWake)
 	return nil
-}
-
-// index adds the places of the batch's entries to its state.
-func (b *batch) index(body place) {
-	off := body.off
-	for _, u := range b.units {
-		for _, e := range u.entries {
-			indexEntry(b.state, e.stream, e.id, e.num, location{
-				seg: uint32(body.seg), off: uint32(off) + uint32(e.at), len: uint32(e.size), crc: e.crc,
-			})
-		}
-		off += int64(len(u.body))
-	}
 }

@@ -153,12 +153,12 @@ type record struct {
 
 // encodeRecord lays out header, body and padding in b, whose length is
 // recordExtent of the body.
-func encodeRecord(b []byte, h head, units [][]byte) {
+func encodeRecord(b []byte, h head, units []*unit) {
 	clear(b[:recordHeaderBytes])
 	copy(b, recordMagic)
 	end := recordHeaderBytes
 	for _, u := range units {
-		end += copy(b[end:], u)
+		end += copy(b[end:], u.body)
 	}
 	pad(b[end:])
 	binary.BigEndian.PutUint32(b[8:], uint32(end-recordHeaderBytes))

@@ -67,9 +67,9 @@ func TestNothingLeft(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.locks.locks)+len(s.overlay)+len(s.counters)+len(s.layers)+len(s.queue)+len(s.current.units) > 0 || s.undurable != 0 || s.unapplied != 0 {
-		t.Errorf("left: %d locks, %d records, %d counters, %d layers, %d bytes undurable, %d unapplied",
-			len(s.locks.locks), len(s.overlay), len(s.counters), len(s.layers), s.undurable, s.unapplied)
+	if len(s.locks.locks)+len(s.overlay)+len(s.layers)+len(s.queue)+len(s.current.units) > 0 || s.undurable != 0 || s.unapplied != 0 {
+		t.Errorf("left: %d locks, %d keys, %d layers, %d bytes undurable, %d unapplied",
+			len(s.locks.locks), len(s.overlay), len(s.layers), s.undurable, s.unapplied)
 	}
 	s = mustOpen(t, testOptions(dir, nil))
 	if s.Recovery().Batches != 0 {
@@ -103,20 +103,26 @@ func TestMerkleRoot(t *testing.T) {
 	}
 }
 
+func testUnit(i int, val []byte) *unit {
+	u := &unit{Unit: kv.Unit{
+		Records: []kv.Write{{Key: "key", Val: val}}, Counters: []kv.Sum{{Counter: "n", N: int64(i)}},
+		Entries: []kv.Entry{{Stream: "st", ID: fmt.Sprint(i), Num: uint64(i + 1), Rec: []byte("rec")}},
+	}}
+	u.seal()
+	return u
+}
+
 // testSegment is a small segment image with three records.
 func testSegment(t testing.TB) []byte {
 	b := make([]byte, 16*pageBytes)
 	segHeader{seg: 1, first: 1, format: formatVersion, minReader: minReader, minWriter: minWriter, size: int64(len(b))}.encode(b)
 	h, off := head{}, int64(pageBytes)
 	for i := range 3 {
-		u := &unit{body: appendUnitHeader(nil, 0, 0, 0)}
-		u.putRecord("key", bytes.Repeat([]byte{0}, 700*i))
-		u.addEntry(kv.Entry{Stream: "st", ID: fmt.Sprint(i), Num: uint64(i + 1), Rec: []byte("rec")}, nil)
-		copy(u.body, appendUnitHeader(nil, len(u.body), 1, 1))
-		h = head{seq: h.seq + 1, prev: h.hash, digest: merkleRoot([]hash{leafOf(u.body)})}
+		u := testUnit(i, bytes.Repeat([]byte{0}, 700*i))
+		h = head{seq: h.seq + 1, prev: h.hash, digest: merkleRoot([]hash{u.Leaf})}
 		h.seal()
 		extent := recordExtent(int64(len(u.body)))
-		encodeRecord(b[off:off+extent], h, [][]byte{u.body})
+		encodeRecord(b[off:off+extent], h, []*unit{u})
 		off += extent
 	}
 	return b
@@ -165,19 +171,16 @@ func FuzzJournal(f *testing.F) {
 				t.Fatalf("record %d, want %d", rec.seq, seq)
 			}
 			_, err = toBatch(rec)
-			_ = errors.Join(err, stateOf(rec, map[string][]byte{})) // any; they do not panic
+			_, _, err2 := stateOf(rec)
+			_ = errors.Join(err, err2) // any; they do not panic
 		}
 	})
 }
 
 // FuzzDecodeBody: no body makes the decoder panic.
 func FuzzDecodeBody(f *testing.F) {
-	u := &unit{body: appendUnitHeader(nil, 0, 0, 0)}
-	u.putRecord("k", []byte("v"))
-	u.addEntry(kv.Entry{Stream: "st", ID: "id", Rec: []byte("rec")}, nil)
-	copy(u.body, appendUnitHeader(nil, len(u.body), 1, 1))
-	f.Add(u.body, 1)
+	f.Add(testUnit(1, []byte("v")).body, 1)
 	f.Fuzz(func(t *testing.T, body []byte, units int) {
-		_ = stateOf(record{body: body, units: units}, map[string][]byte{})
+		_, _, _ = stateOf(record{body: body, units: units})
 	})
 }

@@ -87,7 +87,7 @@ func (j *journal) headerFor(seg, first uint64, prev hash, size int64) segHeader 
 // its body. If the active segment is full, the next one's header page goes into
 // the same write, so that rolling costs no sync of its own. After an error the
 // journal is not written again.
-func (j *journal) append(h head, units [][]byte, bodyBytes int64) (body place, err error) {
+func (j *journal) append(h head, units []*unit, bodyBytes int64) (body place, err error) {
 	extent := recordExtent(bodyBytes)
 	f, seg, off, size, lead := j.active, j.seg, j.off, j.size, int64(0)
 	if off+extent > size {

@@ -57,7 +57,7 @@ func newStore(o Options, r *recoverer) *Store {
 	s := &Store{
 		o: o, locks: newLockTable(o.MaxWaiters), journal: r.journal, state: r.state, guard: r.guard,
 		gather: newGatherer(), recovery: r.found,
-		overlay: map[string]latest{}, counters: map[string]*cell{}, snapshot: r.state.read(),
+		overlay: map[string]latest{}, snapshot: r.state.read(),
 		nextSeq: r.journal.head.seq + 1, durable: r.journal.head.pos(), durableTo: r.journal.end(), applied: r.journal.head.seq,
 		safeSeq: r.safeSeq,
 		wake:    make(chan struct{}, 1), applyWake: make(chan struct{}, 1),

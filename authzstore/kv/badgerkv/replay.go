@@ -25,11 +25,11 @@ func (r *recoverer) replay() error {
 			}
 			break
 		}
-		values := map[string][]byte{}
-		if err := stateOf(rec, values); err != nil {
+		values, cost, err := stateOf(rec)
+		if err != nil {
 			return err
 		}
-		if err := w.add(values, &applied{r.journal.store, rec.head, rec.next}); err != nil {
+		if err := w.add(values, cost, &applied{r.journal.store, rec.head, rec.next}); err != nil {
 			return err
 		}
 		r.end, r.lastAt = rec.next, rec.at
@@ -57,18 +57,30 @@ func (r *recoverer) judgeEnd(err error) error {
 	return err
 }
 
+// stateOf is what a record leaves behind in Badger.
+func stateOf(rec record) (values map[string][]byte, cost int64, err error) {
+	units, err := decodeUnits(rec)
+	values = map[string][]byte{}
+	body := place{rec.at.seg, rec.at.off + recordHeaderBytes}
+	for _, u := range units {
+		u.addTo(values, body)
+		body.off += int64(len(u.body))
+		cost += u.cost()
+	}
+	return values, cost, err
+}
+
 // bulk merges values into large transactions of Badger.
 type bulk struct {
 	state  *state
 	guard  *diskGuard
 	values map[string][]byte
-	size   stateSize
+	cost   int64
 	at     *applied // what values bring it to; nil: nothing that counts
 }
 
-func (w *bulk) add(values map[string][]byte, at *applied) error {
-	size := sizeOf(values)
-	if !w.state.fits(w.size.plus(size)) {
+func (w *bulk) add(values map[string][]byte, cost int64, at *applied) error {
+	if w.cost+cost > w.state.maxCost {
 		if err := w.flush(); err != nil {
 			return err
 		}
@@ -77,7 +89,8 @@ func (w *bulk) add(values map[string][]byte, at *applied) error {
 		w.values = map[string][]byte{}
 	}
 	maps.Copy(w.values, values)
-	w.size, w.at = w.size.plus(size), at
+	w.cost += cost
+	w.at = at
 	return nil
 }
 
@@ -91,15 +104,8 @@ func (w *bulk) flush() error {
 	if err := w.state.write(w.values, w.at); err != nil {
 		return fmt.Errorf("fill the state: %w", err)
 	}
-	w.values, w.size = nil, stateSize{}
+	w.values, w.cost = nil, 0
 	return nil
-}
-
-func sizeOf(values map[string][]byte) (size stateSize) {
-	for k, v := range values {
-		size = size.plus(stateSize{int64(len(k)+len(v)) + 16, 1})
-	}
-	return size
 }
 
 // resumeJournal wipes a torn write, so that no later scan meets its remains, and

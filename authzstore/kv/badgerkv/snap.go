@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 )
 
-// readLatest returns a copy of the newest published value of a record, and the
+// readLatest returns a copy of the newest published value of a key, and the
 // batch it came with if that is not durable. The snapshot is taken after the
 // overlay missed and under the same mutex: taken before, a batch applied in
 // between would be in neither (measured: lost updates).
@@ -85,8 +85,8 @@ func (v *snap) Counter(counter string) (int64, error) {
 	if err := checkKey(counter); err != nil {
 		return 0, err
 	}
-	val, ok, err := v.get(nsCounter + counter)
-	if err != nil || !ok {
+	val, _, err := v.get(nsCounter + counter)
+	if err != nil {
 		return 0, err
 	}
 	return decodeInt(val)

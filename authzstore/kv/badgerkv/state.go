@@ -21,9 +21,8 @@ const doRestart = "restart: a damaged state is rebuilt from the journal"
 
 // state is Badger: the applied batches and the index of their entries.
 type state struct {
-	db       *badger.DB
-	maxBytes int64
-	maxKeys  int64
+	db      *badger.DB
+	maxCost int64 // of one transaction
 }
 
 // applied says up to where the state has the journal.
@@ -85,9 +84,7 @@ func openState(dir string, o Options) (s *state, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: open Badger in %s: %w; %s", kv.ErrDamaged, dir, err, doRebuild)
 	}
-	// Badger refuses a transaction at its limits; it counts a little more than
-	// we do, for its own marker at the end.
-	return &state{db: db, maxBytes: db.MaxBatchSize()*9/10 - 4096, maxKeys: db.MaxBatchCount()*9/10 - 16}, nil
+	return &state{db: db, maxCost: db.MaxBatchSize()*9/10 - 4096}, nil
 }
 
 // cleanState removes what Badger must not see. Its write-ahead logs are not
@@ -164,8 +161,6 @@ func (s *state) verify() (err error) {
 	}
 	return nil
 }
-
-func (s *state) fits(size stateSize) bool { return size.bytes <= s.maxBytes && size.keys <= s.maxKeys }
 
 // applied returns the zero value for a state that holds nothing.
 func (s *state) applied() (applied, error) {

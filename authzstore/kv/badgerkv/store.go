@@ -34,15 +34,14 @@ type Store struct {
 	current   *batch            // being published to; never nil
 	queue     []*batch          // full, waiting for the journal
 	layers    []*batch          // durable, not in Badger; oldest first; old slices stay valid
-	overlay   map[string]latest // records that current, queue and layers hold
-	counters  map[string]*cell
-	snapshot  *snapshot // of Badger
+	overlay   map[string]latest // what current, queue and layers hold: records, counters, last numbers of streams
+	snapshot  *snapshot         // of Badger
 	nextSeq   uint64
 	durable   kv.Pos
 	durableTo place
 	applied   uint64
 	undurable int64 // bytes of bodies in current, queue and the batch being written
-	unapplied int64 // counted bytes of layers
+	unapplied int64 // cost of layers
 	marks     []mark
 	safeSeq   uint64
 	batches   uint64
@@ -63,7 +62,7 @@ type Store struct {
 
 var _ kv.Store = (*Store)(nil)
 
-// latest is the newest published value of a record.
+// latest is the newest published value of a key in Badger.
 type latest struct {
 	val []byte // nil: deleted
 	in  *batch
@@ -73,10 +72,10 @@ type latest struct {
 type batch struct {
 	seq       uint64
 	units     []*unit
-	hashing   sync.WaitGroup // callers that still hash their unit
+	sealing   sync.WaitGroup // callers that still seal their unit
 	bodyBytes int64
-	size      stateSize
-	state     map[string][]byte // what it leaves in Badger; complete and fixed once durable
+	cost      int64
+	state     map[string][]byte // what it leaves in Badger; set once durable
 
 	head head
 	end  place
@@ -94,18 +93,8 @@ func (b *batch) answer(err error) {
 	}
 }
 
-// stateSize is what a batch costs in Badger's transaction and in memory.
-type stateSize struct{ bytes, keys int64 }
-
-func (a stateSize) plus(b stateSize) stateSize {
-	return stateSize{a.bytes + b.bytes, a.keys + b.keys}
-}
-
-// memory counts a map entry, its key's header and its share of the overlay.
-func (a stateSize) memory() int64 { return a.bytes + 200*a.keys }
-
 func (s *Store) newBatch() *batch {
-	b := &batch{seq: s.nextSeq, state: map[string][]byte{}, done: make(chan struct{})}
+	b := &batch{seq: s.nextSeq, done: make(chan struct{})}
 	s.nextSeq++
 	return b
 }
@@ -148,8 +137,8 @@ func (s *Store) Update(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error)
 	}
 	u, b, err := s.runLocked(ctx, refs, fn)
 	if u != nil {
-		u.finish() // outside the locks: it hashes
-		b.hashing.Done()
+		u.seal() // outside the locks: it encodes and hashes
+		b.sealing.Done()
 	}
 	return s.await(ctx, b, u != nil, err)
 }

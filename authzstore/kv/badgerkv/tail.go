@@ -2,7 +2,6 @@ package badgerkv
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -11,26 +10,13 @@ import (
 // toBatch decodes a record and checks its digest. The batch aliases it.
 func toBatch(rec record) (kv.Batch, error) {
 	b := kv.Batch{Pos: rec.pos(), Prev: rec.prev, Digest: rec.digest}
-	var leaves []hash
-	var u *kv.Unit
-	err := decodeBody(rec, unitSink{
-		unit: func(raw []byte) {
-			leaves = append(leaves, leafOf(raw))
-			b.Units = append(b.Units, kv.Unit{Leaf: leaves[len(leaves)-1]})
-			u = &b.Units[len(b.Units)-1]
-		},
-		write: func(kind byte, key string, val []byte) {
-			switch kind {
-			case kindCounter:
-				u.Counters = append(u.Counters, kv.Sum{Counter: key, N: int64(binary.BigEndian.Uint64(val))})
-			case kindDelete:
-				u.Records = append(u.Records, kv.Write{Key: key})
-			default:
-				u.Records = append(u.Records, kv.Write{Key: key, Val: val})
-			}
-		},
-		entry: func(e kv.Entry, at, size int) { u.Entries = append(u.Entries, e) },
-	})
+	units, err := decodeUnits(rec)
+	leaves := make([]hash, len(units))
+	for i, u := range units {
+		leaves[i] = leafOf(u.body)
+		u.Leaf = leaves[i]
+		b.Units = append(b.Units, u.Unit)
+	}
 	if err == nil && merkleRoot(leaves) != rec.digest {
 		err = fmt.Errorf("%w: digest of sequence number %d is wrong", kv.ErrDamaged, rec.seq)
 	}

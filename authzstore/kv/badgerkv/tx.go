@@ -20,8 +20,7 @@ type tx struct {
 	writes  map[string][]byte // nil: deleted
 	adds    map[string]int64
 	entries []kv.Entry
-	cells   map[string]*cell // pinned, by key in Badger
-	saw     *batch           // newest batch read that was not durable
+	saw     *batch // newest batch read that was not durable
 	err     error
 }
 
@@ -93,7 +92,7 @@ func (t *tx) write(key string, val []byte) {
 }
 
 func (t *tx) Add(counter string, n int64) error {
-	if _, err := t.pin(nsCounter, counter); err != nil {
+	if err := t.named(counter); err != nil {
 		return err
 	}
 	sum, ok := addInt64(t.adds[counter], n)
@@ -108,12 +107,18 @@ func (t *tx) Add(counter string, n int64) error {
 }
 
 func (t *tx) Counter(counter string) (int64, error) {
-	c, err := t.pin(nsCounter, counter)
-	if err != nil {
+	if err := t.named(counter); err != nil {
 		return 0, err
 	}
-	n, from := t.s.readCell(c)
+	v, _, from, err := t.s.readLatest(nsCounter + counter)
+	if err != nil {
+		return 0, t.fail(err)
+	}
 	t.note(from)
+	n, err := decodeInt(v)
+	if err != nil {
+		return 0, t.fail(err)
+	}
 	sum, ok := addInt64(n, t.adds[counter])
 	if !ok {
 		return 0, t.fail(fmt.Errorf("%w: counter %q overflows", kv.ErrTooBig, counter))
@@ -122,17 +127,11 @@ func (t *tx) Counter(counter string) (int64, error) {
 }
 
 func (t *tx) Append(stream, id string, rec []byte) error {
-	if t.s == nil {
-		return errOver
-	}
-	if err := errors.Join(checkKey(stream), checkKey(id)); err != nil {
-		return t.fail(err)
+	if err := t.named(stream, id); err != nil {
+		return err
 	}
 	if len(rec) > kv.MaxValue {
 		return t.fail(fmt.Errorf("%w: entry of %d bytes", kv.ErrTooBig, len(rec)))
-	}
-	if _, err := t.pin(nsStream, stream); err != nil {
-		return err
 	}
 	t.entries = append(t.entries, kv.Entry{Stream: stream, ID: id, Rec: slices.Clone(rec)})
 	return nil
@@ -147,67 +146,42 @@ func (t *tx) note(b *batch) {
 	}
 }
 
-// pin keeps a counter in memory until the transaction ends.
-func (t *tx) pin(ns, name string) (*cell, error) {
+// named checks the names of what needs no ref.
+func (t *tx) named(names ...string) error {
 	if t.s == nil {
-		return nil, errOver
+		return errOver
 	}
-	if err := checkKey(name); err != nil {
-		return nil, t.fail(err)
+	for _, name := range names {
+		if err := checkKey(name); err != nil {
+			return t.fail(err)
+		}
 	}
-	if c := t.cells[ns+name]; c != nil {
-		return c, nil
-	}
-	c, err := t.s.pinCell(ns + name)
-	if err != nil {
-		return nil, t.fail(err)
-	}
-	if t.cells == nil {
-		t.cells = map[string]*cell{}
-	}
-	t.cells[ns+name] = c
-	return c, nil
+	return nil
 }
 
 // end makes the transaction unusable.
-func (t *tx) end() {
-	if len(t.cells) > 0 {
-		t.s.unpinCells(t.cells)
-	}
-	t.s = nil
-}
+func (t *tx) end() { t.s = nil }
 
-// unit encodes what the transaction wrote. Sums and numbers are still open.
+// unit is what the transaction wrote, with increments for sums and no numbers.
 func (t *tx) unit() (*unit, error) {
-	writes := len(t.writes) + len(t.adds)
-	if n := writes + len(t.entries); n > kv.MaxWrites {
+	if n := len(t.writes) + len(t.adds) + len(t.entries); n > kv.MaxWrites {
 		return nil, fmt.Errorf("%w: %d writes", kv.ErrTooBig, n)
 	}
-	keys, counters := slices.Sorted(maps.Keys(t.writes)), slices.Sorted(maps.Keys(t.adds))
-	payload, size := 0, unitHeaderBytes
-	for _, k := range keys {
+	u, payload := &unit{}, 0
+	for _, k := range slices.Sorted(maps.Keys(t.writes)) {
+		u.Records = append(u.Records, kv.Write{Key: k, Val: t.writes[k]})
 		payload += len(k) + len(t.writes[k])
 	}
-	for _, c := range counters {
+	for _, c := range slices.Sorted(maps.Keys(t.adds)) {
+		u.Counters = append(u.Counters, kv.Sum{Counter: c, N: t.adds[c]})
 		payload += len(c) + 8
 	}
 	for _, e := range t.entries {
 		payload += len(e.Stream) + len(e.ID) + len(e.Rec)
 	}
+	u.Entries = t.entries
 	if payload > kv.MaxUpdate {
 		return nil, fmt.Errorf("%w: transaction of %d bytes", kv.ErrTooBig, payload)
-	}
-	size += payload + writeHeaderBytes*writes + entryHeaderBytes*len(t.entries)
-
-	u := &unit{body: appendUnitHeader(make([]byte, 0, size), size, writes, len(t.entries))}
-	for _, k := range keys {
-		u.putRecord(k, t.writes[k])
-	}
-	for _, c := range counters {
-		u.addCounter(c, t.cells[nsCounter+c], t.adds[c])
-	}
-	for _, e := range t.entries {
-		u.addEntry(e, t.cells[nsStream+e.Stream])
 	}
 	return u, nil
 }

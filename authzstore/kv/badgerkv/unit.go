@@ -7,13 +7,18 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 )
 
-// A unit is what one transaction wrote, as it stands in a batch's body:
+// unit is what one transaction wrote, and as it stands in a batch's body:
 //
 //	unit    bytes 4 | writes 2 | entries 2 | write … | entry …
 //	write   kind 1 | key bytes 2 | value bytes 4 | key | value
 //	entry   stream bytes 2 | id bytes 2 | rec bytes 4 | number 8 | stream | id | rec
 //
 // A counter's value is its sum as an int64 of 8 bytes.
+type unit struct {
+	kv.Unit
+	body []byte
+}
+
 const (
 	kindPut     = 1
 	kindDelete  = 2
@@ -71,11 +76,57 @@ func decodeLocation(b []byte) (l location, err error) {
 
 func encodeInt(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
 
+// decodeInt decodes a counter; absent is zero.
 func decodeInt(b []byte) (int64, error) {
-	if len(b) != 8 {
-		return 0, fmt.Errorf("%w: counter of %d bytes", kv.ErrDamaged, len(b))
+	switch len(b) {
+	case 0:
+		return 0, nil
+	case 8:
+		return int64(binary.BigEndian.Uint64(b)), nil
 	}
-	return int64(binary.BigEndian.Uint64(b)), nil
+	return 0, fmt.Errorf("%w: counter of %d bytes", kv.ErrDamaged, len(b))
+}
+
+func entryBytes(e kv.Entry) int {
+	return entryHeaderBytes + len(e.Stream) + len(e.ID) + len(e.Rec)
+}
+
+// bodyBytes is the size of the body. It does not depend on sums and numbers.
+func (u *unit) bodyBytes() int {
+	n := unitHeaderBytes
+	for _, r := range u.Records {
+		n += writeHeaderBytes + len(r.Key) + len(r.Val)
+	}
+	for _, c := range u.Counters {
+		n += writeHeaderBytes + len(c.Counter) + 8
+	}
+	for _, e := range u.Entries {
+		n += entryBytes(e)
+	}
+	return n
+}
+
+// seal encodes the unit and names it, once sums and numbers are fixed.
+func (u *unit) seal() {
+	size := u.bodyBytes()
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, size), uint32(size))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(u.Records)+len(u.Counters)))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(u.Entries)))
+	for _, r := range u.Records {
+		kind := byte(kindPut)
+		if r.Val == nil {
+			kind = kindDelete
+		}
+		b = appendWrite(b, kind, r.Key, r.Val)
+	}
+	for _, c := range u.Counters {
+		b = appendWrite(b, kindCounter, c.Counter, encodeInt(c.N))
+	}
+	for _, e := range u.Entries {
+		b = appendEntry(b, e)
+	}
+	u.body = b
+	u.Leaf = leafOf(b)
 }
 
 func appendWrite(b []byte, kind byte, key string, val []byte) []byte {
@@ -94,12 +145,6 @@ func appendEntry(b []byte, e kv.Entry) []byte {
 	b = append(b, e.Stream...)
 	b = append(b, e.ID...)
 	return append(b, e.Rec...)
-}
-
-func appendUnitHeader(b []byte, size, writes, entries int) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(size))
-	b = binary.BigEndian.AppendUint16(b, uint16(writes))
-	return binary.BigEndian.AppendUint16(b, uint16(entries))
 }
 
 // reader takes fields off a byte slice; after the first that does not fit, it
@@ -140,85 +185,97 @@ func decodeEntry(b []byte) (kv.Entry, error) {
 	return e, nil
 }
 
-// unitSink receives what a body contains, in order. at and size are an entry's
-// bytes within the body.
-type unitSink struct {
-	unit  func(raw []byte)
-	write func(kind byte, key string, val []byte)
-	entry func(e kv.Entry, at, size int)
+// write takes one write off and adds it to a unit.
+func (r *reader) write(u *unit) {
+	kind, keyBytes, valBytes := r.take(1)[0], r.u16(), r.u32()
+	key, val := string(r.take(keyBytes)), r.take(valBytes)
+	switch {
+	case r.bad:
+	case kind == kindPut:
+		u.Records = append(u.Records, kv.Write{Key: key, Val: val})
+	case kind == kindDelete:
+		u.Records = append(u.Records, kv.Write{Key: key})
+	case kind == kindCounter && valBytes == 8:
+		u.Counters = append(u.Counters, kv.Sum{Counter: key, N: int64(binary.BigEndian.Uint64(val))})
+	default:
+		r.bad = true
+	}
 }
 
-// decodeBody walks all units of a record. What it hands out aliases the body.
-func decodeBody(rec record, sink unitSink) error {
+// decodeUnits returns the units of a record, without their leaves. They alias
+// its body.
+func decodeUnits(rec record) (units []unit, err error) {
 	r := reader{b: rec.body}
-	units := 0
 	for r.off < len(r.b) && !r.bad {
 		start := r.off
 		size, writes, entries := r.u32(), r.u16(), r.u16()
-		if r.bad || size < unitHeaderBytes || size > len(r.b)-start {
+		end := start + size
+		if r.bad || end > len(r.b) {
 			r.bad = true
 			break
 		}
-		sink.unit(r.b[start : start+size])
+		u := unit{body: r.b[start:end:end]}
 		for range writes {
-			kind, key, val := r.take(1)[0], r.u16(), r.u32()
-			k, v := string(r.take(key)), r.take(val)
-			if r.bad || kind < kindPut || kind > kindCounter || kind == kindCounter && len(v) != 8 {
-				r.bad = true
-				break
-			}
-			sink.write(kind, k, v)
+			r.write(&u)
 		}
 		for range entries {
-			at := r.off
 			if e := r.entry(); !r.bad {
-				sink.entry(e, at, r.off-at)
+				u.Entries = append(u.Entries, e)
 			}
 		}
-		r.bad = r.bad || r.off != start+size
-		units++
+		r.bad = r.bad || r.off != end
+		units = append(units, u)
 	}
-	if r.bad || units != rec.units {
-		return fmt.Errorf("%w: body of sequence number %d does not parse", kv.ErrDamaged, rec.seq)
+	if r.bad || len(units) != rec.units {
+		return nil, fmt.Errorf("%w: body of sequence number %d does not parse", kv.ErrDamaged, rec.seq)
 	}
-	return nil
+	return units, nil
 }
 
-// stateOf is what a record leaves behind in Badger: values, nil for deleted,
-// and the index of its entries.
-func stateOf(rec record, into map[string][]byte) error {
-	return decodeBody(rec, unitSink{
-		unit: func([]byte) {},
-		write: func(kind byte, key string, val []byte) {
-			putState(into, kind, key, val)
-		},
-		entry: func(e kv.Entry, at, size int) {
-			indexEntry(into, e.Stream, e.ID, e.Num, location{
-				seg: uint32(rec.at.seg), off: uint32(rec.at.off + recordHeaderBytes + int64(at)), len: uint32(size),
-				crc: checksum(rec.body[at : at+size]),
-			})
-		},
-	})
-}
-
-// putState applies one write to a batch's state. A counter at zero is absent,
-// so that old ones can be swept by adding what they hold, negated.
-func putState(into map[string][]byte, kind byte, key string, val []byte) {
-	switch {
-	case kind == kindDelete:
-		into[nsRecord+key] = nil
-	case kind == kindPut:
-		into[nsRecord+key] = val
-	case binary.BigEndian.Uint64(val) == 0:
-		into[nsCounter+key] = nil
-	default:
-		into[nsCounter+key] = val
+// cost is what the unit takes of a transaction of Badger, which counts 13 bytes
+// for a key and admits one key per 96 bytes, and about what its state takes in
+// memory meanwhile, with map entries and its share of the overlay.
+func (u *unit) cost() (n int64) {
+	for _, r := range u.Records {
+		n += keyCost + int64(len(r.Key)+len(r.Val))
 	}
+	for _, c := range u.Counters {
+		n += keyCost + int64(len(c.Counter)+8)
+	}
+	for _, e := range u.Entries { // three keys
+		n += 3*keyCost + int64(len(e.ID)+2*len(e.Stream)+60)
+	}
+	return n
 }
 
-func indexEntry(into map[string][]byte, stream, id string, num uint64, l location) {
-	loc := l.encode()
-	into[nsStream+stream] = encodeInt(int64(num))
-	into[nsID+id] = loc
-	into[entryKey(stream, num)] = loc
+const keyCost = 200
+
+// addTo adds to a batch's state what the unit, whose body stands at the given
+// place, leaves behind in Badger: values, nil for deleted, and the index of its
+// entries. A counter at zero is absent, so that old ones can be swept by adding
+// what they hold, negated.
+func (u *unit) addTo(state map[string][]byte, body place) {
+	for _, r := range u.Records {
+		state[nsRecord+r.Key] = r.Val
+	}
+	for _, c := range u.Counters {
+		state[nsCounter+c.Counter] = nil
+		if c.N != 0 {
+			state[nsCounter+c.Counter] = encodeInt(c.N)
+		}
+	}
+	at := len(u.body)
+	for _, e := range u.Entries {
+		at -= entryBytes(e)
+	}
+	for _, e := range u.Entries {
+		size := entryBytes(e)
+		loc := location{
+			seg: uint32(body.seg), off: uint32(body.off) + uint32(at), len: uint32(size), crc: checksum(u.body[at : at+size]),
+		}.encode()
+		state[nsStream+e.Stream] = encodeInt(int64(e.Num))
+		state[nsID+e.ID] = loc
+		state[entryKey(e.Stream, e.Num)] = loc
+		at += size
+	}
 }
