@@ -94,7 +94,7 @@ func (s *Store) apply(batches []*batch) error {
 		}
 	}
 	last := batches[len(batches)-1]
-	if err := s.state.write(values, &applied{s.journal.store, last.head, last.end}); err != nil {
+	if err := s.state.write(values, &applied{s.journal.store, last.head.pos()}); err != nil {
 		return err
 	}
 	s.switchSnapshot(batches)

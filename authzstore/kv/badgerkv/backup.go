@@ -72,7 +72,7 @@ func (r *recoverer) usableBackup() (backup, error) {
 	}
 	var bad []error
 	for _, seq := range seqs {
-		if seq+1 < r.oldest.first {
+		if seq < r.before.seq {
 			break
 		}
 		b := openBackup(r.o.fs, r.dir("backup"), seq, r.journal.store)
@@ -83,8 +83,8 @@ func (r *recoverer) usableBackup() (backup, error) {
 		return b, nil
 	}
 	return backup{}, errors.Join(append(bad, &kv.DamageError{
-		File: r.dir("backup"), Offset: -1, Seq: r.at.head.seq, Do: doBackup,
-		What: fmt.Sprintf("the state cannot be rebuilt: the journal starts with %d and no good state backup reaches it", r.oldest.first),
+		File: r.dir("backup"), Offset: -1, Seq: r.at.pos.Seq, Do: doBackup,
+		What: fmt.Sprintf("the state cannot be rebuilt: the journal starts after %d and no good state backup reaches it", r.before.seq),
 	})...)
 }
 

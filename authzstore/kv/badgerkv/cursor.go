@@ -13,10 +13,10 @@ import (
 // and Prune.
 type cursor struct {
 	j    *journal
-	at   place  // of the next record; offset 0: of the segment's header
+	at   place  // of the next record; offset 0: the segment's header is not read yet
 	h    head   // of the record before at
 	last uint64 // segment in which the journal ends
-	size int64  // of the segment; 0: not known
+	size int64  // of the segment
 }
 
 // errUnreadable comes with damage that may also be a torn write.
@@ -27,15 +27,17 @@ var errUnreadable = errors.New("badgerkv: unreadable")
 func (c *cursor) next() (rec record, err error) {
 	for {
 		if c.at.off == 0 {
-			if err := c.enter(); err != nil {
+			h, err := c.j.header(c.at.seg)
+			if err != nil {
 				return rec, err
 			}
+			c.at.off, c.size = pageBytes, h.Bytes
 		}
 		rec, err := c.read()
 		if err != nil || rec.body != nil || c.at.seg >= c.last {
 			return rec, err
 		}
-		c.at, c.size = place{c.at.seg + 1, 0}, 0
+		c.at = place{c.at.seg + 1, 0}
 	}
 }
 
@@ -48,44 +50,22 @@ func (c *cursor) mustNext() (record, error) {
 	return rec, err
 }
 
-// enter goes from a segment's header to its first record.
-func (c *cursor) enter() error {
-	h, _, err := c.j.readHeader(c.at.seg)
-	switch {
-	case err != nil:
-		return err
-	case h.seg == 0:
-		return fmt.Errorf("%w: %w", errUnreadable, c.damage("segment header is damaged"))
-	case h.first != c.h.seq+1 || h.prev != c.h.hash:
-		return c.damage("the segment starts at sequence number %d and does not continue the chain", h.first)
-	}
-	c.at.off, c.size = pageBytes, h.size
-	return nil
-}
-
 // read returns a record without a body at the end of a segment.
 func (c *cursor) read() (rec record, err error) {
-	if c.size == 0 {
-		h, err := c.j.header(c.at.seg)
-		if err != nil {
-			return rec, err
-		}
-		c.size = h.size
-	}
 	if c.at.off+pageBytes > c.size {
 		return rec, nil
 	}
 	b := make([]byte, pageBytes)
-	if err := c.j.readAt(c.at.seg, b, c.at.off); err != nil || isAll(b, 0) {
+	if err := c.j.read(c.at.seg, b, c.at.off); err != nil || isAll(b, 0) {
 		return rec, err
 	}
-	extent := recordExtent(int64(binary.BigEndian.Uint32(b[8:])))
+	extent := recordExtent(int64(binary.BigEndian.Uint32(b[8:]))) // its header is not checked yet
 	if extent > recordExtent(maxBodyBytes) || c.at.off+extent > c.size {
 		return rec, fmt.Errorf("%w: %w", errUnreadable, c.damage("record header is damaged"))
 	}
 	if extent > pageBytes {
 		b = append(make([]byte, 0, extent), b...)[:extent]
-		if err := c.j.readAt(c.at.seg, b[pageBytes:], c.at.off+pageBytes); err != nil {
+		if err := c.j.read(c.at.seg, b[pageBytes:], c.at.off+pageBytes); err != nil {
 			return rec, err
 		}
 	}
@@ -103,29 +83,33 @@ func (c *cursor) read() (rec record, err error) {
 
 // cursorAt puts a cursor at the start of a segment.
 func (j *journal) cursorAt(seg, last uint64) (*cursor, error) {
-	h, err := j.header(seg)
-	if err != nil {
-		return nil, err
+	before, ok, err := j.before(seg)
+	c := &cursor{j: j, at: place{seg, 0}, h: before, last: last}
+	if err == nil && !ok {
+		err = c.damage("the segment's first record is missing or damaged")
 	}
-	return &cursor{j: j, at: place{seg, 0}, h: h.before(), last: last}, nil
+	return c, err
 }
 
 // cursorAfter puts a cursor behind a position that was seen before, and refuses
 // if the journal does not contain it.
 func (j *journal) cursorAfter(from kv.Pos, last uint64) (*cursor, error) {
-	first := j.firstKept()
-	var c *cursor
-	for seg := last; c == nil; seg-- {
-		if seg < first {
-			return nil, fmt.Errorf("%w: the journal starts after sequence number %d", kv.ErrPruned, from.Seq+1)
-		}
-		h, _, err := j.readHeader(seg)
+	seg := last
+	for first := j.firstKept(); seg > first; seg-- {
+		before, ok, err := j.before(seg)
 		if err != nil {
 			return nil, err
 		}
-		if h.seg > 0 && h.first <= from.Seq+1 {
-			c = &cursor{j: j, at: place{seg, 0}, h: h.before(), last: seg}
+		if ok && before.seq <= from.Seq {
+			break
 		}
+	}
+	c, err := j.cursorAt(seg, last)
+	if err != nil {
+		return nil, err
+	}
+	if c.h.seq > from.Seq {
+		return nil, fmt.Errorf("%w: the journal starts after sequence number %d", kv.ErrPruned, c.h.seq)
 	}
 	for c.h.seq < from.Seq {
 		rec, err := c.next()

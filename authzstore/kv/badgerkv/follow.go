@@ -28,7 +28,6 @@ func Follow(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.
 	if err != nil {
 		return err
 	}
-	defer f.cursor.j.close()
 	for {
 		used, err := inUse(dir)
 		if err != nil {
@@ -72,6 +71,7 @@ func newFollower(dir string, from kv.Pos) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.last = c.at.seg
 	return &follower{cursor: c}, nil
 }
 
@@ -127,11 +127,11 @@ func (f *follower) next() (record, error) {
 		if err != nil || rec.body != nil {
 			return rec, err
 		}
-		_, used, err := f.cursor.j.readHeader(f.cursor.at.seg + 1)
+		empty, err := f.cursor.j.empty(f.cursor.last + 1)
 		if errors.Is(err, os.ErrNotExist) {
 			return record{}, nil
 		}
-		if err != nil || !used {
+		if err != nil || empty {
 			return record{}, err
 		}
 		f.cursor.last++

@@ -11,12 +11,9 @@ import (
 
 // Layout of a segment file, big endian, checksums CRC-32C:
 //
-//	page 0   "CSJG" | crc of [8:120] 4 | segment 8 | first seq 8 | prev hash 32 |
-//	         store id 16 | created ms 8 | format 2 | min reader 2 |
-//	         min writer 2 | 0 2 | file size 8 | 0 … 120 | padding
-//	record   "CSJR" | crc of [8:128] 4 | body bytes 4 | zero sectors 4 | seq 8 |
-//	         prev hash 32 | digest 32 | hash 32 | units 4 | crc of body 4 |
-//	         body | padding to the next page
+//	page 0   "CSJG" | crc of the rest of the header 4 | segHeader | padding
+//	record   "CSJR" | crc of the rest of the header 4 | recordHeader | body |
+//	         padding to the next page
 //	rest     zeros, written, so that a record changes no metadata of the file
 //
 // Padding is 0xA5 and not zero on purpose: a sector that reads as zeros was
@@ -26,9 +23,12 @@ import (
 const (
 	pageBytes         = 4096
 	sectorBytes       = 512
-	recordHeaderBytes = 128
-	segHeaderBytes    = 120
+	recordHeaderBytes = 136
+	segHeaderBytes    = 46
 	padByte           = 0xA5
+
+	segMagic    = "CSJG"
+	recordMagic = "CSJR"
 
 	formatVersion = 1 // what this program writes
 	minReader     = 1 // oldest program that may read what it writes
@@ -38,11 +38,46 @@ const (
 )
 
 var (
-	segMagic    = []byte("CSJG")
-	recordMagic = []byte("CSJR")
-	castagnoli  = crc32.MakeTable(crc32.Castagnoli)
-	zeroSector  [sectorBytes]byte
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	zeroSector [sectorBytes]byte
 )
+
+// segHeader is durable before the segment has its name.
+type segHeader struct {
+	Seg                          uint64
+	Store                        [16]byte
+	Bytes                        int64 // of the file
+	Format, MinReader, MinWriter uint16
+}
+
+type recordHeader struct {
+	BodyBytes   uint32
+	ZeroSectors uint32 // of the whole record, by content
+	Seq         uint64
+	Prev        hash
+	Digest      hash
+	Hash        hash
+	Units       uint32
+	BodyCRC     uint32
+	WrittenMs   int64 // since 1970, by the clock; for retention
+}
+
+// encodeHeader fills b with magic, checksum and h.
+func encodeHeader(b []byte, magic string, h any) {
+	copy(b, magic)
+	if _, err := binary.Encode(b[8:], binary.BigEndian, h); err != nil {
+		panic(err) // b is as long as h is, by the constants above
+	}
+	binary.BigEndian.PutUint32(b[4:], checksum(b[8:]))
+}
+
+func decodeHeader(b []byte, magic string, h any) (ok bool) {
+	if string(b[:4]) != magic || binary.BigEndian.Uint32(b[4:]) != checksum(b[8:]) {
+		return false
+	}
+	_, err := binary.Decode(b[8:], binary.BigEndian, h)
+	return err == nil
+}
 
 type hash = [sha256.Size]byte
 
@@ -98,107 +133,63 @@ type place struct {
 	off int64
 }
 
-// segHeader is page 0 of a segment.
-type segHeader struct {
-	seg, first uint64
-	prev       hash
-	store      [16]byte
-	createdMs  int64
-	format     uint16
-	minReader  uint16
-	minWriter  uint16
-	size       int64
-}
-
+// encode lays out page 0 of a segment.
 func (h segHeader) encode(page []byte) {
-	clear(page[:segHeaderBytes])
-	copy(page, segMagic)
-	binary.BigEndian.PutUint64(page[8:], h.seg)
-	binary.BigEndian.PutUint64(page[16:], h.first)
-	copy(page[24:], h.prev[:])
-	copy(page[56:], h.store[:])
-	binary.BigEndian.PutUint64(page[72:], uint64(h.createdMs))
-	binary.BigEndian.PutUint16(page[80:], h.format)
-	binary.BigEndian.PutUint16(page[82:], h.minReader)
-	binary.BigEndian.PutUint16(page[84:], h.minWriter)
-	binary.BigEndian.PutUint64(page[88:], uint64(h.size))
-	binary.BigEndian.PutUint32(page[4:], checksum(page[8:segHeaderBytes]))
+	encodeHeader(page[:segHeaderBytes], segMagic, h)
 	pad(page[segHeaderBytes:pageBytes])
 }
 
 func decodeSegHeader(page []byte) (h segHeader, ok bool) {
-	if len(page) < pageBytes || !bytes.Equal(page[:4], segMagic) ||
-		checksum(page[8:segHeaderBytes]) != binary.BigEndian.Uint32(page[4:]) || !isPad(page[segHeaderBytes:pageBytes]) {
-		return h, false
-	}
-	h.seg, h.first = binary.BigEndian.Uint64(page[8:]), binary.BigEndian.Uint64(page[16:])
-	copy(h.prev[:], page[24:])
-	copy(h.store[:], page[56:])
-	h.createdMs = int64(binary.BigEndian.Uint64(page[72:]))
-	h.format, h.minReader = binary.BigEndian.Uint16(page[80:]), binary.BigEndian.Uint16(page[82:])
-	h.minWriter, h.size = binary.BigEndian.Uint16(page[84:]), int64(binary.BigEndian.Uint64(page[88:]))
-	return h, true
+	ok = decodeHeader(page[:segHeaderBytes], segMagic, &h) && isPad(page[segHeaderBytes:pageBytes])
+	return h, ok
 }
-
-// before is the head of the record before the segment's first.
-func (h segHeader) before() head { return head{seq: h.first - 1, hash: h.prev} }
 
 // record is one decoded journal record: a batch.
 type record struct {
 	head
-	units    int
-	body     []byte
-	at, next place
+	units       int
+	zeroSectors uint32
+	writtenMs   int64
+	body        []byte
+	at, next    place
 }
 
 // encodeRecord lays out header, body and padding in b, whose length is
 // recordExtent of the body.
-func encodeRecord(b []byte, h head, units []*unit) {
-	clear(b[:recordHeaderBytes])
-	copy(b, recordMagic)
+func encodeRecord(b []byte, h head, units []*unit, writtenMs int64) {
 	end := recordHeaderBytes
 	for _, u := range units {
 		end += copy(b[end:], u.body)
 	}
 	pad(b[end:])
-	binary.BigEndian.PutUint32(b[8:], uint32(end-recordHeaderBytes))
-	binary.BigEndian.PutUint64(b[16:], h.seq)
-	copy(b[24:], h.prev[:])
-	copy(b[56:], h.digest[:])
-	copy(b[88:], h.hash[:])
-	binary.BigEndian.PutUint32(b[120:], uint32(len(units)))
-	binary.BigEndian.PutUint32(b[124:], checksum(b[recordHeaderBytes:end]))
-	binary.BigEndian.PutUint32(b[12:], zeroSectors(b))
-	binary.BigEndian.PutUint32(b[4:], checksum(b[8:recordHeaderBytes]))
+	encodeHeader(b[:recordHeaderBytes], recordMagic, recordHeader{
+		BodyBytes: uint32(end - recordHeaderBytes), ZeroSectors: zeroSectors(b[sectorBytes:]),
+		Seq: h.seq, Prev: h.prev, Digest: h.digest, Hash: h.hash,
+		Units: uint32(len(units)), BodyCRC: checksum(b[recordHeaderBytes:end]), WrittenMs: writtenMs,
+	})
 }
 
 // decodeRecord decodes the record at the start of b, the rest of its segment.
 // extent > 0 with ok false means that the header is good and the rest is not.
 func decodeRecord(b []byte) (r record, extent int64, ok bool) {
-	if len(b) < recordHeaderBytes || !bytes.Equal(b[:4], recordMagic) ||
-		checksum(b[8:recordHeaderBytes]) != binary.BigEndian.Uint32(b[4:]) {
+	var h recordHeader
+	if len(b) < pageBytes || !decodeHeader(b[:recordHeaderBytes], recordMagic, &h) {
 		return r, 0, false
 	}
-	size := int64(binary.BigEndian.Uint32(b[8:]))
-	extent = recordExtent(size)
+	end := recordHeaderBytes + int64(h.BodyBytes)
+	extent = roundUp(end)
 	if extent > int64(len(b)) {
 		return r, 0, false
 	}
-	r.seq = binary.BigEndian.Uint64(b[16:])
-	copy(r.prev[:], b[24:])
-	copy(r.digest[:], b[56:])
-	copy(r.hash[:], b[88:])
-	r.units = int(binary.BigEndian.Uint32(b[120:]))
-	end := recordHeaderBytes + size
-	r.body = b[recordHeaderBytes:end:end]
+	r = record{
+		head: head{h.Seq, h.Prev, h.Digest, h.Hash}, units: int(h.Units), zeroSectors: h.ZeroSectors, writtenMs: h.WrittenMs,
+		body: b[recordHeaderBytes:end:end],
+	}
 	sealed := r.head
 	sealed.seal()
-	ok = checksum(r.body) == binary.BigEndian.Uint32(b[124:]) && sealed.hash == r.hash && isPad(b[end:extent])
+	ok = checksum(r.body) == h.BodyCRC && sealed.hash == r.hash && isPad(b[end:extent])
 	return r, extent, ok
 }
-
-// admittedZeroSectors is the header's count of sectors that are zero by content.
-func admittedZeroSectors(record []byte) uint32 { return binary.BigEndian.Uint32(record[12:]) }
 
 func recordExtent(bodyBytes int64) int64 { return roundUp(recordHeaderBytes + bodyBytes) }
 

@@ -115,14 +115,14 @@ func testUnit(i int, val []byte) *unit {
 // testSegment is a small segment image with three records.
 func testSegment(t testing.TB) []byte {
 	b := make([]byte, 16*pageBytes)
-	segHeader{seg: 1, first: 1, format: formatVersion, minReader: minReader, minWriter: minWriter, size: int64(len(b))}.encode(b)
+	segHeader{Seg: 1, Format: formatVersion, MinReader: minReader, MinWriter: minWriter, Bytes: int64(len(b))}.encode(b)
 	h, off := head{}, int64(pageBytes)
 	for i := range 3 {
 		u := testUnit(i, bytes.Repeat([]byte{0}, 700*i))
 		h = head{seq: h.seq + 1, prev: h.hash, digest: merkleRoot([]hash{u.Leaf})}
 		h.seal()
 		extent := recordExtent(int64(len(u.body)))
-		encodeRecord(b[off:off+extent], h, []*unit{u})
+		encodeRecord(b[off:off+extent], h, []*unit{u}, 0)
 		off += extent
 	}
 	return b

@@ -2,7 +2,6 @@ package badgerkv
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -36,146 +35,82 @@ type journal struct {
 	stop     chan struct{}
 
 	mu    sync.Mutex
-	files map[uint64]file // open for reading
-	first uint64          // segments before it are pruned
+	first uint64 // segments before it are pruned
 }
 
 func newJournal(fs fileSystem, dir string, o Options) *journal {
 	return &journal{
 		fs: fs, dir: dir, now: o.Now, maxBytes: o.SegmentBytes,
-		spares: make(chan spare, 1), stop: make(chan struct{}), files: map[uint64]file{}, first: 1,
+		spares: make(chan spare, 1), stop: make(chan struct{}), first: 1,
 	}
 }
 
-// create starts the journal of a new store. A segment 1 without a header may be
-// there from an earlier attempt that was cut short.
+// create starts the journal of a new store.
 func (j *journal) create() error {
-	if j.store == ([16]byte{}) {
-		if _, err := rand.Read(j.store[:]); err != nil {
-			return err
-		}
+	if _, err := rand.Read(j.store[:]); err != nil {
+		return err
 	}
-	f, err := makeSegment(j.fs, j.dir, 1, j.sizeOf(1), nil)
+	f, err := j.makeSegment(1, nil)
 	if err != nil {
 		return err
 	}
-	page := make([]byte, pageBytes)
-	j.headerFor(1, 1, hash{}, j.sizeOf(1)).encode(page)
-	if _, err := f.WriteAt(page, 0); err != nil {
-		f.Close()
-		return err
-	}
-	j.resume(f, place{1, pageBytes}, j.sizeOf(1), head{})
+	j.resume(f, place{1, pageBytes}, j.sizeOf(1))
 	return nil
 }
 
 // resume continues at the given place.
-func (j *journal) resume(f file, at place, size int64, h head) {
-	j.active, j.seg, j.off, j.size, j.head = f, at.seg, at.off, size, h
+func (j *journal) resume(f file, at place, size int64) {
+	j.active, j.seg, j.off, j.size = f, at.seg, at.off, size
 	j.fill.Store(at.off)
 	j.capacity.Store(size)
 }
 
-func (j *journal) headerFor(seg, first uint64, prev hash, size int64) segHeader {
-	return segHeader{
-		seg: seg, first: first, prev: prev, store: j.store, createdMs: j.now().UnixMilli(),
-		format: formatVersion, minReader: minReader, minWriter: minWriter, size: size,
-	}
-}
-
 // append writes one batch with one synchronous write and returns the place of
-// its body. If the active segment is full, the next one's header page goes into
-// the same write, so that rolling costs no sync of its own. After an error the
-// journal is not written again.
+// its body. After an error the journal is not written again.
 func (j *journal) append(h head, units []*unit, bodyBytes int64) (body place, err error) {
 	extent := recordExtent(bodyBytes)
-	f, seg, off, size, lead := j.active, j.seg, j.off, j.size, int64(0)
-	if off+extent > size {
-		next, err := j.takeSpare()
-		if err != nil {
+	if j.off+extent > j.size {
+		if err := j.roll(); err != nil {
 			return place{}, err
 		}
-		f, seg, off, size, lead = next.file, next.seg, 0, next.size, pageBytes
 	}
-	if int64(cap(j.buf)) < lead+extent {
-		j.buf = make([]byte, lead+extent+64<<10)
+	if int64(cap(j.buf)) < extent {
+		j.buf = make([]byte, extent+64<<10)
 	}
-	b := j.buf[:lead+extent]
-	if lead > 0 {
-		j.headerFor(seg, h.seq, h.prev, size).encode(b)
+	b := j.buf[:extent]
+	encodeRecord(b, h, units, j.now().UnixMilli())
+	if _, err := j.active.WriteAt(b, j.off); err != nil {
+		return place{}, fmt.Errorf("journal segment %d offset %d: %w", j.seg, j.off, err)
 	}
-	encodeRecord(b[lead:], h, units)
-	if _, err := f.WriteAt(b, off); err != nil {
-		if lead > 0 {
-			f.Close()
-		}
-		return place{}, fmt.Errorf("journal segment %d offset %d: %w", seg, off, err)
+	body = place{j.seg, j.off + recordHeaderBytes}
+	j.off += extent
+	j.fill.Store(j.off)
+	j.head = h
+	return body, nil
+}
+
+// roll goes on to the next segment.
+func (j *journal) roll() error {
+	next, err := j.takeSpare()
+	if err != nil {
+		return err
 	}
-	if lead > 0 {
-		if err := j.active.Close(); err != nil {
-			return place{}, fmt.Errorf("journal segment %d: %w", j.seg, err)
-		}
-		j.makeSpare(seg + 1)
+	closed := j.active.Close()
+	j.resume(next.file, place{next.seg, pageBytes}, next.size)
+	if closed != nil {
+		return fmt.Errorf("journal segment %d: %w", next.seg-1, closed)
 	}
-	j.resume(f, place{seg, off + lead + extent}, size, h)
-	return place{seg, off + lead + recordHeaderBytes}, nil
+	j.makeSpare(next.seg + 1)
+	return nil
 }
 
 // end is the place behind the last record.
 func (j *journal) end() place { return place{j.seg, j.off} }
 
-const (
-	maxOpenSegments = 256
-	readAttempts    = 8
-)
-
-// reading returns an open file of a segment. It may be closed by the time it is
-// read: readAt then asks again.
-func (j *journal) reading(seg uint64) (file, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if seg < j.first {
-		return nil, fmt.Errorf("%w: journal segment %d", kv.ErrPruned, seg)
-	}
-	if f := j.files[seg]; f != nil {
-		return f, nil
-	}
-	if len(j.files) >= maxOpenSegments {
-		for other, f := range j.files { // any one
-			f.Close()
-			delete(j.files, other)
-			break
-		}
-	}
-	f, err := j.fs.Open(segPath(j.dir, seg))
-	if err != nil {
-		return nil, err
-	}
-	j.files[seg] = f
-	return f, nil
-}
-
-// readAt fills b from a segment, whoever appends, prunes or closes meanwhile.
-func (j *journal) readAt(seg uint64, b []byte, off int64) (err error) {
-	for range readAttempts {
-		f, openErr := j.reading(seg)
-		if openErr != nil {
-			return openErr
-		}
-		if _, err = f.ReadAt(b, off); err == nil {
-			return nil
-		}
-		if !errors.Is(err, os.ErrClosed) {
-			break
-		}
-	}
-	return fmt.Errorf("journal segment %d offset %d: %w", seg, off, err)
-}
-
 // readEntry reads one entry of a stream and checks it.
 func (j *journal) readEntry(l location) (kv.Entry, error) {
 	b := make([]byte, l.len)
-	if err := j.readAt(uint64(l.seg), b, int64(l.off)); err != nil {
+	if err := j.read(uint64(l.seg), b, int64(l.off)); err != nil {
 		return kv.Entry{}, err
 	}
 	if checksum(b) != l.crc {
@@ -197,10 +132,6 @@ func (j *journal) firstKept() uint64 {
 func (j *journal) forget(seg uint64) error {
 	j.mu.Lock()
 	j.first = seg + 1
-	if f := j.files[seg]; f != nil {
-		f.Close()
-		delete(j.files, seg)
-	}
 	j.mu.Unlock()
 	if err := j.fs.Remove(segPath(j.dir, seg)); err != nil && !os.IsNotExist(err) {
 		return err
@@ -217,10 +148,5 @@ func (j *journal) close() {
 		if s := <-j.spares; s.file != nil {
 			s.file.Close()
 		}
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, f := range j.files {
-		f.Close()
 	}
 }

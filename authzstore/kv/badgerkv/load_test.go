@@ -211,9 +211,8 @@ func lastRecord(t testing.TB, dir string) (last record) {
 		t.Fatal(err)
 	}
 	j := newJournal(osFS{}, journalDir, Options{})
-	defer j.close()
 	for _, seg := range segs {
-		if _, used, err := j.readHeader(seg); err != nil || !used {
+		if empty, err := j.empty(seg); err != nil || empty {
 			break
 		}
 		c, err := j.cursorAt(seg, seg)

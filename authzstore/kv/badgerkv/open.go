@@ -91,16 +91,14 @@ type recoverer struct {
 	state   *state
 	safeSeq uint64
 
-	first, last uint64    // segments that hold data; 0: none
-	spare       uint64    // segment without data behind them; 0: none
-	oldest      segHeader // of first
-	at          applied   // how far the state is
-	cursor      *cursor   // there
+	first, last uint64  // segments that hold data, or segment 1; 0: there is none
+	spare       bool    // an empty segment follows last
+	before      head    // of the record before the first one kept
+	at          applied // how far the state is
+	cursor      *cursor // there
 
-	end    place // where the journal ends
 	lastAt place // of the last record replayed
-	torn   int64 // bytes that a torn write left at tornAt
-	tornAt place
+	torn   int64 // bytes that a torn write left where the journal ends
 }
 
 func (r *recoverer) dir(name string) string { return filepath.Join(r.o.Dir, name) }
@@ -122,12 +120,14 @@ func (r *recoverer) run() error {
 		return err
 	}
 	if r.last == 0 {
-		return r.create()
+		if err := r.create(); err != nil {
+			return err
+		}
 	}
-	if err := r.bringStateInReach(); err != nil {
+	if err := r.findPlace(); err != nil {
 		return err
 	}
-	r.safeSeq = r.at.head.seq // without write-ahead logs all of it comes from tables
+	r.safeSeq = r.at.pos.Seq // without write-ahead logs all of it comes from tables
 	if err := r.replay(); err != nil {
 		return err
 	}
@@ -137,38 +137,35 @@ func (r *recoverer) run() error {
 // findSegments looks at the journal's files, and refuses formats that it does
 // not know before anything is changed.
 func (r *recoverer) findSegments() error {
-	dir := r.dir("journal")
-	segs, err := listSegments(dir)
+	segs, err := listSegments(r.dir("journal"))
 	if err != nil || len(segs) == 0 {
 		return err
 	}
-	for i := len(segs) - 1; i >= 0 && r.last == 0; i-- {
-		h, used, err := r.journal.readHeader(segs[i])
-		switch {
-		case err != nil:
-			return err
-		case used:
-			r.last, r.oldest = segs[i], h
-		case r.spare != 0:
-			return &kv.DamageError{File: segPath(dir, segs[i]), Offset: 0, What: "all zeros, and so is the segment behind it", Do: doRestoreJournal}
-		default:
-			r.spare = segs[i]
-		}
+	r.first, r.last = segs[0], segs[len(segs)-1]
+	r.journal.first = r.first
+	empty, err := r.journal.empty(r.last)
+	if err == nil && empty && r.last > r.first {
+		r.last, r.spare = r.last-1, true
+		empty, err = r.journal.empty(r.last)
 	}
-	if r.last == 0 {
-		if len(segs) == 1 && segs[0] == 1 {
-			return nil // a first start that was cut short
-		}
-		return &kv.DamageError{File: segPath(dir, segs[0]), Offset: 0, What: "no segment holds data", Do: doRestoreJournal}
+	if err != nil {
+		return err
 	}
-	r.first = segs[0]
-	if r.first != r.last {
-		if r.oldest, err = r.journal.header(r.first); err != nil {
-			return err
-		}
+	if empty && r.last > 1 {
+		return &kv.DamageError{File: segPath(r.dir("journal"), r.last), Offset: pageBytes, What: "no record, and none follows", Do: doRestoreJournal}
 	}
-	r.journal.store, r.journal.first = r.oldest.store, r.first
-	return nil
+	oldest, err := r.journal.cursorAt(r.first, r.first)
+	if err != nil {
+		return err
+	}
+	r.before = oldest.h
+	h, err := r.journal.header(r.first)
+	if err != nil {
+		return err
+	}
+	r.journal.store = h.Store
+	_, err = r.journal.header(r.last)
+	return err
 }
 
 // openState opens Badger. Damaged tables are a reason to rebuild; damage that
@@ -217,91 +214,52 @@ func (r *recoverer) create() error {
 	if err != nil {
 		return err
 	}
-	if r.at.head.seq > 0 || len(backups) > 0 {
+	if r.at.pos.Seq > 0 || len(backups) > 0 {
 		return &kv.DamageError{
-			File: r.dir("journal"), Offset: -1, Seq: r.at.head.seq, Do: doRestoreJournal,
-			What: fmt.Sprintf("the journal is missing; the state holds batches up to %d", r.at.head.seq),
+			File: r.dir("journal"), Offset: -1, Seq: r.at.pos.Seq, Do: doRestoreJournal,
+			What: fmt.Sprintf("the journal is missing; the state holds batches up to %d", r.at.pos.Seq),
 		}
 	}
-	if err := r.journal.create(); err != nil {
-		return err
+	r.first, r.last = 1, 1
+	return r.journal.create()
+}
+
+// findPlace puts the cursor behind the state's last batch. That proves that the
+// journal contains it: otherwise the journal lost its tail, was rolled back, or
+// is another store's. A state that is too old for the segments kept is made
+// again from a backup.
+func (r *recoverer) findPlace() (err error) {
+	if r.at.pos.Seq > 0 && r.at.store != r.journal.store {
+		return &kv.DamageError{
+			File: r.dir("journal"), Offset: -1, Seq: r.at.pos.Seq, Do: doRestoreJournal,
+			What: fmt.Sprintf("it belongs to store %x, the state to another store, %x", r.journal.store, r.at.store),
+		}
 	}
-	// The new directories themselves, or a power loss could take all of it.
-	for _, d := range []string{r.o.Dir, filepath.Dir(r.o.Dir)} {
-		if err := r.o.fs.SyncDir(d); err != nil {
+	if r.at.pos.Seq < r.before.seq {
+		if err := r.loadBackup(); err != nil {
 			return err
 		}
 	}
-	r.journal.makeSpare(2)
-	return nil
+	r.cursor, err = r.journal.cursorAfter(r.at.pos, r.last)
+	return err
 }
 
-// bringStateInReach makes sure that replaying the kept segments continues what
-// the state holds, and puts the cursor there.
-func (r *recoverer) bringStateInReach() error {
-	r.cursor = &cursor{j: r.journal, at: place{r.first, 0}, h: r.at.head, last: r.last}
-	follows := r.at.store == r.journal.store && r.at.head.seq+1 == r.oldest.first && r.at.head.hash == r.oldest.prev
-	switch {
-	case r.at.head.seq > 0 && r.at.end.seg >= r.first:
-		return r.findJunction()
-	case r.at.head.seq > 0 && follows: // the state ends exactly where the kept journal begins
-		return nil
-	case r.first == 1: // replay everything
-		r.cursor.h, r.at = head{}, applied{store: r.journal.store}
-		return nil
-	}
+// loadBackup makes the state from the newest good backup.
+func (r *recoverer) loadBackup() error {
 	b, err := r.usableBackup()
 	if err != nil {
 		return err
 	}
 	if r.found.Rebuilt == "" {
-		if err := r.newState(fmt.Sprintf("the state holds batches up to %d, the journal starts with %d", r.at.head.seq, r.oldest.first)); err != nil {
+		if err := r.newState(fmt.Sprintf("the state holds batches up to %d, the journal starts after %d", r.at.pos.Seq, r.before.seq)); err != nil {
 			return err
 		}
 	}
 	if err := b.load(r.ctx, &bulk{state: r.state, guard: r.guard}); err != nil {
 		return err
 	}
-	if r.at, err = r.state.applied(); err != nil {
-		return err
-	}
-	return r.findJunction()
-}
-
-// findJunction proves that the journal contains the state's last batch at its
-// place: otherwise it lost its tail, was rolled back, or is another store's.
-func (r *recoverer) findJunction() (err error) {
-	end := r.at.end
-	refuse := func(format string, args ...any) error {
-		return &kv.DamageError{
-			File: segPath(r.dir("journal"), end.seg), Offset: end.off, Seq: r.at.head.seq, What: fmt.Sprintf(format, args...),
-			Do: "the journal lost its end or was rolled back: " + doRestoreJournal,
-		}
-	}
-	if r.at.store != r.journal.store {
-		return refuse("the state belongs to store %x, the journal to another store, %x", r.at.store, r.journal.store)
-	}
-	if end.seg > r.last {
-		return refuse("the state holds batches up to %d, in a segment that does not exist or is empty", r.at.head.seq)
-	}
-	if r.cursor, err = r.journal.cursorAt(end.seg, end.seg); err != nil {
-		return err
-	}
-	for c := r.cursor; c.h.seq < r.at.head.seq; {
-		rec, err := c.next()
-		if err != nil {
-			return err
-		}
-		if rec.body == nil {
-			break
-		}
-	}
-	if c := r.cursor; c.at != end || c.h.pos() != r.at.head.pos() {
-		return refuse("the state's last batch is %d with hash %x, the journal has %d with %x there",
-			r.at.head.seq, r.at.head.hash[:4], c.h.seq, c.h.hash[:4])
-	}
-	r.cursor.last = r.last
-	return nil
+	r.at, err = r.state.applied()
+	return err
 }
 
 func (r *recoverer) abort() {

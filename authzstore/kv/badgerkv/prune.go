@@ -53,19 +53,22 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 	var segs []prunableSegment
 	latestMs := int64(0)
 	for seg := first; seg < active; seg++ {
-		next, err := s.journal.header(seg + 1) // its first record came after the last one of seg
+		next, ok, err := s.journal.firstRecord(seg + 1) // it came after the last one of seg
 		if err != nil {
 			return nil, err
 		}
-		// A clock that was set back makes nothing older than it is. One that was
-		// ahead for a while makes segments stay longer, up to MaxBytes.
-		latestMs = max(latestMs, next.createdMs)
-		old := r.MaxAge > 0 && latestMs < r.Now.Add(-r.MaxAge).UnixMilli()
-		large := r.MaxBytes > 0 && kept > r.MaxBytes
-		if !old && !large || next.first-1 > bound {
+		if !ok {
 			break
 		}
-		segs = append(segs, prunableSegment{seg, next.first - 1})
+		// A clock that was set back makes nothing older than it is. One that was
+		// ahead for a while makes segments stay longer, up to MaxBytes.
+		latestMs = max(latestMs, next.WrittenMs)
+		old := r.MaxAge > 0 && latestMs < r.Now.Add(-r.MaxAge).UnixMilli()
+		large := r.MaxBytes > 0 && kept > r.MaxBytes
+		if !old && !large || next.Seq-1 > bound {
+			break
+		}
+		segs = append(segs, prunableSegment{seg, next.Seq - 1})
 		kept -= s.journal.sizeOf(seg)
 	}
 	return segs, nil
@@ -140,6 +143,9 @@ func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
 }
 
 func (s *Store) firstKept() (uint64, error) {
-	h, err := s.journal.header(s.journal.firstKept())
-	return h.first, err
+	c, err := s.journal.cursorAt(s.journal.firstKept(), 0)
+	if err != nil {
+		return 0, err
+	}
+	return c.h.seq + 1, nil
 }

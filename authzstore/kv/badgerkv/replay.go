@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 
 	"github.com/countersign/countersign/authzstore/kv"
 )
@@ -13,7 +14,6 @@ import (
 func (r *recoverer) replay() error {
 	c := r.cursor
 	w := &bulk{state: r.state, guard: r.guard}
-	r.end = c.at
 	for {
 		if err := r.ctx.Err(); err != nil {
 			return err
@@ -29,15 +29,12 @@ func (r *recoverer) replay() error {
 		if err != nil {
 			return err
 		}
-		if err := w.add(values, cost, &applied{r.journal.store, rec.head, rec.next}); err != nil {
+		if err := w.add(values, cost, &applied{r.journal.store, rec.pos()}); err != nil {
 			return err
 		}
-		r.end, r.lastAt = rec.next, rec.at
+		r.lastAt = rec.at
 		r.found.Batches++
 		r.found.Bytes += rec.next.off - rec.at.off
-	}
-	if c.at.off > 0 { // else nothing of that segment counts
-		r.end = c.at
 	}
 	return w.flush()
 }
@@ -48,11 +45,10 @@ func (r *recoverer) judgeEnd(err error) error {
 	c := r.cursor
 	if err == nil || errors.Is(err, errUnreadable) && c.at.seg == r.last {
 		r.torn, err = c.torn()
-		r.tornAt = c.at
 	}
 	if errors.Is(err, kv.ErrDamaged) && r.o.faults.trustJournal {
 		rest, readErr := c.rest()
-		r.torn, r.tornAt, err = int64(len(rest)), c.at, readErr
+		r.torn, err = int64(len(rest)), readErr
 	}
 	return err
 }
@@ -108,35 +104,31 @@ func (w *bulk) flush() error {
 	return nil
 }
 
-// resumeJournal wipes a torn write, so that no later scan meets its remains, and
-// makes the journal ready to append.
+// resumeJournal makes the journal ready to append where the cursor stopped.
 func (r *recoverer) resumeJournal() error {
-	if r.torn > 0 && !r.o.faults.keepTorn {
-		if err := r.wipe(); err != nil {
-			return err
-		}
-	}
-	if r.end.off == 0 { // not even the first segment's header was written whole
-		if err := r.journal.create(); err != nil {
-			return err
-		}
-		r.end = r.journal.end()
-		return r.resumeSpare()
-	}
-	f, err := r.o.fs.OpenSync(segPath(r.dir("journal"), r.end.seg))
+	at := r.cursor.at
+	f, err := r.o.fs.OpenSync(segPath(r.dir("journal"), at.seg))
 	if err != nil {
 		return err
 	}
-	size, err := f.Size()
-	if err == nil {
-		err = r.confirm(f)
-	}
-	if err != nil {
-		f.Close()
+	r.journal.head = r.cursor.h
+	r.journal.resume(f, at, r.cursor.size)
+	if err := errors.Join(r.wipe(f), r.confirm(f), r.syncNames()); err != nil {
 		return err
 	}
-	r.journal.resume(f, r.end, size, r.cursor.h)
 	return r.resumeSpare()
+}
+
+// wipe removes a torn write, so that no later scan meets its remains.
+func (r *recoverer) wipe(f file) error {
+	if r.torn == 0 || r.o.faults.keepTorn {
+		return nil
+	}
+	at := r.cursor.at
+	r.found.TornBytes = r.torn
+	r.o.Logger.Warn("wiping a torn journal write", "segment", at.seg, "offset", at.off, "bytes", r.torn)
+	_, err := f.WriteAt(make([]byte, r.torn), at.off)
+	return err
 }
 
 // confirm makes the last record durable, by writing it again as it is. A process
@@ -144,58 +136,42 @@ func (r *recoverer) resumeJournal() error {
 // cache: readable, but perhaps not on the disk, and then the next record would
 // stand behind a hole after a power loss. Records before it were acknowledged.
 func (r *recoverer) confirm(f file) error {
-	start := r.lastAt.off
-	switch {
-	case r.end.off == pageBytes: // a header page, its record was not reached
-		start = 0
-	case r.lastAt.seg != r.end.seg:
-		return nil // nothing was replayed: Badger has only what was durable
-	case start == pageBytes: // the header page was in the same write
-		start = 0
+	end := r.cursor.at
+	if r.lastAt.seg != end.seg {
+		return nil // nothing of this segment was replayed: Badger has only what was durable
 	}
-	b := make([]byte, r.end.off-start)
-	if _, err := f.ReadAt(b, start); err != nil {
+	b := make([]byte, end.off-r.lastAt.off)
+	if _, err := f.ReadAt(b, r.lastAt.off); err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(b, start); err != nil {
+	if _, err := f.WriteAt(b, r.lastAt.off); err != nil {
 		return fmt.Errorf("write the last journal record again: %w", err)
 	}
-	return r.o.fs.SyncDir(r.dir("journal")) // and so the segment's name
-}
-
-func (r *recoverer) wipe() error {
-	f, err := r.o.fs.OpenSync(segPath(r.dir("journal"), r.tornAt.seg))
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(make([]byte, r.torn), r.tornAt.off)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	r.found.TornBytes = r.torn
-	if r.tornAt.off == 0 { // the write that would have started this segment
-		r.spare = r.tornAt.seg
-	}
-	r.o.Logger.Warn("wiped a torn journal write", "segment", r.tornAt.seg, "offset", r.tornAt.off, "bytes", r.torn)
 	return nil
 }
 
-// resumeSpare uses the empty segment that is there, if its size is right.
+// syncNames makes the names durable that an earlier process may have left in
+// memory: of segments, and of the directories of a new store.
+func (r *recoverer) syncNames() error {
+	err := r.o.fs.SyncDir(r.dir("journal"))
+	if r.cursor.h.seq == 0 {
+		err = errors.Join(err, r.o.fs.SyncDir(r.o.Dir), r.o.fs.SyncDir(filepath.Dir(r.o.Dir)))
+	}
+	return err
+}
+
+// resumeSpare uses the empty segment that is there, if it is as it would be made.
 func (r *recoverer) resumeSpare() error {
-	next := r.end.seg + 1
-	if r.spare == next {
-		f, err := r.o.fs.OpenSync(segPath(r.dir("journal"), next))
-		if err != nil {
-			return err
-		}
-		size, err := f.Size()
-		if err == nil && size == r.journal.sizeOf(next) {
+	next := r.last + 1
+	if r.spare {
+		if h, err := r.journal.header(next); err == nil && h.Bytes == r.journal.sizeOf(next) && h.Store == r.journal.store {
+			f, err := r.o.fs.OpenSync(segPath(r.dir("journal"), next))
+			if err != nil {
+				return err
+			}
 			r.journal.coming = true
-			r.journal.spares <- spare{seg: next, size: size, file: f}
+			r.journal.spares <- spare{seg: next, size: h.Bytes, file: f}
 			return nil
-		}
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
 		}
 	}
 	r.journal.makeSpare(next)

@@ -3,6 +3,7 @@ package badgerkv
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,64 +52,68 @@ func listSegments(dir string) ([]uint64, error) {
 	return segs, nil
 }
 
-// readHeader reads a segment's page 0. used is false for a spare: a segment
-// that holds no record yet, not even a torn one. A zero header that is used is
-// torn or damaged.
-func (j *journal) readHeader(seg uint64) (h segHeader, used bool, err error) {
+// read fills b from a segment's file.
+func (j *journal) read(seg uint64, b []byte, off int64) error {
 	name := segPath(j.dir, seg)
 	f, err := j.fs.Open(name)
 	if errors.Is(err, os.ErrNotExist) && seg < j.firstKept() {
-		return h, false, fmt.Errorf("%w: journal segment %d", kv.ErrPruned, seg)
+		return fmt.Errorf("%w: journal segment %d", kv.ErrPruned, seg)
 	}
 	if err != nil {
-		return h, false, err
+		return err
 	}
 	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return h, false, err
-	}
-	if size < pageBytes {
-		return h, false, &kv.DamageError{File: name, Offset: size, What: "truncated", Do: doRestoreJournal}
-	}
-	b := make([]byte, pageBytes)
-	if _, err := f.ReadAt(b, 0); err != nil {
-		return h, false, fmt.Errorf("read %s: %w", name, err)
-	}
-	if h, ok := decodeSegHeader(b); ok {
-		return h, true, checkHeader(name, h, seg, size)
-	}
-	// One write starts a segment: its header page and its first record. If it
-	// was torn, any part of it may be there.
-	b = make([]byte, min(size, pageBytes+recordExtent(maxBodyBytes)))
-	if _, err := f.ReadAt(b, 0); err != nil {
-		return h, false, fmt.Errorf("read %s: %w", name, err)
-	}
-	return segHeader{}, !isAll(b, 0), nil
-}
-
-// header reads the header of a segment that has one.
-func (j *journal) header(seg uint64) (segHeader, error) {
-	h, _, err := j.readHeader(seg)
-	if err == nil && h.seg == 0 {
-		err = &kv.DamageError{File: segPath(j.dir, seg), Offset: 0, What: "segment header is damaged", Do: doRestoreJournal}
-	}
-	return h, err
-}
-
-func checkHeader(name string, h segHeader, seg uint64, size int64) error {
-	bad := func(off int64, do, format string, args ...any) error {
-		return &kv.DamageError{File: name, Offset: off, Seq: h.first - 1, What: fmt.Sprintf(format, args...), Do: do}
-	}
-	switch {
-	case h.minReader > formatVersion || h.format == 0:
-		return bad(0, doUpgrade, "format %d needs a reader of format %d or newer, this program reads up to %d", h.format, h.minReader, formatVersion)
-	case h.minWriter > formatVersion:
-		return bad(0, doUpgrade, "format %d needs a writer of format %d or newer, this program writes %d", h.format, h.minWriter, formatVersion)
-	case h.seg != seg:
-		return bad(0, doRestoreJournal, "the file holds segment %d", h.seg)
-	case size < h.size:
-		return bad(size, doRestoreJournal, "truncated: %d of %d bytes", size, h.size)
+	if _, err := f.ReadAt(b, off); errors.Is(err, io.EOF) {
+		return &kv.DamageError{File: name, Offset: off, What: "truncated", Do: doRestoreJournal}
+	} else if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
 	}
 	return nil
+}
+
+// header reads and checks a segment's page 0.
+func (j *journal) header(seg uint64) (segHeader, error) {
+	page := make([]byte, pageBytes)
+	if err := j.read(seg, page, 0); err != nil {
+		return segHeader{}, err
+	}
+	h, ok := decodeSegHeader(page)
+	damage := func(do, format string, args ...any) error {
+		return &kv.DamageError{File: segPath(j.dir, seg), What: fmt.Sprintf(format, args...), Do: do}
+	}
+	switch {
+	case !ok:
+		return h, damage(doRestoreJournal, "segment header is damaged")
+	case h.MinReader > formatVersion || h.Format == 0:
+		return h, damage(doUpgrade, "format %d needs a reader of format %d or newer, this program reads up to %d", h.Format, h.MinReader, formatVersion)
+	case h.MinWriter > formatVersion:
+		return h, damage(doUpgrade, "format %d needs a writer of format %d or newer, this program writes %d", h.Format, h.MinWriter, formatVersion)
+	case h.Seg != seg:
+		return h, damage(doRestoreJournal, "the file holds segment %d", h.Seg)
+	}
+	return h, j.read(seg, page, h.Bytes-pageBytes) // or it was truncated
+}
+
+// empty: no record was ever written to the segment, not even a part of one.
+func (j *journal) empty(seg uint64) (bool, error) {
+	b := make([]byte, recordExtent(maxBodyBytes))
+	err := j.read(seg, b, pageBytes)
+	return isAll(b, 0), err
+}
+
+// firstRecord reads the header of a segment's first record. It is not ok if there
+// is none, or none that can be read.
+func (j *journal) firstRecord(seg uint64) (h recordHeader, ok bool, err error) {
+	b := make([]byte, recordHeaderBytes)
+	err = j.read(seg, b, pageBytes)
+	return h, err == nil && decodeHeader(b, recordMagic, &h), err
+}
+
+// before is the head of the record before a segment's first one.
+func (j *journal) before(seg uint64) (h head, ok bool, err error) {
+	if seg == 1 {
+		return head{}, true, nil
+	}
+	first, ok, err := j.firstRecord(seg)
+	return head{seq: first.Seq - 1, hash: first.Prev}, ok, err
 }

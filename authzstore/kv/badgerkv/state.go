@@ -1,7 +1,6 @@
 package badgerkv
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -28,40 +27,37 @@ type state struct {
 // applied says up to where the state has the journal.
 type applied struct {
 	store [16]byte // whose journal
-	head  head
-	end   place // behind the record of head
+	pos   kv.Pos
 }
 
 const (
 	keyApplied   = nsMeta + "applied"
-	appliedBytes = 2 + 16 + 8 + 3*32 + 8 + 8 + 4
+	appliedMagic = "CSAP"
+	appliedBytes = 66
 )
 
-func (a applied) encode() []byte {
-	b := binary.BigEndian.AppendUint16(make([]byte, 0, appliedBytes), formatVersion)
-	b = append(b, a.store[:]...)
-	b = binary.BigEndian.AppendUint64(b, a.head.seq)
-	b = append(b, a.head.prev[:]...)
-	b = append(b, a.head.digest[:]...)
-	b = append(b, a.head.hash[:]...)
-	b = binary.BigEndian.AppendUint64(b, a.end.seg)
-	b = binary.BigEndian.AppendUint64(b, uint64(a.end.off))
-	return binary.BigEndian.AppendUint32(b, checksum(b))
+type appliedFields struct {
+	Format uint16
+	Store  [16]byte
+	Seq    uint64
+	Hash   hash
 }
 
-func decodeApplied(b []byte) (a applied, err error) {
-	if len(b) != appliedBytes || checksum(b[:appliedBytes-4]) != binary.BigEndian.Uint32(b[appliedBytes-4:]) {
-		return a, fmt.Errorf("%w: the state's record of what it holds", kv.ErrDamaged)
+func (a applied) encode() []byte {
+	b := make([]byte, appliedBytes)
+	encodeHeader(b, appliedMagic, appliedFields{formatVersion, a.store, a.pos.Seq, a.pos.Hash})
+	return b
+}
+
+func decodeApplied(b []byte) (applied, error) {
+	var a appliedFields
+	switch {
+	case len(b) != appliedBytes || !decodeHeader(b, appliedMagic, &a):
+		return applied{}, fmt.Errorf("%w: the state's record of what it holds; %s", kv.ErrDamaged, doRebuild)
+	case a.Format != formatVersion:
+		return applied{}, fmt.Errorf("the state has format %d, this program knows %d: %s", a.Format, formatVersion, doUpgrade)
 	}
-	if v := binary.BigEndian.Uint16(b); v != formatVersion {
-		return a, fmt.Errorf("the state has format %d, this program knows %d: %s", v, formatVersion, doUpgrade)
-	}
-	r := reader{b: b, off: 2}
-	a.store = [16]byte(r.take(16))
-	a.head.seq = r.u64()
-	a.head.prev, a.head.digest, a.head.hash = hash(r.take(32)), hash(r.take(32)), hash(r.take(32))
-	a.end.seg, a.end.off = r.u64(), int64(r.u64())
-	return a, nil
+	return applied{a.Store, kv.Pos{Seq: a.Seq, Hash: a.Hash}}, nil
 }
 
 // openState prepares the directory and opens Badger. ErrDamaged means that the
