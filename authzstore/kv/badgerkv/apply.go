@@ -84,17 +84,7 @@ func (s *Store) apply(batches []*batch) error {
 			return err
 		}
 	}
-	values := batches[0].state
-	if len(batches) > 1 {
-		values = map[string][]byte{}
-		for _, b := range batches {
-			for k, v := range b.state {
-				values[k] = v
-			}
-		}
-	}
-	last := batches[len(batches)-1]
-	if err := s.state.write(values, &applied{s.journal.store, last.head.pos()}); err != nil {
+	if err := s.state.apply(s.journal.store, batches); err != nil {
 		return err
 	}
 	s.switchSnapshot(batches)

@@ -221,24 +221,35 @@ func readPairs(ctx context.Context, in io.Reader, fn func(key, val []byte) error
 
 // load puts the backup into an empty state. What is applied goes in last, so a
 // load that was cut short is not mistaken for a state.
-func (b backup) load(ctx context.Context, w *bulk) error {
-	var at *applied
-	err := b.read(ctx, func(key, val []byte) error {
-		if string(key) == keyApplied {
-			a, err := decodeApplied(val)
-			at = &a
+func (b backup) load(ctx context.Context, s *state, guard *diskGuard) error {
+	values, cost, at := map[string][]byte{}, int64(0), []byte(nil)
+	write := func() error {
+		if err := guard.check(); err != nil {
 			return err
 		}
-		return w.add(map[string][]byte{string(key): val}, keyCost+int64(len(key)+len(val)), nil)
+		err := s.write(values)
+		values, cost = map[string][]byte{}, 0
+		return err
+	}
+	err := b.read(ctx, func(key, val []byte) error {
+		if string(key) == keyApplied {
+			at = val
+			return nil
+		}
+		values[string(key)] = val
+		if cost += keyCost + int64(len(key)+len(val)); cost < s.maxCost/2 {
+			return nil
+		}
+		return write()
 	})
+	if err == nil {
+		err = write()
+	}
 	if err != nil {
 		return err
 	}
 	if at == nil {
 		return &kv.DamageError{File: b.name, Offset: -1, What: "does not say what it holds", Do: doBackup}
 	}
-	if err := w.flush(); err != nil {
-		return err
-	}
-	return w.state.write(nil, at)
+	return s.write(map[string][]byte{keyApplied: at})
 }

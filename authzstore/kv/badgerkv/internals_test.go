@@ -171,7 +171,7 @@ func FuzzJournal(f *testing.F) {
 				t.Fatalf("record %d, want %d", rec.seq, seq)
 			}
 			_, err = toBatch(rec)
-			_, _, err2 := stateOf(rec)
+			_, err2 := batchOf(rec)
 			_ = errors.Join(err, err2) // any; they do not panic
 		}
 	})
@@ -181,6 +181,6 @@ func FuzzJournal(f *testing.F) {
 func FuzzDecodeBody(f *testing.F) {
 	f.Add(testUnit(1, []byte("v")).body, 1)
 	f.Fuzz(func(t *testing.T, body []byte, units int) {
-		_, _, _ = stateOf(record{body: body, units: units})
+		_, _ = batchOf(record{body: body, units: units})
 	})
 }

@@ -50,12 +50,7 @@ func (j *journal) create() error {
 	if _, err := rand.Read(j.store[:]); err != nil {
 		return err
 	}
-	f, err := j.makeSegment(1, nil)
-	if err != nil {
-		return err
-	}
-	j.resume(f, place{1, pageBytes}, j.sizeOf(1))
-	return nil
+	return j.makeSegment(1, nil)
 }
 
 // resume continues at the given place.

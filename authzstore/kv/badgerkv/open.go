@@ -255,7 +255,7 @@ func (r *recoverer) loadBackup() error {
 			return err
 		}
 	}
-	if err := b.load(r.ctx, &bulk{state: r.state, guard: r.guard}); err != nil {
+	if err := b.load(r.ctx, r.state, r.guard); err != nil {
 		return err
 	}
 	r.at, err = r.state.applied()

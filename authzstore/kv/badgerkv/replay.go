@@ -3,7 +3,6 @@ package badgerkv
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -12,31 +11,57 @@ import (
 // replay applies what the journal holds behind the state, in large
 // transactions, and finds the journal's end.
 func (r *recoverer) replay() error {
-	c := r.cursor
-	w := &bulk{state: r.state, guard: r.guard}
+	var batches []*batch
+	cost := int64(0)
 	for {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		rec, err := c.next()
+		rec, err := r.cursor.next()
 		if err != nil || rec.body == nil {
 			if err := r.judgeEnd(err); err != nil {
 				return err
 			}
-			break
+			return r.apply(batches)
 		}
-		values, cost, err := stateOf(rec)
+		b, err := batchOf(rec)
 		if err != nil {
 			return err
 		}
-		if err := w.add(values, cost, &applied{r.journal.store, rec.pos()}); err != nil {
-			return err
+		if cost+b.cost > r.state.maxCost {
+			if err := r.apply(batches); err != nil {
+				return err
+			}
+			batches, cost = nil, 0
 		}
+		batches, cost = append(batches, b), cost+b.cost
 		r.lastAt = rec.at
 		r.found.Batches++
 		r.found.Bytes += rec.next.off - rec.at.off
 	}
-	return w.flush()
+}
+
+func (r *recoverer) apply(batches []*batch) error {
+	if len(batches) == 0 {
+		return nil
+	}
+	if err := r.guard.check(); err != nil {
+		return err
+	}
+	return r.state.apply(r.journal.store, batches)
+}
+
+// batchOf is a batch as the applier gets it.
+func batchOf(rec record) (*batch, error) {
+	units, err := decodeUnits(rec)
+	b := &batch{head: rec.head, state: map[string][]byte{}}
+	body := place{rec.at.seg, rec.at.off + recordHeaderBytes}
+	for _, u := range units {
+		u.addTo(b.state, body)
+		body.off += int64(len(u.body))
+		b.cost += u.cost()
+	}
+	return b, err
 }
 
 // judgeEnd finds out whether the place where the cursor stopped is the end of the
@@ -53,57 +78,6 @@ func (r *recoverer) judgeEnd(err error) error {
 	return err
 }
 
-// stateOf is what a record leaves behind in Badger.
-func stateOf(rec record) (values map[string][]byte, cost int64, err error) {
-	units, err := decodeUnits(rec)
-	values = map[string][]byte{}
-	body := place{rec.at.seg, rec.at.off + recordHeaderBytes}
-	for _, u := range units {
-		u.addTo(values, body)
-		body.off += int64(len(u.body))
-		cost += u.cost()
-	}
-	return values, cost, err
-}
-
-// bulk merges values into large transactions of Badger.
-type bulk struct {
-	state  *state
-	guard  *diskGuard
-	values map[string][]byte
-	cost   int64
-	at     *applied // what values bring it to; nil: nothing that counts
-}
-
-func (w *bulk) add(values map[string][]byte, cost int64, at *applied) error {
-	if w.cost+cost > w.state.maxCost {
-		if err := w.flush(); err != nil {
-			return err
-		}
-	}
-	if w.values == nil {
-		w.values = map[string][]byte{}
-	}
-	maps.Copy(w.values, values)
-	w.cost += cost
-	w.at = at
-	return nil
-}
-
-func (w *bulk) flush() error {
-	if len(w.values) == 0 {
-		return nil
-	}
-	if err := w.guard.check(); err != nil {
-		return err
-	}
-	if err := w.state.write(w.values, w.at); err != nil {
-		return fmt.Errorf("fill the state: %w", err)
-	}
-	w.values, w.cost = nil, 0
-	return nil
-}
-
 // resumeJournal makes the journal ready to append where the cursor stopped.
 func (r *recoverer) resumeJournal() error {
 	at := r.cursor.at
@@ -116,7 +90,8 @@ func (r *recoverer) resumeJournal() error {
 	if err := errors.Join(r.wipe(f), r.confirm(f), r.syncNames()); err != nil {
 		return err
 	}
-	return r.resumeSpare()
+	r.resumeSpare()
+	return nil
 }
 
 // wipe removes a torn write, so that no later scan meets its remains.
@@ -161,19 +136,14 @@ func (r *recoverer) syncNames() error {
 }
 
 // resumeSpare uses the empty segment that is there, if it is as it would be made.
-func (r *recoverer) resumeSpare() error {
+func (r *recoverer) resumeSpare() {
 	next := r.last + 1
 	if r.spare {
 		if h, err := r.journal.header(next); err == nil && h.Bytes == r.journal.sizeOf(next) && h.Store == r.journal.store {
-			f, err := r.o.fs.OpenSync(segPath(r.dir("journal"), next))
-			if err != nil {
-				return err
-			}
 			r.journal.coming = true
-			r.journal.spares <- spare{seg: next, size: h.Bytes, file: f}
-			return nil
+			r.journal.giveSpare(next, nil)
+			return
 		}
 	}
 	r.journal.makeSpare(next)
-	return nil
 }

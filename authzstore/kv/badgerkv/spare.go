@@ -59,11 +59,11 @@ func (j *journal) makeSpare(seg uint64) {
 	j.coming = true
 	go func() {
 		for {
-			f, err := j.makeSegment(seg, j.pace)
+			err := j.makeSegment(seg, j.pace)
 			full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 			j.starved.Store(full)
 			if !full {
-				j.spares <- spare{seg, j.sizeOf(seg), f, err}
+				j.giveSpare(seg, err)
 				return
 			}
 			select {
@@ -74,6 +74,15 @@ func (j *journal) makeSpare(seg uint64) {
 			}
 		}
 	}()
+}
+
+// giveSpare hands a segment that is made to the next roll.
+func (j *journal) giveSpare(seg uint64, err error) {
+	s := spare{seg: seg, size: j.sizeOf(seg), err: err}
+	if err == nil {
+		s.file, s.err = j.fs.OpenSync(segPath(j.dir, seg))
+	}
+	j.spares <- s
 }
 
 // pace holds a spare back that is far ahead of the active segment, and gives it
@@ -106,26 +115,23 @@ func (j *journal) full(n int64) bool {
 // once it is durable. Unwritten extents would not do: the first write into one
 // changes metadata, which costs a second write for every sync (measured: 161 µs
 // against 96 µs).
-func (j *journal) makeSegment(seg uint64, pace func(done float64) error) (file, error) {
-	tmp, name := filepath.Join(j.dir, spareName), segPath(j.dir, seg)
+func (j *journal) makeSegment(seg uint64, pace func(done float64) error) error {
+	tmp := filepath.Join(j.dir, spareName)
 	f, err := j.fs.Create(tmp)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	h := segHeader{
 		Seg: seg, Store: j.store, Bytes: j.sizeOf(seg), Format: formatVersion, MinReader: minReader, MinWriter: minWriter,
 	}
 	err = errors.Join(fillSegment(f, h, pace), f.Close())
 	if err == nil {
-		err = j.fs.Rename(tmp, name)
-	}
-	if err == nil {
-		err = j.fs.SyncDir(j.dir)
+		err = j.fs.Rename(tmp, segPath(j.dir, seg))
 	}
 	if err != nil {
-		return nil, errors.Join(err, j.fs.Remove(tmp))
+		return errors.Join(err, j.fs.Remove(tmp))
 	}
-	return j.fs.OpenSync(name)
+	return j.fs.SyncDir(j.dir)
 }
 
 func fillSegment(f file, h segHeader, pace func(done float64) error) error {

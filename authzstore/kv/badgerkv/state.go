@@ -169,25 +169,32 @@ func (s *state) applied() (applied, error) {
 	return decodeApplied(v)
 }
 
-// write puts values (nil: deleted) into Badger in one transaction, with the
-// place they bring it to if a is not nil.
-func (s *state) write(values map[string][]byte, a *applied) error {
+// apply brings batches into Badger, and says up to where it has the journal now.
+func (s *state) apply(store [16]byte, batches []*batch) error {
+	var values []map[string][]byte
+	for _, b := range batches {
+		values = append(values, b.state)
+	}
+	at := applied{store, batches[len(batches)-1].head.pos()}
+	return s.write(append(values, map[string][]byte{keyApplied: at.encode()})...)
+}
+
+// write puts values (nil: deleted) into Badger in one transaction. Of a key that
+// comes again only the last value is written.
+func (s *state) write(values ...map[string][]byte) error {
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
-	for k, v := range values {
-		var err error
-		if v == nil {
-			err = txn.Delete([]byte(k))
-		} else {
-			err = txn.Set([]byte(k), v)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if a != nil {
-		if err := txn.Set([]byte(keyApplied), a.encode()); err != nil {
-			return err
+	for _, vs := range values {
+		for k, v := range vs {
+			var err error
+			if v == nil {
+				err = txn.Delete([]byte(k))
+			} else {
+				err = txn.Set([]byte(k), v)
+			}
+			if err != nil {
+				return fmt.Errorf("badger: %w", err)
+			}
 		}
 	}
 	return txn.Commit()
