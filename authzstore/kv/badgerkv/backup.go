@@ -1,255 +1,168 @@
 package badgerkv
 
 import (
-	"bufio"
-	"bytes"
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/countersign/countersign/authzstore/kv"
 )
 
-// A state backup stands in for the journal segments that it covers: state can be
-// rebuilt from it and the segments kept. File backup/<seq>.state, big endian:
-//
-//	"CSBK" | format 2 | store id 16 | { key bytes 4 | value bytes 4 | key | value }… |
-//	0xFFFFFFFF | count 8 | SHA-256 of all before 32
-//
-// The keys are those in Badger, with the record of what is applied.
-type backup struct {
-	fs    fileSystem
-	name  string
-	seq   uint64
-	store [16]byte
-}
+// A state backup stands in for the journal segments that it covers: the state can
+// be made again from it and the segments kept. It is a segment file, numbered by
+// the batch up to which it has the state, with a chain of its own: each record
+// has one unit, whose records are keys and values as they stand in Badger, what is
+// applied (keyApplied) last.
 
 const (
-	backupEnd    = 0xFFFFFFFF
-	backupSuffix = ".state"
-	doBackup     = "put a good state backup, or the pruned journal segments, back; nothing was changed"
+	doBackup       = "put a good state backup, or the pruned journal segments, back; nothing was changed"
+	backupUnitCost = 1 << 20 // fits a batch, and a transaction of Badger
 )
 
-var backupMagic = []byte("CSBK")
-
 // listBackups returns the sequence numbers of the backups, newest first.
-func listBackups(dir string) ([]uint64, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var seqs []uint64
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), backupSuffix)
-		if n, err := strconv.ParseUint(name, 10, 64); ok && err == nil {
-			seqs = append(seqs, n)
-		}
-	}
-	slices.SortFunc(seqs, func(a, b uint64) int { return cmp.Compare(b, a) })
-	return seqs, nil
-}
-
-func openBackup(fs fileSystem, dir string, seq uint64, store [16]byte) backup {
-	return backup{fs: fs, name: filepath.Join(dir, fmt.Sprintf("%020d%s", seq, backupSuffix)), seq: seq, store: store}
+func (d *segments) listBackups() ([]uint64, error) {
+	seqs, err := listSegments(d.dir)
+	slices.Reverse(seqs)
+	return seqs, err
 }
 
 // usableBackup returns the newest good backup that the kept segments continue.
-func (r *recoverer) usableBackup() (backup, error) {
-	seqs, err := listBackups(r.dir("backup"))
+func (r *recoverer) usableBackup() (seq uint64, err error) {
+	seqs, err := r.backups.listBackups()
 	if err != nil {
-		return backup{}, err
+		return 0, err
 	}
 	var bad []error
 	for _, seq := range seqs {
 		if seq < r.before.seq {
 			break
 		}
-		b := openBackup(r.o.fs, r.dir("backup"), seq, r.journal.store)
-		if err := b.read(r.ctx, func(k, v []byte) error { return nil }); err != nil {
-			bad = append(bad, err)
-			continue
+		err := r.backups.readBackup(r.ctx, seq, func(map[string][]byte) error { return nil })
+		if err == nil {
+			return seq, nil
 		}
-		return b, nil
+		bad = append(bad, err)
 	}
-	return backup{}, errors.Join(append(bad, &kv.DamageError{
-		File: r.dir("backup"), Offset: -1, Seq: r.at.pos.Seq, Do: doBackup,
-		What: fmt.Sprintf("the state cannot be rebuilt: the journal starts after %d and no good state backup reaches it", r.before.seq),
-	})...)
+	return 0, errors.Join(append(bad, r.backups.damage(place{}, r.at.pos.Seq,
+		"the state cannot be rebuilt: the journal starts after %d and no good state backup reaches it", r.before.seq))...)
 }
 
-// write makes a backup of a snapshot and reads it back.
-func (b backup) write(ctx context.Context, p *snapshot) error {
-	tmp := b.name + ".tmp"
-	f, err := b.fs.Create(tmp)
+// loadBackup fills an empty state. What is applied goes in last, so a load that
+// was cut short is not mistaken for a state.
+func (r *recoverer) loadBackup(seq uint64) error {
+	return r.backups.readBackup(r.ctx, seq, func(values map[string][]byte) error {
+		if err := r.guard.check(); err != nil {
+			return err
+		}
+		return r.state.write(values)
+	})
+}
+
+// writeBackup makes a backup of a snapshot, which holds batches up to seq, and
+// reads it back.
+func (d *segments) writeBackup(ctx context.Context, seq uint64, p *snapshot) error {
+	err := d.make(seq, func(f file) error {
+		w := &backupWriter{f: f, end: pageBytes}
+		if err := w.writeAll(ctx, p); err != nil {
+			return err
+		}
+		return w.writeHeader(seq, d.store)
+	})
 	if err != nil {
 		return err
 	}
-	err = errors.Join(b.encode(ctx, io.NewOffsetWriter(f, 0), p), f.Sync(), f.Close())
-	if err == nil {
-		err = backup{b.fs, tmp, b.seq, b.store}.read(ctx, func(k, v []byte) error { return nil })
-	}
-	if err == nil {
-		err = b.fs.Rename(tmp, b.name)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("state backup: %w", err), b.fs.Remove(tmp))
-	}
-	return b.fs.SyncDir(filepath.Dir(b.name))
+	return d.readBackup(ctx, seq, func(map[string][]byte) error { return nil })
 }
 
-func (b backup) encode(ctx context.Context, to io.Writer, p *snapshot) error {
-	sum := sha256.New()
-	w := bufio.NewWriterSize(io.MultiWriter(to, sum), 256<<10)
-	head := binary.BigEndian.AppendUint16(bytes.Clone(backupMagic), formatVersion)
-	w.Write(append(head, b.store[:]...)) // an error of w sticks until Flush
+type backupWriter struct {
+	f    file
+	end  int64
+	head head
+	unit unit
+	cost int64
+}
+
+func (w *backupWriter) writeAll(ctx context.Context, p *snapshot) error {
 	it := p.txn.NewIterator(badger.DefaultIteratorOptions)
 	defer it.Close()
-	var lens [8]byte
-	count := uint64(0)
 	for it.Rewind(); it.Valid(); it.Next() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		key := it.Item().Key()
-		err := it.Item().Value(func(val []byte) error {
-			binary.BigEndian.PutUint32(lens[:], uint32(len(key)))
-			binary.BigEndian.PutUint32(lens[4:], uint32(len(val)))
-			w.Write(lens[:])
-			w.Write(key)
-			_, err := w.Write(val)
-			return err
-		})
+		key := string(it.Item().Key())
+		if key == keyApplied {
+			continue
+		}
+		val, err := it.Item().ValueCopy(nil)
 		if err != nil {
 			return err
 		}
-		count++
+		if err := w.add(key, val); err != nil {
+			return err
+		}
 	}
-	end := binary.BigEndian.AppendUint32(nil, backupEnd)
-	w.Write(binary.BigEndian.AppendUint64(end, count))
-	if err := w.Flush(); err != nil {
+	at, _, err := p.get(keyApplied)
+	if err != nil {
 		return err
 	}
-	_, err := to.Write(sum.Sum(nil))
+	return errors.Join(w.flush(), w.add(keyApplied, at), w.flush())
+}
+
+func (w *backupWriter) add(key string, val []byte) error {
+	w.unit.Records = append(w.unit.Records, kv.Write{Key: key, Val: val})
+	if w.cost += keyCost + int64(len(key)+len(val)); w.cost < backupUnitCost {
+		return nil
+	}
+	return w.flush()
+}
+
+func (w *backupWriter) flush() error {
+	if len(w.unit.Records) == 0 {
+		return nil
+	}
+	w.unit.seal()
+	w.head = head{seq: w.head.seq + 1, prev: w.head.hash, digest: w.unit.Leaf}
+	w.head.seal()
+	b := make([]byte, recordExtent(int64(len(w.unit.body))))
+	encodeRecord(b, w.head, []*unit{&w.unit}, 0)
+	_, err := w.f.WriteAt(b, w.end)
+	w.end += int64(len(b))
+	w.unit, w.cost = unit{}, 0
 	return err
 }
 
-// read hands out every key and checks the whole file.
-func (b backup) read(ctx context.Context, fn func(key, val []byte) error) error {
-	damaged := func(what string) error {
-		return &kv.DamageError{File: b.name, Offset: -1, Seq: b.seq, What: what, Do: doBackup}
-	}
-	f, err := b.fs.Open(b.name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return err
-	}
-	if size < sha256.Size {
-		return damaged("truncated")
-	}
-	sum := sha256.New()
-	in := io.TeeReader(bufio.NewReaderSize(io.NewSectionReader(f, 0, size-sha256.Size), 256<<10), sum)
-	var head [22]byte
-	if _, err := io.ReadFull(in, head[:]); err != nil || !bytes.Equal(head[:4], backupMagic) {
-		return damaged("not a state backup")
-	}
-	if v := binary.BigEndian.Uint16(head[4:]); v != formatVersion {
-		return damaged(fmt.Sprintf("format %d, this program knows %d", v, formatVersion))
-	}
-	if [16]byte(head[6:]) != b.store {
-		return damaged("it is another store's")
-	}
-	if err := readPairs(ctx, in, fn); err != nil {
-		return fmt.Errorf("%w: %w", damaged("truncated or damaged"), err)
-	}
-	var want hash
-	if _, err := f.ReadAt(want[:], size-sha256.Size); err != nil {
-		return err
-	}
-	if hash(sum.Sum(nil)) != want {
-		return damaged("its SHA-256 is wrong")
-	}
-	return nil
+func (w *backupWriter) writeHeader(seq uint64, store [16]byte) error {
+	page := make([]byte, pageBytes)
+	newSegHeader(seq, store, w.end).encode(page)
+	_, err := w.f.WriteAt(page, 0)
+	return err
 }
 
-func readPairs(ctx context.Context, in io.Reader, fn func(key, val []byte) error) error {
-	var lens [12]byte
-	for count := uint64(0); ; count++ {
-		if _, err := io.ReadFull(in, lens[:4]); err != nil {
+// readBackup hands out every key with its value, at most a transaction of Badger
+// at a time, and checks the whole file.
+func (d *segments) readBackup(ctx context.Context, seq uint64, fn func(values map[string][]byte) error) error {
+	c := &cursor{d: d, at: place{seq, 0}, last: seq}
+	for {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		keyLen := binary.BigEndian.Uint32(lens[:])
-		if keyLen == backupEnd {
-			if _, err := io.ReadFull(in, lens[:8]); err != nil {
-				return err
+		b, err := c.mustNextBatch()
+		if err != nil {
+			return err
+		}
+		values := map[string][]byte{}
+		for _, u := range b.Units {
+			for _, w := range u.Records {
+				values[w.Key] = w.Val
 			}
-			if binary.BigEndian.Uint64(lens[:]) != count {
-				return errors.New("wrong number of keys")
-			}
-			return ctx.Err()
 		}
-		if _, err := io.ReadFull(in, lens[:4]); err != nil {
+		if err := fn(values); err != nil {
 			return err
 		}
-		valLen := binary.BigEndian.Uint32(lens[:])
-		if keyLen > 4*kv.MaxKey || valLen > 2*kv.MaxValue {
-			return errors.New("impossible length")
-		}
-		pair := make([]byte, keyLen+valLen)
-		if _, err := io.ReadFull(in, pair); err != nil {
-			return err
-		}
-		if err := fn(pair[:keyLen:keyLen], pair[keyLen:]); err != nil {
-			return err
-		}
-	}
-}
-
-// load puts the backup into an empty state. What is applied goes in last, so a
-// load that was cut short is not mistaken for a state.
-func (b backup) load(ctx context.Context, s *state, guard *diskGuard) error {
-	values, cost, at := map[string][]byte{}, int64(0), []byte(nil)
-	write := func() error {
-		if err := guard.check(); err != nil {
-			return err
-		}
-		err := s.write(values)
-		values, cost = map[string][]byte{}, 0
-		return err
-	}
-	err := b.read(ctx, func(key, val []byte) error {
-		if string(key) == keyApplied {
-			at = val
+		if _, last := values[keyApplied]; last {
 			return nil
 		}
-		values[string(key)] = val
-		if cost += keyCost + int64(len(key)+len(val)); cost < s.maxCost/2 {
-			return nil
-		}
-		return write()
-	})
-	if err == nil {
-		err = write()
 	}
-	if err != nil {
-		return err
-	}
-	if at == nil {
-		return &kv.DamageError{File: b.name, Offset: -1, What: "does not say what it holds", Do: doBackup}
-	}
-	return s.write(map[string][]byte{keyApplied: at})
 }

@@ -9,10 +9,9 @@ import (
 )
 
 // cursor reads the records of a journal one after another and checks the chain.
-// Everything that reads records does it with one: recovery, Verify, Tail, Follow
-// and Prune.
+// Everything that reads records does it with one.
 type cursor struct {
-	j    *journal
+	d    *segments
 	at   place  // of the next record; offset 0: the segment's header is not read yet
 	h    head   // of the record before at
 	last uint64 // segment in which the journal ends
@@ -27,7 +26,7 @@ var errUnreadable = errors.New("badgerkv: unreadable")
 func (c *cursor) next() (rec record, err error) {
 	for {
 		if c.at.off == 0 {
-			h, err := c.j.header(c.at.seg)
+			h, err := c.d.header(c.at.seg)
 			if err != nil {
 				return rec, err
 			}
@@ -56,7 +55,7 @@ func (c *cursor) read() (rec record, err error) {
 		return rec, nil
 	}
 	b := make([]byte, pageBytes)
-	if err := c.j.read(c.at.seg, b, c.at.off); err != nil || isAll(b, 0) {
+	if err := c.d.read(c.at.seg, b, c.at.off); err != nil || isAll(b, 0) {
 		return rec, err
 	}
 	extent := recordExtent(int64(binary.BigEndian.Uint32(b[8:]))) // its header is not checked yet
@@ -65,7 +64,7 @@ func (c *cursor) read() (rec record, err error) {
 	}
 	if extent > pageBytes {
 		b = append(make([]byte, 0, extent), b...)[:extent]
-		if err := c.j.read(c.at.seg, b[pageBytes:], c.at.off+pageBytes); err != nil {
+		if err := c.d.read(c.at.seg, b[pageBytes:], c.at.off+pageBytes); err != nil {
 			return rec, err
 		}
 	}
@@ -81,10 +80,19 @@ func (c *cursor) read() (rec record, err error) {
 	return rec, nil
 }
 
+// mustNextBatch is mustNext, decoded, its digest checked.
+func (c *cursor) mustNextBatch() (kv.Batch, error) {
+	rec, err := c.mustNext()
+	if err != nil {
+		return kv.Batch{}, err
+	}
+	return toBatch(rec)
+}
+
 // cursorAt puts a cursor at the start of a segment.
-func (j *journal) cursorAt(seg, last uint64) (*cursor, error) {
-	before, ok, err := j.before(seg)
-	c := &cursor{j: j, at: place{seg, 0}, h: before, last: last}
+func (d *segments) cursorAt(seg, last uint64) (*cursor, error) {
+	before, ok, err := d.before(seg)
+	c := &cursor{d: d, at: place{seg, 0}, h: before, last: last}
 	if err == nil && !ok {
 		err = c.damage("the segment's first record is missing or damaged")
 	}
@@ -93,10 +101,10 @@ func (j *journal) cursorAt(seg, last uint64) (*cursor, error) {
 
 // cursorAfter puts a cursor behind a position that was seen before, and refuses
 // if the journal does not contain it.
-func (j *journal) cursorAfter(from kv.Pos, last uint64) (*cursor, error) {
+func (d *segments) cursorAfter(from kv.Pos, last uint64) (*cursor, error) {
 	seg := last
-	for first := j.firstKept(); seg > first; seg-- {
-		before, ok, err := j.before(seg)
+	for first := d.first.Load(); seg > first; seg-- {
+		before, ok, err := d.before(seg)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +112,7 @@ func (j *journal) cursorAfter(from kv.Pos, last uint64) (*cursor, error) {
 			break
 		}
 	}
-	c, err := j.cursorAt(seg, last)
+	c, err := d.cursorAt(seg, last)
 	if err != nil {
 		return nil, err
 	}

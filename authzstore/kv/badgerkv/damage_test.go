@@ -391,7 +391,7 @@ func rollBack(t *testing.T, dir string) error {
 	if err != nil {
 		return err
 	}
-	c, err := newJournal(osFS{}, journalDir, Options{}).cursorAt(1, 1)
+	c, err := journalIn(dir, osFS{}).cursorAt(1, 1)
 	if err != nil {
 		return err
 	}

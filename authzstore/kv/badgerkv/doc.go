@@ -60,8 +60,8 @@
 //
 //	countersign.lock   held for life; taken before anything is read
 //	journal/N.seg      the truth (format.go, unit.go)
-//	journal/spare.tmp  the next segment while it is made
 //	state/             Badger; may be deleted while the store is closed
-//	backup/SEQ.state   the newest state backup, once something was pruned
+//	backup/SEQ.seg     the newest state backup, once something was pruned
+//	*/unfinished.tmp   a segment or backup while it is made
 //	ballast            given up when the disk runs full
 package badgerkv

@@ -252,7 +252,7 @@ func TestNextSegmentFails(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir(), fs)) // the first segment is made like any other
 	fs.mu.Lock()
 	fs.onCreate = func(name string) error {
-		if strings.HasSuffix(name, spareName) {
+		if strings.HasSuffix(name, tmpName) {
 			return errIO
 		}
 		return nil

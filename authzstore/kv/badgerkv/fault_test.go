@@ -104,7 +104,7 @@ func (fs *faultFS) fillUp(full bool) {
 	fs.onCreate = nil
 	if full {
 		fs.onCreate = func(name string) error {
-			if strings.HasSuffix(name, spareName) {
+			if strings.HasSuffix(name, tmpName) {
 				return syscall.ENOSPC
 			}
 			return nil

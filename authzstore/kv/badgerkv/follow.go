@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -53,21 +52,16 @@ type follower struct {
 }
 
 func newFollower(dir string, from kv.Pos) (*follower, error) {
-	journalDir := filepath.Join(dir, "journal")
-	segs, err := listSegments(journalDir)
+	d := journalIn(dir, osFS{})
+	segs, err := d.listRun()
+	if err == nil && len(segs) == 0 {
+		err = d.damage(place{}, 0, "no segments")
+	}
 	if err != nil {
 		return nil, err
 	}
-	if len(segs) == 0 {
-		return nil, &kv.DamageError{File: journalDir, Offset: -1, What: "no segments", Do: doRestoreJournal}
-	}
-	o, err := Options{Dir: dir}.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	j := newJournal(o.fs, journalDir, o)
-	j.first = segs[0]
-	c, err := j.cursorAfter(from, segs[len(segs)-1])
+	d.first.Store(segs[0])
+	c, err := d.cursorAfter(from, segs[len(segs)-1])
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +121,7 @@ func (f *follower) next() (record, error) {
 		if err != nil || rec.body != nil {
 			return rec, err
 		}
-		empty, err := f.cursor.j.empty(f.cursor.last + 1)
+		empty, err := f.cursor.d.empty(f.cursor.last + 1)
 		if errors.Is(err, os.ErrNotExist) {
 			return record{}, nil
 		}

@@ -157,7 +157,7 @@ func FuzzJournal(f *testing.F) {
 		if at >= 0 && at < len(b) {
 			copy(b[at:], change)
 		}
-		c := &cursor{j: newJournal(oneFile{b: b}, "x", Options{}), at: place{1, 0}, last: 1}
+		c := &cursor{d: journalIn("x", oneFile{b: b}), at: place{1, 0}, last: 1}
 		for seq := uint64(1); ; seq++ {
 			rec, err := c.next()
 			if err != nil || rec.body == nil {

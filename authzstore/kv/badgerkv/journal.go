@@ -4,7 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
-	"sync"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -13,10 +13,8 @@ import (
 
 // journal appends records. One goroutine appends; any may read.
 type journal struct {
-	fs       fileSystem
-	dir      string
+	*segments
 	now      func() time.Time
-	store    [16]byte
 	maxBytes int64 // size to which segments grow
 
 	// Of the appending goroutine.
@@ -33,16 +31,15 @@ type journal struct {
 	capacity atomic.Int64
 	starved  atomic.Bool // the next segment cannot be made
 	stop     chan struct{}
-
-	mu    sync.Mutex
-	first uint64 // segments before it are pruned
 }
 
-func newJournal(fs fileSystem, dir string, o Options) *journal {
-	return &journal{
-		fs: fs, dir: dir, now: o.Now, maxBytes: o.SegmentBytes,
-		spares: make(chan spare, 1), stop: make(chan struct{}), first: 1,
-	}
+func newJournal(d *segments, o Options) *journal {
+	return &journal{segments: d, now: o.Now, maxBytes: o.SegmentBytes, spares: make(chan spare, 1), stop: make(chan struct{})}
+}
+
+// journalIn is the journal of a store's directory, to be read.
+func journalIn(dir string, fs fileSystem) *segments {
+	return &segments{fs: fs, dir: filepath.Join(dir, "journal"), do: doRestoreJournal}
 }
 
 // create starts the journal of a new store.
@@ -50,6 +47,7 @@ func (j *journal) create() error {
 	if _, err := rand.Read(j.store[:]); err != nil {
 		return err
 	}
+	j.first.Store(1)
 	return j.makeSegment(1, nil)
 }
 
@@ -109,25 +107,14 @@ func (j *journal) readEntry(l location) (kv.Entry, error) {
 		return kv.Entry{}, err
 	}
 	if checksum(b) != l.crc {
-		return kv.Entry{}, &kv.DamageError{
-			File: segPath(j.dir, uint64(l.seg)), Offset: int64(l.off), What: "checksum of a stream's entry is wrong", Do: doRestoreJournal,
-		}
+		return kv.Entry{}, j.damage(place{uint64(l.seg), int64(l.off)}, 0, "checksum of a stream's entry is wrong")
 	}
 	return decodeEntry(b)
 }
 
-// firstKept is the oldest segment.
-func (j *journal) firstKept() uint64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.first
-}
-
 // forget removes the first segment. Its readers get ErrPruned from now on.
 func (j *journal) forget(seg uint64) error {
-	j.mu.Lock()
-	j.first = seg + 1
-	j.mu.Unlock()
+	j.first.Store(seg + 1)
 	if err := j.fs.Remove(segPath(j.dir, seg)); err != nil && !os.IsNotExist(err) {
 		return err
 	}

@@ -149,7 +149,7 @@ func crashCopy(t testing.TB, from string) string {
 			t.Fatal(err)
 		}
 	} else { // the next segment vanishes under its first name when it is done
-		spare := filepath.Join(from, "journal", spareName)
+		spare := filepath.Join(from, "journal", tmpName)
 		for _, err := os.Stat(spare); err == nil; _, err = os.Stat(spare) {
 			time.Sleep(time.Millisecond)
 		}
@@ -210,7 +210,7 @@ func lastRecord(t testing.TB, dir string) (last record) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := newJournal(osFS{}, journalDir, Options{})
+	j := journalIn(dir, osFS{})
 	for _, seg := range segs {
 		if empty, err := j.empty(seg); err != nil || empty {
 			break

@@ -55,7 +55,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 
 func newStore(o Options, r *recoverer) *Store {
 	s := &Store{
-		o: o, locks: newLockTable(o.MaxWaiters), journal: r.journal, state: r.state, guard: r.guard,
+		o: o, locks: newLockTable(o.MaxWaiters), journal: r.journal, backups: r.backups, state: r.state, guard: r.guard,
 		gather: newGatherer(), recovery: r.found,
 		overlay: map[string]latest{}, snapshot: r.state.read(),
 		nextSeq: r.journal.head.seq + 1, durable: r.journal.head.pos(), durableTo: r.journal.end(), applied: r.journal.head.seq,
@@ -88,6 +88,7 @@ type recoverer struct {
 	found Recovery
 
 	journal *journal
+	backups *segments
 	state   *state
 	safeSeq uint64
 
@@ -109,7 +110,8 @@ func (r *recoverer) run() error {
 			return err
 		}
 	}
-	r.journal = newJournal(r.o.fs, r.dir("journal"), r.o)
+	r.journal = newJournal(journalIn(r.o.Dir, r.o.fs), r.o)
+	r.backups = &segments{fs: r.o.fs, dir: r.dir("backup"), do: doBackup}
 	if err := r.findSegments(); err != nil {
 		return err
 	}
@@ -137,12 +139,12 @@ func (r *recoverer) run() error {
 // findSegments looks at the journal's files, and refuses formats that it does
 // not know before anything is changed.
 func (r *recoverer) findSegments() error {
-	segs, err := listSegments(r.dir("journal"))
+	segs, err := r.journal.listRun()
 	if err != nil || len(segs) == 0 {
 		return err
 	}
 	r.first, r.last = segs[0], segs[len(segs)-1]
-	r.journal.first = r.first
+	r.journal.first.Store(r.first)
 	empty, err := r.journal.empty(r.last)
 	if err == nil && empty && r.last > r.first {
 		r.last, r.spare = r.last-1, true
@@ -152,7 +154,7 @@ func (r *recoverer) findSegments() error {
 		return err
 	}
 	if empty && r.last > 1 {
-		return &kv.DamageError{File: segPath(r.dir("journal"), r.last), Offset: pageBytes, What: "no record, and none follows", Do: doRestoreJournal}
+		return r.journal.damage(place{r.last, pageBytes}, 0, "no record, and none follows")
 	}
 	oldest, err := r.journal.cursorAt(r.first, r.first)
 	if err != nil {
@@ -163,7 +165,7 @@ func (r *recoverer) findSegments() error {
 	if err != nil {
 		return err
 	}
-	r.journal.store = h.Store
+	r.journal.store, r.backups.store = h.Store, h.Store
 	_, err = r.journal.header(r.last)
 	return err
 }
@@ -210,18 +212,18 @@ func (r *recoverer) newState(why string) (err error) {
 
 // create starts a new store, unless there are remains of one.
 func (r *recoverer) create() error {
-	backups, err := listBackups(r.dir("backup"))
+	backups, err := r.backups.listBackups()
 	if err != nil {
 		return err
 	}
 	if r.at.pos.Seq > 0 || len(backups) > 0 {
-		return &kv.DamageError{
-			File: r.dir("journal"), Offset: -1, Seq: r.at.pos.Seq, Do: doRestoreJournal,
-			What: fmt.Sprintf("the journal is missing; the state holds batches up to %d", r.at.pos.Seq),
-		}
+		return r.journal.damage(place{}, r.at.pos.Seq, "the journal is missing; the state holds batches up to %d", r.at.pos.Seq)
 	}
-	r.first, r.last = 1, 1
-	return r.journal.create()
+	if err := r.journal.create(); err != nil {
+		return err
+	}
+	r.first, r.last, r.backups.store = 1, 1, r.journal.store
+	return nil
 }
 
 // findPlace puts the cursor behind the state's last batch. That proves that the
@@ -230,13 +232,10 @@ func (r *recoverer) create() error {
 // again from a backup.
 func (r *recoverer) findPlace() (err error) {
 	if r.at.pos.Seq > 0 && r.at.store != r.journal.store {
-		return &kv.DamageError{
-			File: r.dir("journal"), Offset: -1, Seq: r.at.pos.Seq, Do: doRestoreJournal,
-			What: fmt.Sprintf("it belongs to store %x, the state to another store, %x", r.journal.store, r.at.store),
-		}
+		return r.journal.damage(place{}, r.at.pos.Seq, "it belongs to store %x, the state to another store, %x", r.journal.store, r.at.store)
 	}
 	if r.at.pos.Seq < r.before.seq {
-		if err := r.loadBackup(); err != nil {
+		if err := r.stateFromBackup(); err != nil {
 			return err
 		}
 	}
@@ -244,9 +243,8 @@ func (r *recoverer) findPlace() (err error) {
 	return err
 }
 
-// loadBackup makes the state from the newest good backup.
-func (r *recoverer) loadBackup() error {
-	b, err := r.usableBackup()
+func (r *recoverer) stateFromBackup() error {
+	seq, err := r.usableBackup()
 	if err != nil {
 		return err
 	}
@@ -255,7 +253,7 @@ func (r *recoverer) loadBackup() error {
 			return err
 		}
 	}
-	if err := b.load(r.ctx, r.state, r.guard); err != nil {
+	if err := r.loadBackup(seq); err != nil {
 		return err
 	}
 	r.at, err = r.state.applied()

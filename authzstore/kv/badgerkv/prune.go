@@ -2,7 +2,7 @@ package badgerkv
 
 import (
 	"context"
-	"path/filepath"
+	"fmt"
 
 	"github.com/countersign/countersign/authzstore/kv"
 )
@@ -46,7 +46,7 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 	s.mu.Lock()
 	active := s.durableTo.seg
 	s.mu.Unlock()
-	first, kept := s.journal.firstKept(), int64(0)
+	first, kept := s.journal.first.Load(), int64(0)
 	for seg := first; seg <= active; seg++ {
 		kept += s.journal.sizeOf(seg)
 	}
@@ -77,30 +77,26 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 // coverWithBackup makes sure that a backup holds batches up to seq at least,
 // and removes all but the newest.
 func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
-	dir := filepath.Join(s.o.Dir, "backup")
-	seqs, err := listBackups(dir)
+	seqs, err := s.backups.listBackups()
 	if err != nil {
 		return err
 	}
-	if len(seqs) > 0 && seqs[0] >= seq {
-		b := openBackup(s.o.fs, dir, seqs[0], s.journal.store)
-		if b.read(ctx, func(k, v []byte) error { return nil }) == nil {
-			return nil
-		}
+	if len(seqs) > 0 && seqs[0] >= seq && s.backups.readBackup(ctx, seqs[0], func(map[string][]byte) error { return nil }) == nil {
+		return nil
 	}
 	s.mu.Lock()
 	p, at := s.snapshot, s.applied
 	p.refs++
 	s.mu.Unlock()
 	defer s.release(p)
-	if err := openBackup(s.o.fs, dir, at, s.journal.store).write(ctx, p); err != nil {
-		return err
+	if err := s.backups.writeBackup(ctx, at, p); err != nil {
+		return fmt.Errorf("state backup: %w", err)
 	}
 	for _, old := range seqs {
 		if old == at {
 			continue
 		}
-		if err := s.o.fs.Remove(openBackup(s.o.fs, dir, old, s.journal.store).name); err != nil {
+		if err := s.o.fs.Remove(segPath(s.backups.dir, old)); err != nil {
 			return err
 		}
 	}
@@ -118,11 +114,7 @@ func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		rec, err := c.mustNext()
-		if err != nil {
-			return err
-		}
-		b, err := toBatch(rec)
+		b, err := c.mustNextBatch()
 		if err != nil {
 			return err
 		}
@@ -143,7 +135,7 @@ func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
 }
 
 func (s *Store) firstKept() (uint64, error) {
-	c, err := s.journal.cursorAt(s.journal.firstKept(), 0)
+	c, err := s.journal.cursorAt(s.journal.first.Load(), 0)
 	if err != nil {
 		return 0, err
 	}

@@ -208,7 +208,7 @@ func TestClockSteps(t *testing.T) {
 			if _, err := s.Prune(t.Context(), kv.Retention{Now: start.Add(c.now), MaxAge: 2 * time.Hour, Exported: math.MaxUint64}); err != nil {
 				t.Fatal(err)
 			}
-			if got := int(s.journal.firstKept()) - 1; got != c.pruned {
+			if got := int(s.journal.first.Load()) - 1; got != c.pruned {
 				t.Fatalf("%d segments pruned, want %d", got, c.pruned)
 			}
 			if err := errors.Join(s.Verify(t.Context(), nil), s.Close()); err != nil {

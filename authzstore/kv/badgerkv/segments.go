@@ -9,111 +9,158 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/countersign/countersign/authzstore/kv"
 )
 
-const (
-	doRestoreJournal = "keep the directory as it is, put the journal files back from a copy of this volume, or restore a backup; nothing was changed"
-	doUpgrade        = "start a newer program"
-)
+const tmpName = "unfinished.tmp"
+
+const doRestoreJournal = "keep the directory as it is, put the journal files back from a copy of this volume, or restore a backup; nothing was changed"
+
+// segments reads the segment files of a directory.
+type segments struct {
+	fs    fileSystem
+	dir   string
+	do    string        // what an operator should do about a damaged one
+	store [16]byte      // whose they are; zero: not known yet
+	first atomic.Uint64 // those before it are pruned
+}
 
 func segPath(dir string, seg uint64) string {
 	return filepath.Join(dir, fmt.Sprintf("%08d.seg", seg))
 }
 
-// listSegments returns the numbers of the segment files, which must be in one run.
-func listSegments(dir string) ([]uint64, error) {
+// damage is a kv.DamageError about a place, or about the directory.
+func (d *segments) damage(at place, lastGood uint64, format string, args ...any) error {
+	e := &kv.DamageError{File: d.dir, Offset: -1, Seq: lastGood, What: fmt.Sprintf(format, args...), Do: d.do}
+	if at.seg > 0 {
+		e.File, e.Offset = segPath(d.dir, at.seg), at.off
+	}
+	return e
+}
+
+// listSegments returns the numbers of the segment files in order.
+func listSegments(dir string) (segs []uint64, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	var segs []uint64
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), ".seg")
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseUint(name, 10, 32)
+		n, err := strconv.ParseUint(name, 10, 64)
 		if err != nil {
 			return nil, &kv.DamageError{File: filepath.Join(dir, e.Name()), Offset: -1, What: "not a segment's name", Do: "move the file away"}
 		}
 		segs = append(segs, n)
 	}
 	slices.Sort(segs)
-	for i := 1; i < len(segs); i++ {
-		if segs[i] != segs[i-1]+1 {
-			return nil, &kv.DamageError{
-				File: segPath(dir, segs[i-1]+1), Offset: -1, Do: doRestoreJournal,
-				What: fmt.Sprintf("segment is missing between %d and %d", segs[i-1], segs[i]),
-			}
-		}
-	}
 	return segs, nil
 }
 
+// listRun is listSegments where none may be missing.
+func (d *segments) listRun() ([]uint64, error) {
+	segs, err := listSegments(d.dir)
+	for i := 1; i < len(segs); i++ {
+		if segs[i] != segs[i-1]+1 {
+			return nil, d.damage(place{segs[i-1] + 1, -1}, 0, "segment is missing between %d and %d", segs[i-1], segs[i])
+		}
+	}
+	return segs, err
+}
+
+// make makes a segment file, under its final name once it is durable.
+func (d *segments) make(seg uint64, fill func(file) error) error {
+	tmp := filepath.Join(d.dir, tmpName)
+	f, err := d.fs.Create(tmp)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(fill(f), f.Sync(), f.Close())
+	if err == nil {
+		err = d.fs.Rename(tmp, segPath(d.dir, seg))
+	}
+	if err != nil {
+		return errors.Join(err, d.fs.Remove(tmp))
+	}
+	return d.fs.SyncDir(d.dir)
+}
+
 // read fills b from a segment's file.
-func (j *journal) read(seg uint64, b []byte, off int64) error {
-	name := segPath(j.dir, seg)
-	f, err := j.fs.Open(name)
-	if errors.Is(err, os.ErrNotExist) && seg < j.firstKept() {
+func (d *segments) read(seg uint64, b []byte, off int64) error {
+	f, err := d.fs.Open(segPath(d.dir, seg))
+	if errors.Is(err, os.ErrNotExist) && seg < d.first.Load() {
 		return fmt.Errorf("%w: journal segment %d", kv.ErrPruned, seg)
 	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.ReadAt(b, off); errors.Is(err, io.EOF) {
-		return &kv.DamageError{File: name, Offset: off, What: "truncated", Do: doRestoreJournal}
-	} else if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+	_, err = f.ReadAt(b, off)
+	if errors.Is(err, io.EOF) {
+		return d.damage(place{seg, off}, 0, "truncated")
+	}
+	if err != nil {
+		return fmt.Errorf("segment %d offset %d: %w", seg, off, err)
 	}
 	return nil
 }
 
+func newSegHeader(seg uint64, store [16]byte, bytes int64) segHeader {
+	return segHeader{Seg: seg, Store: store, Bytes: bytes, Format: formatVersion, MinReader: minReader, MinWriter: minWriter}
+}
+
 // header reads and checks a segment's page 0.
-func (j *journal) header(seg uint64) (segHeader, error) {
+func (d *segments) header(seg uint64) (segHeader, error) {
 	page := make([]byte, pageBytes)
-	if err := j.read(seg, page, 0); err != nil {
+	if err := d.read(seg, page, 0); err != nil {
 		return segHeader{}, err
 	}
 	h, ok := decodeSegHeader(page)
-	damage := func(do, format string, args ...any) error {
-		return &kv.DamageError{File: segPath(j.dir, seg), What: fmt.Sprintf(format, args...), Do: do}
+	upgrade := func(program string, needs uint16) error {
+		return &kv.DamageError{
+			File: segPath(d.dir, seg), What: fmt.Sprintf("format %d needs a %s of format %d or newer, this program has %d", h.Format, program, needs, formatVersion),
+			Do: "start a newer program",
+		}
 	}
 	switch {
 	case !ok:
-		return h, damage(doRestoreJournal, "segment header is damaged")
+		return h, d.damage(place{seg, 0}, 0, "segment header is damaged")
 	case h.MinReader > formatVersion || h.Format == 0:
-		return h, damage(doUpgrade, "format %d needs a reader of format %d or newer, this program reads up to %d", h.Format, h.MinReader, formatVersion)
+		return h, upgrade("reader", h.MinReader)
 	case h.MinWriter > formatVersion:
-		return h, damage(doUpgrade, "format %d needs a writer of format %d or newer, this program writes %d", h.Format, h.MinWriter, formatVersion)
+		return h, upgrade("writer", h.MinWriter)
 	case h.Seg != seg:
-		return h, damage(doRestoreJournal, "the file holds segment %d", h.Seg)
+		return h, d.damage(place{seg, 0}, 0, "the file holds segment %d", h.Seg)
+	case d.store != [16]byte{} && h.Store != d.store:
+		return h, d.damage(place{seg, 0}, 0, "the file is another store's, %x, not of %x", h.Store, d.store)
 	}
-	return h, j.read(seg, page, h.Bytes-pageBytes) // or it was truncated
+	return h, d.read(seg, page, h.Bytes-pageBytes) // or it was truncated
 }
 
 // empty: no record was ever written to the segment, not even a part of one.
-func (j *journal) empty(seg uint64) (bool, error) {
+func (d *segments) empty(seg uint64) (bool, error) {
 	b := make([]byte, recordExtent(maxBodyBytes))
-	err := j.read(seg, b, pageBytes)
+	err := d.read(seg, b, pageBytes)
 	return isAll(b, 0), err
 }
 
 // firstRecord reads the header of a segment's first record. It is not ok if there
 // is none, or none that can be read.
-func (j *journal) firstRecord(seg uint64) (h recordHeader, ok bool, err error) {
+func (d *segments) firstRecord(seg uint64) (h recordHeader, ok bool, err error) {
 	b := make([]byte, recordHeaderBytes)
-	err = j.read(seg, b, pageBytes)
+	err = d.read(seg, b, pageBytes)
 	return h, err == nil && decodeHeader(b, recordMagic, &h), err
 }
 
 // before is the head of the record before a segment's first one.
-func (j *journal) before(seg uint64) (h head, ok bool, err error) {
+func (d *segments) before(seg uint64) (h head, ok bool, err error) {
 	if seg == 1 {
 		return head{}, true, nil
 	}
-	first, ok, err := j.firstRecord(seg)
+	first, ok, err := d.firstRecord(seg)
 	return head{seq: first.Seq - 1, hash: first.Prev}, ok, err
 }

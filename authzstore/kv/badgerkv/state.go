@@ -55,7 +55,7 @@ func decodeApplied(b []byte) (applied, error) {
 	case len(b) != appliedBytes || !decodeHeader(b, appliedMagic, &a):
 		return applied{}, fmt.Errorf("%w: the state's record of what it holds; %s", kv.ErrDamaged, doRebuild)
 	case a.Format != formatVersion:
-		return applied{}, fmt.Errorf("the state has format %d, this program knows %d: %s", a.Format, formatVersion, doUpgrade)
+		return applied{}, fmt.Errorf("the state has format %d, this program knows %d: start a newer program", a.Format, formatVersion)
 	}
 	return applied{a.Store, kv.Pos{Seq: a.Seq, Hash: a.Hash}}, nil
 }

@@ -20,6 +20,7 @@ type Store struct {
 	lockFile *os.File
 	locks    *lockTable
 	journal  *journal
+	backups  *segments
 	state    *state
 	guard    *diskGuard
 	gather   gatherer

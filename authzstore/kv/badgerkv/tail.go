@@ -47,11 +47,7 @@ func (s *Store) Tail(ctx context.Context, from kv.Pos, fn func(kv.Batch) error) 
 			}
 		}
 		c.last = last
-		rec, err := c.mustNext()
-		if err != nil {
-			return err
-		}
-		b, err := toBatch(rec)
+		b, err := c.mustNextBatch()
 		if err != nil {
 			return err
 		}
@@ -66,10 +62,8 @@ func (s *Store) waitDurable(ctx context.Context, seq uint64) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if seq > s.durable.Seq+1 {
-		return 0, &kv.DamageError{
-			File: s.journal.dir, Offset: -1, Seq: s.durable.Seq, Do: doRestoreJournal,
-			What: fmt.Sprintf("the journal ends at %d and once had %d: its end was lost, or it was rolled back", s.durable.Seq, seq-1),
-		}
+		return 0, s.journal.damage(place{}, s.durable.Seq,
+			"the journal ends at %d and once had %d: its end was lost, or it was rolled back", s.durable.Seq, seq-1)
 	}
 	for s.durable.Seq < seq {
 		switch {

@@ -1,11 +1,6 @@
 package badgerkv
 
-import (
-	"bytes"
-	"fmt"
-
-	"github.com/countersign/countersign/authzstore/kv"
-)
+import "bytes"
 
 // torn judges the unreadable place at which a cursor stopped in the last segment
 // that holds data. It returns how many bytes a torn write left there, 0 if there
@@ -50,9 +45,9 @@ func (c *cursor) torn() (int64, error) {
 // rest reads the segment from the cursor on.
 func (c *cursor) rest() ([]byte, error) {
 	b := make([]byte, c.size-c.at.off)
-	return b, c.j.read(c.at.seg, b, c.at.off)
+	return b, c.d.read(c.at.seg, b, c.at.off)
 }
 
 func (c *cursor) damage(format string, args ...any) error {
-	return &kv.DamageError{File: segPath(c.j.dir, c.at.seg), Offset: c.at.off, Seq: c.h.seq, What: fmt.Sprintf(format, args...), Do: doRestoreJournal}
+	return c.d.damage(c.at, c.h.seq, format, args...)
 }

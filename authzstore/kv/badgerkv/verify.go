@@ -25,7 +25,7 @@ func (s *Store) verify(ctx context.Context, progress func(done, total int64)) er
 	s.mu.Lock()
 	limit, last := s.durableTo, s.durable.Seq
 	s.mu.Unlock()
-	first := s.journal.firstKept()
+	first := s.journal.first.Load()
 	done, total := int64(0), s.tableBytes()
 	for seg := first; seg < limit.seg; seg++ {
 		total += s.journal.sizeOf(seg)
