@@ -16,29 +16,14 @@ const (
 // mark says which batch a version of Badger holds.
 type mark struct{ version, seq uint64 }
 
-// applyLoop brings durable batches into Badger, in order. It is the only writer
-// of Badger, apart from prune, which takes applying.
+// applyLoop brings durable batches into Badger, in order.
 func (s *Store) applyLoop() {
 	defer s.done.Done()
-	for {
-		stopping := s.committerEnded()
-		batches := s.toApply()
-		switch {
-		case len(batches) == 0 && stopping:
-			return
-		case len(batches) == 0:
-			select {
-			case <-s.applyWake:
-			case <-s.committed:
-			}
-			s.pause(applyLinger)
-			continue
-		case !s.guard.ok():
-			if stopping {
+	for batches := s.toApply(); len(batches) > 0; batches = s.toApply() {
+		for !s.guard.ok() {
+			if !s.pause(diskRetry) {
 				return // the journal has them
 			}
-			s.pause(diskRetry)
-			continue
 		}
 		if err := s.apply(batches); err != nil {
 			s.fail(err)
@@ -47,27 +32,30 @@ func (s *Store) applyLoop() {
 	}
 }
 
-func (s *Store) committerEnded() bool {
+// pause waits, but not past Close: then it returns false.
+func (s *Store) pause(d time.Duration) bool {
 	select {
-	case <-s.committed:
+	case <-time.After(d):
 		return true
-	default:
+	case <-s.stop.Done():
 		return false
 	}
 }
 
-// pause waits, but not past Close.
-func (s *Store) pause(d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-s.stop:
-	}
-}
-
-// toApply returns the oldest batches that fit one transaction of Badger.
+// toApply waits for durable batches and returns the oldest, as many as fit one
+// transaction of Badger. None means that there will be no more.
 func (s *Store) toApply() []*batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for len(s.layers) == 0 {
+		if s.committed {
+			return nil
+		}
+		s.moved.Wait()
+		s.mu.Unlock()
+		s.pause(applyLinger)
+		s.mu.Lock()
+	}
 	cost := int64(0)
 	for i, b := range s.layers {
 		cost += b.cost
@@ -129,19 +117,9 @@ func (s *Store) release(p *snapshot) {
 	}
 }
 
-// addMark remembers which version holds which batch. Forgetting every second
-// one makes SafeSeq come later, never too early.
-func (s *Store) addMark(m mark) {
-	s.marks = append(s.marks, m)
-	if len(s.marks) <= maxMarks {
-		return
-	}
-	kept := s.marks[:0]
-	for i := 1; i < len(s.marks); i += 2 {
-		kept = append(kept, s.marks[i])
-	}
-	s.marks = kept
-}
+// addMark remembers which version holds which batch, until SafeSeq has passed
+// it. There are as many as transactions fit a memtable. s.mu is held.
+func (s *Store) addMark(m mark) { s.marks = append(s.marks, m) }
 
 // SafeSeq implements kv.Store: the newest batch that lies in Badger's synced
 // tables. Flushing a memtable is the checkpoint, because the tables are a

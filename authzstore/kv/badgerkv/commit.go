@@ -4,64 +4,43 @@ import "time"
 
 // commitLoop writes batch after batch to the journal. It is the only writer.
 func (s *Store) commitLoop() {
-	defer close(s.committed)
-	for {
-		b := s.nextBatch()
-		if b == nil {
-			break
-		}
+	defer s.done.Done()
+	for b := s.nextBatch(); b != nil; b = s.nextBatch() {
 		if err := s.commit(b); err != nil {
-			s.fail(err, b)
-			return
+			b.answer(s.fail(err))
 		}
 	}
 	s.mu.Lock()
-	failure := s.failure
+	s.committed = true
+	failure, lost := s.failure, s.pending
+	s.pending = nil
+	s.moved.Broadcast()
 	s.mu.Unlock()
-	if failure != nil {
-		s.fail(failure, nil) // the applier failed: give up what is waiting
+	for _, b := range lost { // there are none unless the store failed
+		b.answer(failure)
 	}
 }
 
 // nextBatch waits for a batch to write; nil means that the store stops.
 func (s *Store) nextBatch() *batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for {
-		s.mu.Lock()
+		if len(s.pending) == 1 {
+			s.gatherCompany()
+		}
 		switch {
 		case s.failure != nil:
-			s.mu.Unlock()
 			return nil
-		case len(s.queue) == 0 && len(s.current.units) > 0:
-			s.mu.Unlock()
-			s.gatherCompany()
-			s.mu.Lock()
-		}
-		if b := s.popBatch(); b != nil {
-			s.mu.Unlock()
+		case len(s.pending) > 0:
+			b := s.pending[0]
+			s.pending = s.pending[1:]
 			return b
-		}
-		stopping := s.closing && s.active == 0
-		s.mu.Unlock()
-		if stopping {
+		case s.closing && s.active == 0:
 			return nil
 		}
-		<-s.wake
+		s.work.Wait()
 	}
-}
-
-// popBatch takes the oldest batch that holds anything. s.mu is held.
-func (s *Store) popBatch() *batch {
-	if len(s.queue) > 0 {
-		b := s.queue[0]
-		s.queue = s.queue[1:]
-		return b
-	}
-	if len(s.current.units) == 0 {
-		return nil
-	}
-	b := s.current
-	s.current = s.newBatch()
-	return b
 }
 
 // commit makes a batch durable and answers everyone who waits for it.
@@ -81,8 +60,7 @@ func (s *Store) commit(b *batch) error {
 	if err != nil {
 		return err
 	}
-	s.gather.answered, s.gather.lastSync = len(b.units), time.Since(start)
-	b.end = s.journal.end()
+	took, units := time.Since(start), len(b.units)
 	b.state = map[string][]byte{}
 	for _, u := range b.units {
 		u.addTo(b.state, body)
@@ -92,14 +70,12 @@ func (s *Store) commit(b *batch) error {
 
 	s.mu.Lock()
 	s.layers = append(s.layers, b)
-	s.durable, s.durableTo = b.head.pos(), b.end
+	s.durable, s.durableTo = b.head.pos(), s.journal.end()
 	s.undurable -= b.bodyBytes
 	s.unapplied += b.cost
-	s.batches++
-	s.gather.present = len(s.current.units)
+	s.gather.answered, s.gather.present, s.gather.lastSync = units, s.waiting(), took
 	s.moved.Broadcast()
 	s.mu.Unlock()
 	b.answer(nil)
-	signal(s.applyWake)
 	return nil
 }

@@ -31,7 +31,6 @@ type file interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	Size() (int64, error)
 	// Allocate reserves space, so that a full disk shows before it matters.
 	Allocate(bytes int64) error
 	Sync() error
@@ -74,14 +73,6 @@ func openFile(name string, flag int) (file, error) {
 		return nil, err
 	}
 	return osFile{f}, nil
-}
-
-func (f osFile) Size() (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
 }
 
 func (f osFile) Allocate(bytes int64) error {

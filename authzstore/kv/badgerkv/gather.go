@@ -16,23 +16,28 @@ const (
 // Callers who were just answered tend to come back at once: without a wait the
 // first of them would start the next write alone, and all others would wait for
 // two (measured with 64 callers and 5 ms a sync: half the throughput). A caller
-// alone is never kept waiting.
+// alone is never kept waiting. All of it is guarded
+// by Store.mu.
 type gatherer struct {
-	enough chan struct{} // the wanted number is reached
-	want   int           // units; 0: not gathering. Guarded by Store.mu
+	want   int           // units
+	enough chan struct{} // closed when so many wait; nil while nobody gathers
 
-	// Of the committer.
 	answered int           // units in the last batch
 	present  int           // units already waiting when it was answered
 	lastSync time.Duration // of the last batch
 }
 
-func newGatherer() gatherer { return gatherer{enough: make(chan struct{}, 1)} }
-
-func (g *gatherer) wants(units int) bool { return g.want > 0 && units >= g.want }
+// waiting counts the units that the next batch has so far. s.mu is held.
+func (s *Store) waiting() int {
+	if len(s.pending) == 0 {
+		return 0
+	}
+	return len(s.pending[len(s.pending)-1].units)
+}
 
 // gatherCompany waits, with a batch begun, for the callers just answered: until
-// as many came, or fewer come per time than the write would carry.
+// as many came, or fewer come per time than the write would carry. s.mu is held,
+// but not while it waits.
 func (s *Store) gatherCompany() {
 	g := &s.gather
 	if g.answered < 2 {
@@ -40,31 +45,21 @@ func (s *Store) gatherCompany() {
 	}
 	most := min(max(gatherMin, g.lastSync), gatherMax)
 	look := max(gatherLookMin, g.lastSync/gatherLookPart)
-	s.mu.Lock()
-	units := len(s.current.units)
-	g.want = g.present + g.answered
-	if g.wants(units) {
-		signal(g.enough)
-	}
-	s.mu.Unlock()
-	for waited, enough := look, false; waited <= most && !enough; waited += look {
+	enough, units := make(chan struct{}), s.waiting()
+	g.want, g.enough = g.present+g.answered, enough
+	defer func() { g.enough = nil }()
+	for waited := look; waited <= most && units < g.want; waited += look {
+		s.mu.Unlock()
 		select {
-		case <-g.enough:
-			enough = true
+		case <-enough:
 		case <-time.After(look):
 		}
 		s.mu.Lock()
-		came := len(s.current.units) - units
+		came := s.waiting() - units
 		units += came
-		s.mu.Unlock()
-		enough = enough || !worthWaiting(came, look, units, waited+g.lastSync)
-	}
-	s.mu.Lock()
-	g.want = 0
-	s.mu.Unlock()
-	select {
-	case <-g.enough:
-	default:
+		if !worthWaiting(came, look, units, waited+g.lastSync) {
+			return
+		}
 	}
 }
 

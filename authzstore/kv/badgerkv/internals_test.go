@@ -67,7 +67,7 @@ func TestNothingLeft(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.locks.locks)+len(s.overlay)+len(s.layers)+len(s.queue)+len(s.current.units) > 0 || s.undurable != 0 || s.unapplied != 0 {
+	if len(s.locks.locks)+len(s.overlay)+len(s.layers)+len(s.pending) > 0 || s.undurable != 0 || s.unapplied != 0 {
 		t.Errorf("left: %d locks, %d keys, %d layers, %d bytes undurable, %d unapplied",
 			len(s.locks.locks), len(s.overlay), len(s.layers), s.undurable, s.unapplied)
 	}
@@ -140,7 +140,6 @@ type memoryFile struct {
 }
 
 func (o oneFile) Open(string) (file, error)                  { return memoryFile{Reader: bytes.NewReader(o.b)}, nil }
-func (m memoryFile) Size() (int64, error)                    { return m.Reader.Size(), nil }
 func (m memoryFile) Close() error                            { return nil }
 func (m memoryFile) ReadAt(b []byte, off int64) (int, error) { return m.Reader.ReadAt(b, off) }
 

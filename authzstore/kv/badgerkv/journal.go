@@ -48,7 +48,7 @@ func (j *journal) create() error {
 		return err
 	}
 	j.first.Store(1)
-	return j.makeSegment(1, nil)
+	return j.makeSegment(1)
 }
 
 // resume continues at the given place.
@@ -100,8 +100,13 @@ func (j *journal) roll() error {
 // end is the place behind the last record.
 func (j *journal) end() place { return place{j.seg, j.off} }
 
-// readEntry reads one entry of a stream and checks it.
-func (j *journal) readEntry(l location) (kv.Entry, error) {
+// readEntry reads an entry of a stream at its location, as the index has it, and
+// checks it.
+func (j *journal) readEntry(index []byte) (kv.Entry, error) {
+	l, err := decodeLocation(index)
+	if err != nil {
+		return kv.Entry{}, err
+	}
 	b := make([]byte, l.len)
 	if err := j.read(uint64(l.seg), b, int64(l.off)); err != nil {
 		return kv.Entry{}, err

@@ -7,18 +7,16 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/countersign/countersign/authzstore/kv"
 )
 
 // Recovery says what Open found and did.
 type Recovery struct {
-	Batches   int           // replayed from the journal
-	Bytes     int64         // of those
-	TornBytes int64         // a write that a crash cut short, never acknowledged, was wiped
-	Rebuilt   string        // why the state was thrown away; "" if it was not
-	Took      time.Duration // from the lock to the end of the replay
+	Batches   int    // replayed from the journal
+	Bytes     int64  // of those
+	TornBytes int64  // a write that a crash cut short, never acknowledged, was wiped
+	Rebuilt   string // why the state was thrown away; "" if it was not
 }
 
 // Open opens the store in o.Dir, or makes a new one. It refuses with
@@ -35,7 +33,6 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	start := o.Now()
 	r := &recoverer{ctx: ctx, o: o, guard: &diskGuard{o: o}}
 	defer func() {
 		if err != nil {
@@ -46,7 +43,6 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := r.run(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}
-	r.found.Took = o.Now().Sub(start)
 	s := newStore(o, r)
 	s.lockFile = lockFile
 	s.start()
@@ -56,22 +52,20 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 func newStore(o Options, r *recoverer) *Store {
 	s := &Store{
 		o: o, locks: newLockTable(o.MaxWaiters), journal: r.journal, backups: r.backups, state: r.state, guard: r.guard,
-		gather: newGatherer(), recovery: r.found,
-		overlay: map[string]latest{}, snapshot: r.state.read(),
+		recovery: r.found, overlay: map[string]latest{}, snapshot: r.state.read(),
 		nextSeq: r.journal.head.seq + 1, durable: r.journal.head.pos(), durableTo: r.journal.end(), applied: r.journal.head.seq,
-		safeSeq: r.safeSeq,
-		wake:    make(chan struct{}, 1), applyWake: make(chan struct{}, 1),
-		failed: make(chan struct{}), committed: make(chan struct{}), stop: make(chan struct{}),
+		safeSeq: r.safeSeq, failed: make(chan struct{}),
 	}
-	s.moved, s.idle = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
-	s.current = s.newBatch()
+	s.work, s.moved = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
+	s.stop, s.cancel = context.WithCancel(context.Background())
+	s.closed = sync.OnceValue(s.close)
 	s.addMark(mark{s.snapshot.txn.ReadTs(), s.applied})
 	return s
 }
 
 func (s *Store) start() {
 	s.guard.makeBallast()
-	s.done.Add(1)
+	s.done.Add(2)
 	go s.commitLoop()
 	go s.applyLoop()
 	if s.o.VerifyEvery > 0 {

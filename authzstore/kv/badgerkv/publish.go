@@ -29,11 +29,14 @@ func (s *Store) publish(u *unit) (*batch, error) {
 	if err := u.fix(sums); err != nil {
 		return nil, err
 	}
-	b := s.current
-	if b.bodyBytes+bytes > maxBodyBytes || b.cost+cost > s.state.maxCost {
-		s.queue = append(s.queue, b)
-		b = s.newBatch()
-		s.current = b
+	var b *batch
+	if n := len(s.pending); n > 0 {
+		b = s.pending[n-1]
+	}
+	if b == nil || b.bodyBytes+bytes > maxBodyBytes || b.cost+cost > s.state.maxCost {
+		b = &batch{seq: s.nextSeq, done: make(chan struct{})}
+		s.nextSeq++
+		s.pending = append(s.pending, b)
 	}
 	b.units = append(b.units, u)
 	b.bodyBytes += bytes
@@ -46,11 +49,11 @@ func (s *Store) publish(u *unit) (*batch, error) {
 		s.overlay[key] = latest{encodeInt(n), b}
 	}
 	s.undurable += bytes
-	s.units++
-	if s.gather.wants(len(b.units)) {
-		signal(s.gather.enough)
+	if s.gather.enough != nil && len(b.units) >= s.gather.want {
+		close(s.gather.enough)
+		s.gather.enough = nil
 	}
-	signal(s.wake)
+	s.work.Signal()
 	return b, nil
 }
 

@@ -100,11 +100,7 @@ func (v *snap) Record(id string) (kv.Entry, bool, error) {
 	if err != nil || !ok {
 		return kv.Entry{}, false, err
 	}
-	l, err := decodeLocation(val)
-	if err != nil {
-		return kv.Entry{}, false, err
-	}
-	e, err := v.s.journal.readEntry(l)
+	e, err := v.s.journal.readEntry(val)
 	return e, err == nil, err
 }
 
@@ -131,11 +127,7 @@ func (v *snap) Stream(stream string, from uint64, fn func(kv.Entry) error) error
 	prefix := streamKey(stream)
 	start := string(binary.BigEndian.AppendUint64([]byte(prefix), from))
 	return v.scan(prefix, start, func(key string, val []byte) error {
-		l, err := decodeLocation(val)
-		if err != nil {
-			return err
-		}
-		e, err := v.s.journal.readEntry(l)
+		e, err := v.s.journal.readEntry(val)
 		if errors.Is(err, kv.ErrPruned) {
 			return nil
 		}
@@ -156,38 +148,35 @@ func (v *snap) scan(prefix, from string, fn func(key string, val []byte) error) 
 			}
 		}
 	}
-	keys := slices.Sorted(maps.Keys(over))
-	emitOver := func(upTo string, all bool) error { // layered keys below upTo
-		for len(keys) > 0 && (all || keys[0] < upTo) {
-			k := keys[0]
-			keys = keys[1:]
-			if val := over[k]; val != nil {
-				if err := fn(k, val); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
+	layered := slices.Sorted(maps.Keys(over))
 	opts := badger.DefaultIteratorOptions
 	opts.Prefix = []byte(prefix)
 	it := v.base.txn.NewIterator(opts)
 	defer it.Close()
-	for it.Seek([]byte(max(prefix, from))); it.Valid(); it.Next() {
-		key := string(it.Item().Key())
-		if err := emitOver(key, false); err != nil {
-			return err
+	it.Seek([]byte(max(prefix, from)))
+	for it.Valid() || len(layered) > 0 {
+		stored := it.Valid() && (len(layered) == 0 || string(it.Item().Key()) < layered[0])
+		var key string
+		var val []byte
+		if stored {
+			var err error
+			key = string(it.Item().Key())
+			if val, err = it.Item().ValueCopy(nil); err != nil {
+				return err
+			}
+			it.Next()
+		} else {
+			key, layered = layered[0], layered[1:]
+			val = over[key]
+			if it.Valid() && string(it.Item().Key()) == key {
+				it.Next()
+			}
 		}
-		if _, layered := over[key]; layered {
-			continue // comes, if not deleted, with the keys below the next one
-		}
-		val, err := it.Item().ValueCopy(nil)
-		if err != nil {
-			return err
-		}
-		if err := fn(key, val); err != nil {
-			return err
+		if stored || val != nil {
+			if err := fn(key, val); err != nil {
+				return err
+			}
 		}
 	}
-	return emitOver("", true)
+	return nil
 }

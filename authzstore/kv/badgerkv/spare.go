@@ -12,10 +12,9 @@ const (
 	// store are quick, up to Options.SegmentBytes.
 	firstSegmentBytes = 4 << 20
 	// Zeros are written in small steps, each synced, so that no large write
-	// stands in front of a batch in the device's queue.
+	// stands in front of a batch in the device's queue. To pace them as well made
+	// no difference to what callers see (measured with 1 to 256 of them).
 	zeroStepBytes = 256 << 10
-	zeroStepPause = 10 * time.Millisecond
-	zeroStepWaits = 5 // at most: at least 5 MB/s
 	spareRetry    = 200 * time.Millisecond
 )
 
@@ -37,8 +36,7 @@ func (j *journal) sizeOf(seg uint64) int64 {
 	return min(size, j.maxBytes)
 }
 
-// takeSpare waits for the next segment. In practice it lies ready: it is filled
-// at twice the pace at which the active one fills.
+// takeSpare waits for the next segment. In practice it lies ready.
 func (j *journal) takeSpare() (spare, error) {
 	s := <-j.spares
 	j.coming = false
@@ -56,7 +54,7 @@ func (j *journal) makeSpare(seg uint64) {
 	j.coming = true
 	go func() {
 		for {
-			err := j.makeSegment(seg, j.pace)
+			err := j.makeSegment(seg)
 			full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 			j.starved.Store(full)
 			if !full {
@@ -82,26 +80,6 @@ func (j *journal) giveSpare(seg uint64, err error) {
 	j.spares <- s
 }
 
-// pace holds a spare back that is far ahead of the active segment, and gives it
-// up at Close.
-func (j *journal) pace(done float64) error {
-	for range zeroStepWaits {
-		pause := zeroStepPause
-		if done <= 2*float64(j.fill.Load())/float64(j.capacity.Load()) {
-			pause = 0
-		}
-		select {
-		case <-j.stop:
-			return errStopped
-		case <-time.After(pause):
-		}
-		if pause == 0 {
-			break
-		}
-	}
-	return nil
-}
-
 // full: there is no next segment, and the active one may not hold the n bytes
 // that wait, with padding.
 func (j *journal) full(n int64) bool {
@@ -111,7 +89,7 @@ func (j *journal) full(n int64) bool {
 // makeSegment makes a file of a header and written zeros. Unwritten extents would
 // not do: the first write into one changes metadata, which costs a second write
 // for every sync (measured: 161 µs against 96 µs).
-func (j *journal) makeSegment(seg uint64, pace func(done float64) error) error {
+func (j *journal) makeSegment(seg uint64) error {
 	size := j.sizeOf(seg)
 	return j.make(seg, func(f file) error {
 		if err := f.Allocate(size); err != nil {
@@ -126,10 +104,10 @@ func (j *journal) makeSegment(seg uint64, pace func(done float64) error) error {
 			if err := f.Sync(); err != nil {
 				return err
 			}
-			if pace != nil {
-				if err := pace(float64(off) / float64(size)); err != nil {
-					return err
-				}
+			select {
+			case <-j.stop:
+				return errStopped
+			default:
 			}
 			clear(step[:pageBytes])
 		}

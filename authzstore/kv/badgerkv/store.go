@@ -28,37 +28,31 @@ type Store struct {
 
 	mu sync.Mutex // of everything down to the blank line
 
-	active  int  // Updates, Views and Tails that run
-	closing bool // no new ones
-	failure error
-
-	current   *batch            // being published to; never nil
-	queue     []*batch          // full, waiting for the journal
+	active    int  // Updates, Views and Tails that run
+	closing   bool // no new ones
+	failure   error
+	pending   []*batch          // published, not being written yet; the last one is being published to
 	layers    []*batch          // durable, not in Badger; oldest first; old slices stay valid
-	overlay   map[string]latest // what current, queue and layers hold: records, counters, last numbers of streams
+	overlay   map[string]latest // what pending, layers and the batch being written hold: records, counters, last numbers of streams
 	snapshot  *snapshot         // of Badger
 	nextSeq   uint64
 	durable   kv.Pos
 	durableTo place
 	applied   uint64
-	undurable int64 // bytes of bodies in current, queue and the batch being written
+	undurable int64 // bytes of bodies in pending and the batch being written
 	unapplied int64 // cost of layers
 	marks     []mark
 	safeSeq   uint64
-	batches   uint64
-	units     uint64
+	committed bool // the committer has ended
 
-	wake      chan struct{} // the committer has something to look at
-	applyWake chan struct{} // so has the applier
-	moved     *sync.Cond    // on mu: durable moved, or the store stops
-	idle      *sync.Cond    // on mu: active fell
-	failed    chan struct{}
-	committed chan struct{} // the committer has ended
-	stop      chan struct{} // background work ends
-	done      sync.WaitGroup
-	pruning   sync.Mutex
-	closeOnce sync.Once
-	closeErr  error
+	work    *sync.Cond // on mu: the committer has something to look at
+	moved   *sync.Cond // on mu: anything else that somebody waits for
+	failed  chan struct{}
+	stop    context.Context // background work ends
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+	pruning sync.Mutex
+	closed  func() error
 }
 
 var _ kv.Store = (*Store)(nil)
@@ -79,7 +73,6 @@ type batch struct {
 	state     map[string][]byte // what it leaves in Badger; set once durable
 
 	head head
-	end  place
 	done chan struct{} // closed when durable or failed
 	err  error         // set before done
 }
@@ -92,12 +85,6 @@ func (b *batch) answer(err error) {
 		b.err = err
 		close(b.done)
 	}
-}
-
-func (s *Store) newBatch() *batch {
-	b := &batch{seq: s.nextSeq, done: make(chan struct{})}
-	s.nextSeq++
-	return b
 }
 
 // enter admits an Update, View or Tail; leave ends it.
@@ -119,7 +106,8 @@ func (s *Store) leave() {
 	defer s.mu.Unlock()
 	s.active--
 	if s.active == 0 && s.closing {
-		s.idle.Broadcast()
+		s.moved.Broadcast()
+		s.work.Signal()
 	}
 }
 
@@ -199,29 +187,19 @@ func (s *Store) await(ctx context.Context, b *batch, wrote bool, err error) erro
 	return b.err
 }
 
-// fail stops the store. lost are batches that the committer took and did not
-// finish.
-func (s *Store) fail(cause error, lost ...*batch) {
+// fail stops the store and returns why it did. The committer then gives up what
+// is waiting.
+func (s *Store) fail(cause error) error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.failure == nil {
 		s.failure = fmt.Errorf("%w: %w", kv.ErrFailed, cause)
 		close(s.failed)
 		s.o.Logger.Error("store failed", "error", cause)
 	}
-	failure := s.failure
-	if len(lost) > 0 { // only the committer may give batches up
-		lost = append(append(lost, s.queue...), s.current)
-		s.queue = nil
-	}
 	s.moved.Broadcast()
-	s.mu.Unlock()
-	for _, b := range lost {
-		if b != nil {
-			b.answer(failure)
-		}
-	}
-	signal(s.wake)
-	signal(s.applyWake)
+	s.work.Signal()
+	return s.failure
 }
 
 // ID implements kv.Store. It stands in every segment's header.
@@ -231,23 +209,18 @@ func (s *Store) ID() [16]byte { return s.journal.store }
 func (s *Store) Failed() <-chan struct{} { return s.failed }
 
 // Close implements kv.Store.
-func (s *Store) Close() error {
-	s.closeOnce.Do(func() { s.closeErr = s.close() })
-	return s.closeErr
-}
+func (s *Store) Close() error { return s.closed() }
 
 func (s *Store) close() error {
 	s.mu.Lock()
 	s.closing = true
 	s.moved.Broadcast()
+	s.work.Signal()
 	for s.active > 0 {
-		s.idle.Wait()
+		s.moved.Wait()
 	}
 	s.mu.Unlock()
-	close(s.stop)
-	signal(s.wake)
-	<-s.committed
-	signal(s.applyWake)
+	s.cancel()
 	s.done.Wait()
 	s.snapshot.txn.Discard()
 	err := s.state.close()
@@ -259,7 +232,6 @@ func (s *Store) close() error {
 type Stats struct {
 	Seq            uint64 // last durable batch
 	Applied        uint64 // last batch in Badger
-	Batches, Units uint64 // published since Open
 	UndurableBytes int64
 	UnappliedBytes int64
 	DiskPaused     bool // Badger is left alone for want of free disk
@@ -270,18 +242,10 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Stats{
-		Seq: s.durable.Seq, Applied: s.applied, Batches: s.batches, Units: s.units,
+		Seq: s.durable.Seq, Applied: s.applied,
 		UndurableBytes: s.undurable, UnappliedBytes: s.unapplied, DiskPaused: s.guard.paused.Load(),
 	}
 }
 
 // Recovery says what Open found.
 func (s *Store) Recovery() Recovery { return s.recovery }
-
-// signal fills a channel of capacity one.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}

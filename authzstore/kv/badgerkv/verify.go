@@ -75,24 +75,10 @@ func (s *Store) verifyJournal(ctx context.Context, first, last uint64, limit pla
 // for people to decide.
 func (s *Store) verifyLoop() {
 	defer s.done.Done()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-s.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	for {
-		select {
-		case <-time.After(s.o.VerifyEvery):
-		case <-s.stop:
-			return
-		}
-		err := s.verify(ctx, s.unhurried())
+	for s.pause(s.o.VerifyEvery) {
+		err := s.verify(s.stop, s.unhurried())
 		switch {
-		case err == nil || ctx.Err() != nil || errors.Is(err, kv.ErrPruned):
+		case err == nil || s.stop.Err() != nil || errors.Is(err, kv.ErrPruned):
 		case s.state.verify() != nil:
 			s.fail(err)
 			return
