@@ -23,35 +23,54 @@ const settleTries = 10
 // one follows it: one write is in flight at a time. With wait it goes on until
 // ctx ends.
 func Follow(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.Batch) error) error {
-	f, err := newFollower(dir, from)
+	c, err := followCursor(dir, from)
 	if err != nil {
 		return err
 	}
-	for {
-		used, err := inUse(dir)
+	var held *kv.Batch // read, perhaps not durable
+	show := func() error {
+		b := held
+		if held = nil; b == nil {
+			return nil
+		}
+		return fn(*b)
+	}
+	for tries := 0; ; {
+		inUse, err := inUse(dir) // before reading: what is read after the process ended is all there is
 		if err != nil {
 			return err
 		}
-		if err := f.drain(ctx, used, fn); err != nil {
+		rec, err := follow(c)
+		pause := followEvery
+		switch {
+		case errors.Is(err, kv.ErrDamaged) && inUse && tries < settleTries:
+			tries++
+			pause /= settleTries
+		case err != nil:
 			return err
-		}
-		if !wait {
+		case rec.body != nil:
+			tries, pause = 0, 0
+			batch, err := toBatch(rec)
+			if err := errors.Join(err, show()); err != nil {
+				return err
+			}
+			held = &batch
+		case !inUse:
+			if err := show(); err != nil || !wait {
+				return err
+			}
+		case !wait:
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(followEvery):
+		case <-time.After(pause):
 		}
 	}
 }
 
-type follower struct {
-	cursor *cursor
-	held   *kv.Batch // read, perhaps not durable
-}
-
-func newFollower(dir string, from kv.Pos) (*follower, error) {
+func followCursor(dir string, from kv.Pos) (*cursor, error) {
 	d := journalIn(dir, osFS{})
 	segs, err := d.listRun()
 	if err == nil && len(segs) == 0 {
@@ -62,72 +81,26 @@ func newFollower(dir string, from kv.Pos) (*follower, error) {
 	}
 	d.first.Store(segs[0])
 	c, err := d.cursorAfter(from, segs[len(segs)-1])
-	if err != nil {
-		return nil, err
+	if err == nil {
+		c.last = c.at.seg
 	}
-	c.last = c.at.seg
-	return &follower{cursor: c}, nil
+	return c, err
 }
 
-// drain reads as far as the journal goes.
-func (f *follower) drain(ctx context.Context, inUse bool, fn func(kv.Batch) error) error {
-	tries := 0
+// follow is next for a journal that grows, segments included.
+func follow(c *cursor) (record, error) {
 	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		rec, err := f.next()
-		if errors.Is(err, kv.ErrDamaged) && inUse && tries < settleTries {
-			tries++
-			time.Sleep(followEvery / settleTries)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		tries = 0
-		if rec.body == nil {
-			break
-		}
-		batch, err := toBatch(rec)
-		if err != nil {
-			return err
-		}
-		if err := f.flush(fn); err != nil {
-			return err
-		}
-		f.held = &batch
-	}
-	if inUse {
-		return nil
-	}
-	return f.flush(fn)
-}
-
-func (f *follower) flush(fn func(kv.Batch) error) error {
-	b := f.held
-	f.held = nil
-	if b == nil {
-		return nil
-	}
-	return fn(*b)
-}
-
-// next reads a record, going on to segments that came to be meanwhile. A record
-// without a body is the journal's end.
-func (f *follower) next() (record, error) {
-	for {
-		rec, err := f.cursor.next()
+		rec, err := c.next()
 		if err != nil || rec.body != nil {
 			return rec, err
 		}
-		empty, err := f.cursor.d.empty(f.cursor.last + 1)
+		empty, err := c.d.empty(c.last + 1)
 		if errors.Is(err, os.ErrNotExist) {
 			return record{}, nil
 		}
 		if err != nil || empty {
 			return record{}, err
 		}
-		f.cursor.last++
+		c.last++
 	}
 }
