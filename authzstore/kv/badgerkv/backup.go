@@ -36,7 +36,7 @@ func (r *recoverer) usableBackup() (seq uint64, err error) {
 	}
 	var bad []error
 	for _, seq := range seqs {
-		if seq < r.before.seq {
+		if seq < r.before.Seq {
 			break
 		}
 		err := r.backups.readBackup(r.ctx, seq, func(map[string][]byte) error { return nil })
@@ -45,8 +45,8 @@ func (r *recoverer) usableBackup() (seq uint64, err error) {
 		}
 		bad = append(bad, err)
 	}
-	return 0, errors.Join(append(bad, r.backups.damage(place{}, r.at.pos.Seq,
-		"the state cannot be rebuilt: the journal starts after %d and no good state backup reaches it", r.before.seq))...)
+	return 0, errors.Join(append(bad, r.backups.damage(place{}, r.at.Seq,
+		"the state cannot be rebuilt: the journal starts after %d and no good state backup reaches it", r.before.Seq))...)
 }
 
 // loadBackup fills an empty state. What is applied goes in last, so a load that
@@ -123,7 +123,7 @@ func (w *backupWriter) flush() error {
 		return nil
 	}
 	w.unit.seal()
-	w.head = head{seq: w.head.seq + 1, prev: w.head.hash, digest: w.unit.Leaf}
+	w.head = head{Seq: w.head.Seq + 1, Prev: w.head.Hash, Digest: w.unit.Leaf}
 	w.head.seal()
 	b := make([]byte, recordExtent(int64(len(w.unit.body))))
 	encodeRecord(b, w.head, []*unit{&w.unit}, 0)

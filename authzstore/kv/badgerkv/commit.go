@@ -53,7 +53,7 @@ func (s *Store) commit(b *batch) error {
 	for i, u := range b.units {
 		leaves[i] = u.Leaf
 	}
-	b.head = head{seq: b.seq, prev: s.journal.head.hash, digest: merkleRoot(leaves)}
+	b.head = head{Seq: b.seq, Prev: s.journal.head.Hash, Digest: merkleRoot(leaves)}
 	b.head.seal()
 	start := time.Now()
 	body, err := s.journal.append(b.head, b.units, b.bodyBytes)

@@ -16,6 +16,7 @@ type cursor struct {
 	h    head   // of the record before at
 	last uint64 // segment in which the journal ends
 	size int64  // of the segment
+	read int64  // bytes of records so far
 }
 
 // errUnreadable comes with damage that may also be a torn write.
@@ -32,7 +33,7 @@ func (c *cursor) next() (rec record, err error) {
 			}
 			c.at.off, c.size = pageBytes, h.Bytes
 		}
-		rec, err := c.read()
+		rec, err := c.record()
 		if err != nil || rec.body != nil || c.at.seg >= c.last {
 			return rec, err
 		}
@@ -44,13 +45,13 @@ func (c *cursor) next() (rec record, err error) {
 func (c *cursor) mustNext() (record, error) {
 	rec, err := c.next()
 	if err == nil && rec.body == nil {
-		err = c.damage("record %d is missing", c.h.seq+1)
+		err = c.damage("record %d is missing", c.h.Seq+1)
 	}
 	return rec, err
 }
 
-// read returns a record without a body at the end of a segment.
-func (c *cursor) read() (rec record, err error) {
+// record returns one without a body at the end of a segment.
+func (c *cursor) record() (rec record, err error) {
 	if c.at.off+pageBytes > c.size {
 		return rec, nil
 	}
@@ -72,11 +73,12 @@ func (c *cursor) read() (rec record, err error) {
 	if !ok {
 		return record{}, fmt.Errorf("%w: %w", errUnreadable, c.damage("a record's checksum is wrong"))
 	}
-	if rec.seq != c.h.seq+1 || rec.prev != c.h.hash {
-		return record{}, c.damage("record %d does not continue the chain", rec.seq)
+	if rec.Head.Seq != c.h.Seq+1 || rec.Head.Prev != c.h.Hash {
+		return record{}, c.damage("record %d does not continue the chain", rec.Head.Seq)
 	}
 	rec.at, rec.next = c.at, place{c.at.seg, c.at.off + extent}
-	c.at, c.h = rec.next, rec.head
+	c.at, c.h = rec.next, rec.Head
+	c.read += extent
 	return rec, nil
 }
 
@@ -108,7 +110,7 @@ func (d *segments) cursorAfter(from kv.Pos, last uint64) (*cursor, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok && before.seq <= from.Seq {
+		if ok && before.Seq <= from.Seq {
 			break
 		}
 	}
@@ -116,20 +118,20 @@ func (d *segments) cursorAfter(from kv.Pos, last uint64) (*cursor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.h.seq > from.Seq {
-		return nil, fmt.Errorf("%w: the journal starts after sequence number %d", kv.ErrPruned, c.h.seq)
+	if c.h.Seq > from.Seq {
+		return nil, fmt.Errorf("%w: the journal starts after sequence number %d", kv.ErrPruned, c.h.Seq)
 	}
-	for c.h.seq < from.Seq {
+	for c.h.Seq < from.Seq {
 		rec, err := c.next()
 		if err == nil && rec.body == nil {
-			err = c.damage("the journal ends at %d and once had %d: its end was lost, or it was rolled back", c.h.seq, from.Seq)
+			err = c.damage("the journal ends at %d and once had %d: its end was lost, or it was rolled back", c.h.Seq, from.Seq)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	if from.Seq > 0 && from.Hash != (hash{}) && from.Hash != c.h.hash {
-		return nil, c.damage("the journal's hash of %d is %x, not %x: rolled back, or another store's", from.Seq, c.h.hash[:4], from.Hash[:4])
+	if from.Seq > 0 && from.Hash != (hash{}) && from.Hash != c.h.Hash {
+		return nil, c.damage("the journal's hash of %d is %x, not %x: rolled back, or another store's", from.Seq, c.h.Hash[:4], from.Hash[:4])
 	}
 	return c, nil
 }

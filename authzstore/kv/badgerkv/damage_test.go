@@ -42,8 +42,8 @@ func TestTorn(t *testing.T) {
 			if err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
-			if got := s.Stats().Seq; got != last.seq-1 {
-				t.Fatalf("seed %d: journal ends at %d, want %d", seed, got, last.seq-1)
+			if got := s.Stats().Seq; got != last.Head.Seq-1 {
+				t.Fatalf("seed %d: journal ends at %d, want %d", seed, got, last.Head.Seq-1)
 			}
 			if torn := s.Recovery().TornBytes > 0; torn != (round == 0) {
 				t.Fatalf("seed %d, start %d: torn is %v", seed, round, torn)

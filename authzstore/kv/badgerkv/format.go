@@ -53,10 +53,7 @@ type segHeader struct {
 type recordHeader struct {
 	BodyBytes   uint32
 	ZeroSectors uint32 // of the whole record, by content
-	Seq         uint64
-	Prev        hash
-	Digest      hash
-	Hash        hash
+	Head        head
 	Units       uint32
 	BodyCRC     uint32
 	WrittenMs   int64 // since 1970, by the clock; for retention
@@ -83,20 +80,20 @@ type hash = [sha256.Size]byte
 
 // head is a link of the chain.
 type head struct {
-	seq                uint64
-	prev, digest, hash hash
+	Seq                uint64
+	Prev, Digest, Hash hash
 }
 
 // seal computes the hash from the other three.
 func (h *head) seal() {
 	var b [8 + 2*sha256.Size]byte
-	binary.BigEndian.PutUint64(b[:], h.seq)
-	copy(b[8:], h.prev[:])
-	copy(b[40:], h.digest[:])
-	h.hash = sha256.Sum256(b[:])
+	binary.BigEndian.PutUint64(b[:], h.Seq)
+	copy(b[8:], h.Prev[:])
+	copy(b[40:], h.Digest[:])
+	h.Hash = sha256.Sum256(b[:])
 }
 
-func (h head) pos() kv.Pos { return kv.Pos{Seq: h.seq, Hash: h.hash} }
+func (h head) pos() kv.Pos { return kv.Pos{Seq: h.Seq, Hash: h.Hash} }
 
 // leafOf is the chain's name for one unit.
 func leafOf(unit []byte) hash {
@@ -146,12 +143,9 @@ func decodeSegHeader(page []byte) (h segHeader, ok bool) {
 
 // record is one decoded journal record: a batch.
 type record struct {
-	head
-	units       int
-	zeroSectors uint32
-	writtenMs   int64
-	body        []byte
-	at, next    place
+	recordHeader
+	body     []byte
+	at, next place
 }
 
 // encodeRecord lays out header, body and padding in b, whose length is
@@ -163,31 +157,26 @@ func encodeRecord(b []byte, h head, units []*unit, writtenMs int64) {
 	}
 	pad(b[end:])
 	encodeHeader(b[:recordHeaderBytes], recordMagic, recordHeader{
-		BodyBytes: uint32(end - recordHeaderBytes), ZeroSectors: zeroSectors(b[sectorBytes:]),
-		Seq: h.seq, Prev: h.prev, Digest: h.digest, Hash: h.hash,
-		Units: uint32(len(units)), BodyCRC: checksum(b[recordHeaderBytes:end]), WrittenMs: writtenMs,
+		BodyBytes: uint32(end - recordHeaderBytes), ZeroSectors: zeroSectors(b[sectorBytes:]), Head: h, Units: uint32(len(units)),
+		BodyCRC: checksum(b[recordHeaderBytes:end]), WrittenMs: writtenMs,
 	})
 }
 
 // decodeRecord decodes the record at the start of b, the rest of its segment.
 // extent > 0 with ok false means that the header is good and the rest is not.
 func decodeRecord(b []byte) (r record, extent int64, ok bool) {
-	var h recordHeader
-	if len(b) < pageBytes || !decodeHeader(b[:recordHeaderBytes], recordMagic, &h) {
-		return r, 0, false
+	if len(b) < pageBytes || !decodeHeader(b[:recordHeaderBytes], recordMagic, &r.recordHeader) {
+		return record{}, 0, false
 	}
-	end := recordHeaderBytes + int64(h.BodyBytes)
+	end := recordHeaderBytes + int64(r.BodyBytes)
 	extent = roundUp(end)
 	if extent > int64(len(b)) {
-		return r, 0, false
+		return record{}, 0, false
 	}
-	r = record{
-		head: head{h.Seq, h.Prev, h.Digest, h.Hash}, units: int(h.Units), zeroSectors: h.ZeroSectors, writtenMs: h.WrittenMs,
-		body: b[recordHeaderBytes:end:end],
-	}
-	sealed := r.head
+	r.body = b[recordHeaderBytes:end:end]
+	sealed := r.Head
 	sealed.seal()
-	ok = checksum(r.body) == h.BodyCRC && sealed.hash == r.hash && isPad(b[end:extent])
+	ok = checksum(r.body) == r.BodyCRC && sealed == r.Head && isPad(b[end:extent])
 	return r, extent, ok
 }
 

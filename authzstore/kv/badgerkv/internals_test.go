@@ -119,7 +119,7 @@ func testSegment(t testing.TB) []byte {
 	h, off := head{}, int64(pageBytes)
 	for i := range 3 {
 		u := testUnit(i, bytes.Repeat([]byte{0}, 700*i))
-		h = head{seq: h.seq + 1, prev: h.hash, digest: merkleRoot([]hash{u.Leaf})}
+		h = head{Seq: h.Seq + 1, Prev: h.Hash, Digest: merkleRoot([]hash{u.Leaf})}
 		h.seal()
 		extent := recordExtent(int64(len(u.body)))
 		encodeRecord(b[off:off+extent], h, []*unit{u}, 0)
@@ -161,13 +161,13 @@ func FuzzJournal(f *testing.F) {
 			rec, err := c.next()
 			if err != nil || rec.body == nil {
 				torn, err := c.torn()
-				if err == nil && c.at.off+torn > int64(len(b)) || c.h.seq != seq-1 {
-					t.Fatalf("ends at %d+%d with head %d after record %d", c.at.off, torn, c.h.seq, seq-1)
+				if err == nil && c.at.off+torn > int64(len(b)) || c.h.Seq != seq-1 {
+					t.Fatalf("ends at %d+%d with head %d after record %d", c.at.off, torn, c.h.Seq, seq-1)
 				}
 				return
 			}
-			if rec.seq != seq {
-				t.Fatalf("record %d, want %d", rec.seq, seq)
+			if rec.Head.Seq != seq {
+				t.Fatalf("record %d, want %d", rec.Head.Seq, seq)
 			}
 			_, err = toBatch(rec)
 			_, err2 := batchOf(rec)
@@ -180,6 +180,6 @@ func FuzzJournal(f *testing.F) {
 func FuzzDecodeBody(f *testing.F) {
 	f.Add(testUnit(1, []byte("v")).body, 1)
 	f.Fuzz(func(t *testing.T, body []byte, units int) {
-		_, _ = batchOf(record{body: body, units: units})
+		_, _ = batchOf(record{recordHeader: recordHeader{Units: uint32(units)}, body: body})
 	})
 }

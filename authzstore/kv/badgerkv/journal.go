@@ -24,8 +24,7 @@ type journal struct {
 	size   int64
 	head   head
 	buf    []byte
-	spares chan spare
-	coming bool // a spare will be in spares
+	next   chan spare // gets the next segment; nil if none is being made
 
 	fill     atomic.Int64 // off and size for others to look at
 	capacity atomic.Int64
@@ -34,7 +33,7 @@ type journal struct {
 }
 
 func newJournal(d *segments, o Options) *journal {
-	return &journal{segments: d, now: o.Now, maxBytes: o.SegmentBytes, spares: make(chan spare, 1), stop: make(chan struct{})}
+	return &journal{segments: d, now: o.Now, maxBytes: o.SegmentBytes, stop: make(chan struct{})}
 }
 
 // journalIn is the journal of a store's directory, to be read.
@@ -84,9 +83,10 @@ func (j *journal) append(h head, units []*unit, bodyBytes int64) (body place, er
 
 // roll goes on to the next segment.
 func (j *journal) roll() error {
-	next, err := j.takeSpare()
-	if err != nil {
-		return err
+	next := <-j.next // in practice it lies ready
+	j.next = nil
+	if next.err != nil {
+		return fmt.Errorf("next journal segment: %w", next.err)
 	}
 	closed := j.active.Close()
 	j.resume(next.file, place{next.seg, pageBytes}, next.size)
@@ -107,12 +107,12 @@ func (j *journal) readEntry(index []byte) (kv.Entry, error) {
 	if err != nil {
 		return kv.Entry{}, err
 	}
-	b := make([]byte, l.len)
-	if err := j.read(uint64(l.seg), b, int64(l.off)); err != nil {
+	b := make([]byte, l.Bytes)
+	if err := j.read(uint64(l.Seg), b, int64(l.Off)); err != nil {
 		return kv.Entry{}, err
 	}
-	if checksum(b) != l.crc {
-		return kv.Entry{}, j.damage(place{uint64(l.seg), int64(l.off)}, 0, "checksum of a stream's entry is wrong")
+	if checksum(b) != l.CRC {
+		return kv.Entry{}, j.damage(place{uint64(l.Seg), int64(l.Off)}, 0, "checksum of a stream's entry is wrong")
 	}
 	return decodeEntry(b)
 }
@@ -131,8 +131,8 @@ func (j *journal) close() {
 	if j.active != nil {
 		j.active.Close()
 	}
-	if j.coming {
-		if s := <-j.spares; s.file != nil {
+	if j.next != nil {
+		if s := <-j.next; s.err == nil {
 			s.file.Close()
 		}
 	}

@@ -43,27 +43,20 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := r.run(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}
-	s := newStore(o, r)
-	s.lockFile = lockFile
-	s.start()
-	return s, nil
+	return start(o, r, lockFile), nil
 }
 
-func newStore(o Options, r *recoverer) *Store {
+func start(o Options, r *recoverer, lockFile *os.File) *Store {
 	s := &Store{
-		o: o, locks: newLockTable(o.MaxWaiters), journal: r.journal, backups: r.backups, state: r.state, guard: r.guard,
+		o: o, lockFile: lockFile, locks: newLockTable(o.MaxWaiters), journal: r.journal, backups: r.backups, state: r.state, guard: r.guard,
 		recovery: r.found, overlay: map[string]latest{}, snapshot: r.state.read(),
-		nextSeq: r.journal.head.seq + 1, durable: r.journal.head.pos(), durableTo: r.journal.end(), applied: r.journal.head.seq,
+		nextSeq: r.journal.head.Seq + 1, durable: r.journal.head.pos(), durableTo: r.journal.end(), applied: r.journal.head.Seq,
 		safeSeq: r.safeSeq, failed: make(chan struct{}),
 	}
 	s.work, s.moved = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.closed = sync.OnceValue(s.close)
 	s.addMark(mark{s.snapshot.txn.ReadTs(), s.applied})
-	return s
-}
-
-func (s *Store) start() {
 	s.guard.makeBallast()
 	s.done.Add(2)
 	go s.commitLoop()
@@ -72,6 +65,7 @@ func (s *Store) start() {
 		s.done.Add(1)
 		go s.verifyLoop()
 	}
+	return s
 }
 
 // recoverer brings journal and state together.
@@ -123,7 +117,7 @@ func (r *recoverer) run() error {
 	if err := r.findPlace(); err != nil {
 		return err
 	}
-	r.safeSeq = r.at.pos.Seq // without write-ahead logs all of it comes from tables
+	r.safeSeq = r.at.Seq // without write-ahead logs all of it comes from tables
 	if err := r.replay(); err != nil {
 		return err
 	}
@@ -210,8 +204,8 @@ func (r *recoverer) create() error {
 	if err != nil {
 		return err
 	}
-	if r.at.pos.Seq > 0 || len(backups) > 0 {
-		return r.journal.damage(place{}, r.at.pos.Seq, "the journal is missing; the state holds batches up to %d", r.at.pos.Seq)
+	if r.at.Seq > 0 || len(backups) > 0 {
+		return r.journal.damage(place{}, r.at.Seq, "the journal is missing; the state holds batches up to %d", r.at.Seq)
 	}
 	if err := r.journal.create(); err != nil {
 		return err
@@ -225,15 +219,15 @@ func (r *recoverer) create() error {
 // is another store's. A state that is too old for the segments kept is made
 // again from a backup.
 func (r *recoverer) findPlace() (err error) {
-	if r.at.pos.Seq > 0 && r.at.store != r.journal.store {
-		return r.journal.damage(place{}, r.at.pos.Seq, "it belongs to store %x, the state to another store, %x", r.journal.store, r.at.store)
+	if r.at.Seq > 0 && r.at.Store != r.journal.store {
+		return r.journal.damage(place{}, r.at.Seq, "it belongs to store %x, the state to another store, %x", r.journal.store, r.at.Store)
 	}
-	if r.at.pos.Seq < r.before.seq {
+	if r.at.Seq < r.before.Seq {
 		if err := r.stateFromBackup(); err != nil {
 			return err
 		}
 	}
-	r.cursor, err = r.journal.cursorAfter(r.at.pos, r.last)
+	r.cursor, err = r.journal.cursorAfter(r.at.pos(), r.last)
 	return err
 }
 
@@ -243,7 +237,7 @@ func (r *recoverer) stateFromBackup() error {
 		return err
 	}
 	if r.found.Rebuilt == "" {
-		if err := r.newState(fmt.Sprintf("the state holds batches up to %d, the journal starts after %d", r.at.pos.Seq, r.before.seq)); err != nil {
+		if err := r.newState(fmt.Sprintf("the state holds batches up to %d, the journal starts after %d", r.at.Seq, r.before.Seq)); err != nil {
 			return err
 		}
 	}

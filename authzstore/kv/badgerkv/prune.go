@@ -35,7 +35,11 @@ func (s *Store) Prune(ctx context.Context, r kv.Retention) (uint64, error) {
 		}
 		s.o.Logger.Info("pruned journal segment", "segment", p.seg, "last_seq", p.last)
 	}
-	return s.firstKept()
+	c, err := s.journal.cursorAt(s.journal.first.Load(), 0)
+	if err != nil {
+		return 0, err
+	}
+	return c.h.Seq + 1, nil
 }
 
 type prunableSegment struct{ seg, last uint64 }
@@ -65,10 +69,10 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 		latestMs = max(latestMs, next.WrittenMs)
 		old := r.MaxAge > 0 && latestMs < r.Now.Add(-r.MaxAge).UnixMilli()
 		large := r.MaxBytes > 0 && kept > r.MaxBytes
-		if !old && !large || next.Seq-1 > bound {
+		if !old && !large || next.Head.Seq-1 > bound {
 			break
 		}
-		segs = append(segs, prunableSegment{seg, next.Seq - 1})
+		segs = append(segs, prunableSegment{seg, next.Head.Seq - 1})
 		kept -= s.journal.sizeOf(seg)
 	}
 	return segs, nil
@@ -110,7 +114,7 @@ func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
 	if err != nil {
 		return err
 	}
-	for c.h.seq < p.last {
+	for c.h.Seq < p.last {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -132,12 +136,4 @@ func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
 		}
 	}
 	return nil
-}
-
-func (s *Store) firstKept() (uint64, error) {
-	c, err := s.journal.cursorAt(s.journal.first.Load(), 0)
-	if err != nil {
-		return 0, err
-	}
-	return c.h.seq + 1, nil
 }

@@ -54,7 +54,7 @@ func (r *recoverer) apply(batches []*batch) error {
 // batchOf is a batch as the applier gets it.
 func batchOf(rec record) (*batch, error) {
 	units, err := decodeUnits(rec)
-	b := &batch{head: rec.head, state: map[string][]byte{}}
+	b := &batch{head: rec.Head, state: map[string][]byte{}}
 	body := place{rec.at.seg, rec.at.off + recordHeaderBytes}
 	for _, u := range units {
 		u.addTo(b.state, body)
@@ -129,7 +129,7 @@ func (r *recoverer) confirm(f file) error {
 // memory: of segments, and of the directories of a new store.
 func (r *recoverer) syncNames() error {
 	err := r.o.fs.SyncDir(r.dir("journal"))
-	if r.cursor.h.seq == 0 {
+	if r.cursor.h.Seq == 0 {
 		err = errors.Join(err, r.o.fs.SyncDir(r.o.Dir), r.o.fs.SyncDir(filepath.Dir(r.o.Dir)))
 	}
 	return err
@@ -140,8 +140,8 @@ func (r *recoverer) resumeSpare() {
 	next := r.last + 1
 	if r.spare {
 		if h, err := r.journal.header(next); err == nil && h.Bytes == r.journal.sizeOf(next) && h.Store == r.journal.store {
-			r.journal.coming = true
-			r.journal.giveSpare(next, nil)
+			r.journal.next = make(chan spare, 1)
+			r.journal.next <- r.journal.openSpare(next, nil)
 			return
 		}
 	}

@@ -162,5 +162,5 @@ func (d *segments) before(seg uint64) (h head, ok bool, err error) {
 		return head{}, true, nil
 	}
 	first, ok, err := d.firstRecord(seg)
-	return head{seq: first.Seq - 1, hash: first.Prev}, ok, err
+	return head{Seq: first.Head.Seq - 1, Hash: first.Head.Prev}, ok, err
 }

@@ -36,34 +36,25 @@ func (j *journal) sizeOf(seg uint64) int64 {
 	return min(size, j.maxBytes)
 }
 
-// takeSpare waits for the next segment. In practice it lies ready.
-func (j *journal) takeSpare() (spare, error) {
-	s := <-j.spares
-	j.coming = false
-	if s.err != nil {
-		return s, fmt.Errorf("next journal segment: %w", s.err)
-	}
-	return s, nil
-}
-
 // makeSpare prepares a segment in the background, and tries again while the
 // disk is full. Any other error is the next commit's that needs the segment: to
 // try for ever would keep the committer, and all who wait for it, without an
 // answer (seen after a power cut: every write was an I/O error).
 func (j *journal) makeSpare(seg uint64) {
-	j.coming = true
+	next := make(chan spare, 1)
+	j.next = next
 	go func() {
 		for {
 			err := j.makeSegment(seg)
 			full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 			j.starved.Store(full)
 			if !full {
-				j.giveSpare(seg, err)
+				next <- j.openSpare(seg, err)
 				return
 			}
 			select {
 			case <-j.stop:
-				j.spares <- spare{err: errStopped}
+				next <- spare{err: errStopped}
 				return
 			case <-time.After(spareRetry):
 			}
@@ -71,13 +62,13 @@ func (j *journal) makeSpare(seg uint64) {
 	}()
 }
 
-// giveSpare hands a segment that is made to the next roll.
-func (j *journal) giveSpare(seg uint64, err error) {
+// openSpare opens a segment that is made, unless that failed.
+func (j *journal) openSpare(seg uint64, err error) spare {
 	s := spare{seg: seg, size: j.sizeOf(seg), err: err}
 	if err == nil {
 		s.file, s.err = j.fs.OpenSync(segPath(j.dir, seg))
 	}
-	j.spares <- s
+	return s
 }
 
 // full: there is no next segment, and the active one may not hold the n bytes

@@ -26,8 +26,10 @@ type state struct {
 
 // applied says up to where the state has the journal.
 type applied struct {
-	store [16]byte // whose journal
-	pos   kv.Pos
+	Format uint16
+	Store  [16]byte // whose journal
+	Seq    uint64
+	Hash   hash
 }
 
 const (
@@ -36,29 +38,7 @@ const (
 	appliedBytes = 66
 )
 
-type appliedFields struct {
-	Format uint16
-	Store  [16]byte
-	Seq    uint64
-	Hash   hash
-}
-
-func (a applied) encode() []byte {
-	b := make([]byte, appliedBytes)
-	encodeHeader(b, appliedMagic, appliedFields{formatVersion, a.store, a.pos.Seq, a.pos.Hash})
-	return b
-}
-
-func decodeApplied(b []byte) (applied, error) {
-	var a appliedFields
-	switch {
-	case len(b) != appliedBytes || !decodeHeader(b, appliedMagic, &a):
-		return applied{}, fmt.Errorf("%w: the state's record of what it holds; %s", kv.ErrDamaged, doRebuild)
-	case a.Format != formatVersion:
-		return applied{}, fmt.Errorf("the state has format %d, this program knows %d: start a newer program", a.Format, formatVersion)
-	}
-	return applied{a.Store, kv.Pos{Seq: a.Seq, Hash: a.Hash}}, nil
-}
+func (a applied) pos() kv.Pos { return kv.Pos{Seq: a.Seq, Hash: a.Hash} }
 
 // openState prepares the directory and opens Badger. ErrDamaged means that the
 // state has to be rebuilt.
@@ -71,11 +51,7 @@ func openState(dir string, o Options) (s *state, err error) {
 			return nil, err
 		}
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = &kv.DamageError{File: dir, Offset: -1, What: fmt.Sprintf("Badger panics at open: %v", p), Do: doRebuild}
-		}
-	}()
+	defer recoverDamage(&err, dir, doRebuild)
 	db, err := badger.Open(badgerOptions(dir, o))
 	if err != nil {
 		return nil, fmt.Errorf("%w: open Badger in %s: %w; %s", kv.ErrDamaged, dir, err, doRebuild)
@@ -125,33 +101,31 @@ func verifyTables(dir string) error {
 	}
 	for _, name := range names {
 		if err := verifyTable(name); err != nil {
-			return &kv.DamageError{File: name, Offset: -1, What: err.Error(), Do: doRebuild}
+			return err
 		}
 	}
 	return nil
 }
 
 func verifyTable(name string) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("unreadable: %v", p)
-		}
-	}()
+	defer recoverDamage(&err, name, doRebuild)
 	f, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
-	if err != nil {
-		return err
+	if err == nil {
+		defer f.Close(-1)
+		var t *table.Table
+		if t, err = table.OpenTable(f, table.Options{ReadOnly: true}); err == nil {
+			err = t.VerifyChecksum()
+		}
 	}
-	defer f.Close(-1)
-	t, err := table.OpenTable(f, table.Options{ReadOnly: true})
 	if err != nil {
-		return err
+		return &kv.DamageError{File: name, Offset: -1, What: err.Error(), Do: doRebuild}
 	}
-	return t.VerifyChecksum()
+	return nil
 }
 
 // verify checks the tables of the open Badger.
 func (s *state) verify() (err error) {
-	defer recoverDamage(&err)
+	defer recoverDamage(&err, s.db.Opts().Dir, doRestart)
 	if err := s.db.VerifyChecksum(); err != nil {
 		return &kv.DamageError{File: s.db.Opts().Dir, Offset: -1, What: err.Error(), Do: doRestart}
 	}
@@ -159,14 +133,20 @@ func (s *state) verify() (err error) {
 }
 
 // applied returns the zero value for a state that holds nothing.
-func (s *state) applied() (applied, error) {
+func (s *state) applied() (a applied, err error) {
 	p := s.read()
 	defer p.txn.Discard()
-	v, ok, err := p.get(keyApplied)
+	b, ok, err := p.get(keyApplied)
 	if err != nil || !ok {
-		return applied{}, err
+		return a, err
 	}
-	return decodeApplied(v)
+	if len(b) != appliedBytes || !decodeHeader(b, appliedMagic, &a) {
+		return a, fmt.Errorf("%w: the state's record of what it holds; %s", kv.ErrDamaged, doRebuild)
+	}
+	if a.Format != formatVersion {
+		return a, fmt.Errorf("the state has format %d, this program knows %d: start a newer program", a.Format, formatVersion)
+	}
+	return a, nil
 }
 
 // apply brings batches into Badger, and says up to where it has the journal now.
@@ -175,8 +155,9 @@ func (s *state) apply(store [16]byte, batches []*batch) error {
 	for _, b := range batches {
 		values = append(values, b.state)
 	}
-	at := applied{store, batches[len(batches)-1].head.pos()}
-	return s.write(append(values, map[string][]byte{keyApplied: at.encode()})...)
+	last, at := batches[len(batches)-1].head, make([]byte, appliedBytes)
+	encodeHeader(at, appliedMagic, applied{formatVersion, store, last.Seq, last.Hash})
+	return s.write(append(values, map[string][]byte{keyApplied: at})...)
 }
 
 // write puts values (nil: deleted) into Badger in one transaction. Of a key that
@@ -213,7 +194,7 @@ func (s *state) read() *snapshot { return &snapshot{txn: s.db.NewTransaction(fal
 
 // get returns a copy.
 func (p *snapshot) get(key string) (val []byte, ok bool, err error) {
-	defer recoverDamage(&err)
+	defer recoverDamage(&err, "state", doRestart)
 	item, err := p.txn.Get([]byte(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, false, nil
@@ -230,8 +211,8 @@ func (p *snapshot) get(key string) (val []byte, ok bool, err error) {
 
 // recoverDamage turns a panic of Badger, which is how it meets some damaged
 // blocks, into an error.
-func recoverDamage(err *error) {
+func recoverDamage(err *error, file, do string) {
 	if p := recover(); p != nil {
-		*err = &kv.DamageError{File: "state", Offset: -1, What: fmt.Sprintf("Badger panics: %.200v", p), Do: doRestart}
+		*err = &kv.DamageError{File: file, Offset: -1, What: fmt.Sprintf("Badger panics: %.200v", p), Do: do}
 	}
 }

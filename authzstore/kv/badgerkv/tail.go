@@ -9,7 +9,7 @@ import (
 
 // toBatch decodes a record and checks its digest. The batch aliases it.
 func toBatch(rec record) (kv.Batch, error) {
-	b := kv.Batch{Pos: rec.pos(), Prev: rec.prev, Digest: rec.digest}
+	b := kv.Batch{Pos: rec.Head.pos(), Prev: rec.Head.Prev, Digest: rec.Head.Digest}
 	units, err := decodeUnits(rec)
 	leaves := make([]hash, len(units))
 	for i, u := range units {
@@ -17,8 +17,8 @@ func toBatch(rec record) (kv.Batch, error) {
 		u.Leaf = leaves[i]
 		b.Units = append(b.Units, u.Unit)
 	}
-	if err == nil && merkleRoot(leaves) != rec.digest {
-		err = fmt.Errorf("%w: digest of sequence number %d is wrong", kv.ErrDamaged, rec.seq)
+	if err == nil && merkleRoot(leaves) != rec.Head.Digest {
+		err = fmt.Errorf("%w: digest of sequence number %d is wrong", kv.ErrDamaged, rec.Head.Seq)
 	}
 	return b, err
 }

@@ -16,8 +16,8 @@ func (c *cursor) torn() (int64, error) {
 		return 0, err
 	}
 	for o := int64(pageBytes); o < int64(len(rest)); o += pageBytes {
-		if r, extent, _ := decodeRecord(rest[o:]); extent > 0 && r.seq > c.h.seq+1 {
-			return 0, c.damage("unreadable record, but record %d follows at offset %d", r.seq, c.at.off+o)
+		if r, extent, _ := decodeRecord(rest[o:]); extent > 0 && r.Head.Seq > c.h.Seq+1 {
+			return 0, c.damage("unreadable record, but record %d follows at offset %d", r.Head.Seq, c.at.off+o)
 		}
 	}
 	r, extent, _ := decodeRecord(rest)
@@ -34,10 +34,10 @@ func (c *cursor) torn() (int64, error) {
 	switch {
 	case !isAll(rest[extent:], 0):
 		return 0, c.damage("data behind an unreadable last record")
-	case r.seq != c.h.seq+1 || r.prev != c.h.hash:
-		return 0, c.damage("unreadable record %d does not continue the chain", r.seq)
-	case zeroSectors(rest[:extent]) <= r.zeroSectors:
-		return 0, c.damage("the last record (%d) was written completely, its checksum is wrong: damaged, not torn", r.seq)
+	case r.Head.Seq != c.h.Seq+1 || r.Head.Prev != c.h.Hash:
+		return 0, c.damage("unreadable record %d does not continue the chain", r.Head.Seq)
+	case zeroSectors(rest[:extent]) <= r.ZeroSectors:
+		return 0, c.damage("the last record (%d) was written completely, its checksum is wrong: damaged, not torn", r.Head.Seq)
 	}
 	return extent, nil
 }
@@ -49,5 +49,5 @@ func (c *cursor) rest() ([]byte, error) {
 }
 
 func (c *cursor) damage(format string, args ...any) error {
-	return c.d.damage(c.at, c.h.seq, format, args...)
+	return c.d.damage(c.at, c.h.Seq, format, args...)
 }

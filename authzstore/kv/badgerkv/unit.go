@@ -51,27 +51,22 @@ func entryKey(stream string, num uint64) string {
 }
 
 // location is where an entry stands in the journal, and how to know it.
-type location struct {
-	seg      uint32
-	off, len uint32
-	crc      uint32
-}
+type location struct{ Seg, Off, Bytes, CRC uint32 }
+
+const locationBytes = 16
 
 func (l location) encode() []byte {
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, 16), l.seg)
-	b = binary.BigEndian.AppendUint32(b, l.off)
-	b = binary.BigEndian.AppendUint32(b, l.len)
-	return binary.BigEndian.AppendUint32(b, l.crc)
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, locationBytes), l.Seg)
+	b = binary.BigEndian.AppendUint32(b, l.Off)
+	b = binary.BigEndian.AppendUint32(b, l.Bytes)
+	return binary.BigEndian.AppendUint32(b, l.CRC)
 }
 
 func decodeLocation(b []byte) (l location, err error) {
-	if len(b) != 16 {
+	if _, err := binary.Decode(b, binary.BigEndian, &l); err != nil || len(b) != locationBytes {
 		return l, fmt.Errorf("%w: index entry of %d bytes", kv.ErrDamaged, len(b))
 	}
-	return location{
-		seg: binary.BigEndian.Uint32(b), off: binary.BigEndian.Uint32(b[4:]),
-		len: binary.BigEndian.Uint32(b[8:]), crc: binary.BigEndian.Uint32(b[12:]),
-	}, nil
+	return l, nil
 }
 
 func encodeInt(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
@@ -226,8 +221,8 @@ func decodeUnits(rec record) (units []unit, err error) {
 		r.bad = r.bad || r.off != end
 		units = append(units, u)
 	}
-	if r.bad || len(units) != rec.units {
-		return nil, fmt.Errorf("%w: body of sequence number %d does not parse", kv.ErrDamaged, rec.seq)
+	if r.bad || len(units) != int(rec.Units) {
+		return nil, fmt.Errorf("%w: body of sequence number %d does not parse", kv.ErrDamaged, rec.Head.Seq)
 	}
 	return units, nil
 }
@@ -270,9 +265,7 @@ func (u *unit) addTo(state map[string][]byte, body place) {
 	}
 	for _, e := range u.Entries {
 		size := entryBytes(e)
-		loc := location{
-			seg: uint32(body.seg), off: uint32(body.off) + uint32(at), len: uint32(size), crc: checksum(u.body[at : at+size]),
-		}.encode()
+		loc := location{uint32(body.seg), uint32(body.off) + uint32(at), uint32(size), checksum(u.body[at : at+size])}.encode()
 		state[nsStream+e.Stream] = encodeInt(int64(e.Num))
 		state[nsID+e.ID] = loc
 		state[entryKey(e.Stream, e.Num)] = loc
