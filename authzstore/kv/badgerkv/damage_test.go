@@ -332,8 +332,12 @@ func TestRefusals(t *testing.T) {
 		damage func(dir string) error
 		says   string
 	}{
-		"manifest missing":      {func(d string) error { return os.Remove(filepath.Join(d, "state", "MANIFEST")) }, "MANIFEST"},
-		"journal missing":       {func(d string) error { return emptyDir(filepath.Join(d, "journal")) }, "journal is missing"},
+		"manifest missing": {func(d string) error { return os.Remove(filepath.Join(d, "state", "MANIFEST")) }, "MANIFEST"},
+		"journal missing":  {func(d string) error { return emptyDir(filepath.Join(d, "journal")) }, "journal is missing"},
+		"journal missing, table damaged": {func(d string) error {
+			damageTable(t, d)
+			return emptyDir(filepath.Join(d, "journal"))
+		}, ".sst"},
 		"first segment missing": {func(d string) error { return os.Remove(segPath(filepath.Join(d, "journal"), 1)) }, "backup"},
 		"another store's journal": {func(d string) error {
 			return replaceDir(filepath.Join(d, "journal"), filepath.Join(other, "journal"))

@@ -106,15 +106,14 @@ func (r *recoverer) run() error {
 	if err := r.guard.check(); err != nil {
 		return err
 	}
-	if err := r.openState(); err != nil {
-		return err
+	why, err := r.openState()
+	if err == nil && r.last == 0 {
+		err = r.create()
 	}
-	if r.last == 0 {
-		if err := r.create(); err != nil {
-			return err
-		}
+	if err == nil {
+		err = r.findPlace(why)
 	}
-	if err := r.findPlace(); err != nil {
+	if err != nil {
 		return err
 	}
 	r.safeSeq = r.at.Seq // without write-ahead logs all of it comes from tables
@@ -158,43 +157,48 @@ func (r *recoverer) findSegments() error {
 	return err
 }
 
-// openState opens Badger. Damaged tables are a reason to rebuild; damage that
-// hides whether the journal is the state's is a reason to refuse.
-func (r *recoverer) openState() (err error) {
+// openState opens Badger. Damaged tables are a reason to rebuild it from the
+// journal; damage that hides whether the journal is the state's, or a journal
+// that is missing, is a reason to refuse.
+func (r *recoverer) openState() (rebuild string, err error) {
 	r.state, err = openState(r.dir("state"), r.o)
 	if err == nil {
 		r.at, err = r.state.applied()
 	}
 	var damage *kv.DamageError
-	if errors.As(err, &damage) && filepath.Ext(damage.File) == ".sst" {
-		return r.newState(damage.Error())
+	if errors.As(err, &damage) && filepath.Ext(damage.File) == ".sst" && r.last > 0 {
+		return damage.Error(), nil
 	}
-	return err
+	return "", err
 }
 
-// newState throws the state away, if it can be made again, and opens an empty one.
-func (r *recoverer) newState(why string) (err error) {
+// rebuild throws the state away, if it can be made again, and begins a new one:
+// with the newest good backup where segments were pruned.
+func (r *recoverer) rebuild(why string) (err error) {
+	var backup uint64
 	if r.first > 1 {
-		if _, err := r.usableBackup(); err != nil {
+		if backup, err = r.usableBackup(); err != nil {
 			return err
 		}
-	}
-	if r.state != nil {
-		if err := r.state.close(); err != nil {
-			return err
-		}
-		r.state = nil
 	}
 	r.o.Logger.Warn("rebuilding the state from the journal", "why", why)
 	r.found.Rebuilt = why
-	if err := os.RemoveAll(r.dir("state")); err != nil {
+	if r.state != nil {
+		err = r.state.close()
+	}
+	dir := r.dir("state")
+	if err := errors.Join(err, os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 		return err
 	}
-	if err := os.Mkdir(r.dir("state"), 0o700); err != nil {
+	if r.state, err = openState(dir, r.o); err != nil {
 		return err
 	}
-	r.state, err = openState(r.dir("state"), r.o)
-	r.at = applied{}
+	if r.first > 1 {
+		if err := r.loadBackup(backup); err != nil {
+			return err
+		}
+	}
+	r.at, err = r.state.applied()
 	return err
 }
 
@@ -217,34 +221,20 @@ func (r *recoverer) create() error {
 // findPlace puts the cursor behind the state's last batch. That proves that the
 // journal contains it: otherwise the journal lost its tail, was rolled back, or
 // is another store's. A state that is too old for the segments kept is made
-// again from a backup.
-func (r *recoverer) findPlace() (err error) {
+// again.
+func (r *recoverer) findPlace(rebuild string) (err error) {
 	if r.at.Seq > 0 && r.at.Store != r.journal.store {
 		return r.journal.damage(place{}, r.at.Seq, "it belongs to store %x, the state to another store, %x", r.journal.store, r.at.Store)
 	}
-	if r.at.Seq < r.before.Seq {
-		if err := r.stateFromBackup(); err != nil {
+	if rebuild == "" && r.at.Seq < r.before.Seq {
+		rebuild = fmt.Sprintf("the state holds batches up to %d, the journal starts after %d", r.at.Seq, r.before.Seq)
+	}
+	if rebuild != "" {
+		if err := r.rebuild(rebuild); err != nil {
 			return err
 		}
 	}
 	r.cursor, err = r.journal.cursorAfter(r.at.pos(), r.last)
-	return err
-}
-
-func (r *recoverer) stateFromBackup() error {
-	seq, err := r.usableBackup()
-	if err != nil {
-		return err
-	}
-	if r.found.Rebuilt == "" {
-		if err := r.newState(fmt.Sprintf("the state holds batches up to %d, the journal starts after %d", r.at.Seq, r.before.Seq)); err != nil {
-			return err
-		}
-	}
-	if err := r.loadBackup(seq); err != nil {
-		return err
-	}
-	r.at, err = r.state.applied()
 	return err
 }
 

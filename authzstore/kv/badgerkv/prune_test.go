@@ -244,9 +244,13 @@ func TestSafeSeq(t *testing.T) {
 // withBadTable is a copy of a directory in which one of Badger's tables is damaged.
 func withBadTable(t *testing.T, dir string) string {
 	dir = crashCopy(t, dir)
+	damageTable(t, dir)
+	return dir
+}
+
+func damageTable(t *testing.T, dir string) {
 	tables, _ := filepath.Glob(filepath.Join(dir, "state", "*.sst"))
 	patch(t, tables[0], 100, func(b []byte) { b[0] ^= 1 }, 1)
-	return dir
 }
 
 // TestRebuild: state/ can be thrown away at any time, and is when a table of it
