@@ -5,7 +5,9 @@ import (
 	"errors"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -165,6 +167,53 @@ func TestAccountDeclared(t *testing.T) {
 }
 
 // stored is the account as integer keys, as it stands in the store.
+// TestFreezeIsNotShed: an operator's freeze gets in where so many payments queue
+// up on the account that others are refused.
+func TestFreezeIsNotShed(t *testing.T) {
+	s, _ := newStore(t)
+	ctx := context.Background()
+	if err := s.PutAccount(ctx, someCause(), anna()); err != nil {
+		t.Fatal(err)
+	}
+	refs := []kv.Ref{AccountRef("acc_anna", kv.Exclusive)}
+	held, release, shed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var first, once sync.Once
+	var payments sync.WaitGroup
+	for range 300 { // more than may wait
+		payments.Go(func() {
+			err := s.Update(ctx, someCause(), refs, func(*Tx) error {
+				first.Do(func() { close(held); <-release })
+				return nil
+			})
+			if errors.Is(err, kv.ErrOverloaded) {
+				once.Do(func() { close(shed) })
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	<-held
+	<-shed
+	frozen := make(chan error, 1)
+	go func() {
+		frozen <- s.PutAccount(ctx, someCause(), annaWith(func(a *Account) { a.State = AccountFrozen }))
+	}()
+	select {
+	case err := <-frozen:
+		close(release)
+		t.Fatalf("while the account is held: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(release)
+	if err := <-frozen; err != nil {
+		t.Error(err)
+	}
+	payments.Wait()
+	if a, _, err := account(s, "acc_anna"); err != nil || a.State != AccountFrozen {
+		t.Errorf("the account is %s, %v", a.State, err)
+	}
+}
+
 func stored() map[int]any {
 	return map[int]any{
 		1: "acc_anna", 2: map[int]any{1: "user", 2: "https://id.example", 3: "anna"}, 3: "active", 4: "EUR", 5: 50000,

@@ -55,6 +55,8 @@
 // Locks are granted first come, first served, shared ones side by side. Each
 // record has a bound on waiters, and the store a bound on what waits for the
 // disk; past either, Update returns ErrOverloaded at once and nothing happened.
+// Each bound keeps a little room back for urgent Updates (see Urgent), so that an
+// operator can freeze an account on which the payments queue up.
 //
 // A failed commit stops the store for good: after it the disk's content is
 // unknown, so nothing may be built on it. Failed is closed, waiting writers get

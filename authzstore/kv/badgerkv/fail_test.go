@@ -216,7 +216,10 @@ func TestFullDisk(t *testing.T) {
 	if out.overloaded == 0 || len(out.acked) == 0 || out.unknown+out.failed+out.others > 0 {
 		t.Fatalf("%d acknowledged, %d overloaded, %d unknown, %d failed, %d others", len(out.acked), out.overloaded, out.unknown, out.failed, out.others)
 	}
-	acked = append(acked, out.acked...)
+	if err := spend(kv.Urgent(t.Context()), s, "urgent", 0); err != nil {
+		t.Fatalf("an urgent update on a full disk: %v", err)
+	}
+	acked = append(append(acked, out.acked...), "urgent")
 	if _, p := checkSpends(s, acked); !p.none() { // reading goes on
 		t.Fatal(p)
 	}
@@ -299,6 +302,9 @@ func TestNoNextSegment(t *testing.T) {
 	}
 	if out.overloaded == 0 || len(out.acked) == 0 || out.unknown+out.failed+out.others > 0 {
 		t.Fatalf("%d acknowledged, %d overloaded, %d unknown, %d failed, %d others", len(out.acked), out.overloaded, out.unknown, out.failed, out.others)
+	}
+	if err := spend(kv.Urgent(t.Context()), s, "urgent", 0); err != nil {
+		t.Fatalf("an urgent update with no next segment: %v", err)
 	}
 	fs.fillUp(false)
 	for i := 0; ; i++ {

@@ -14,10 +14,13 @@ import (
 // side by side. Transactions take theirs in key order, so none waits for one
 // that waits for it.
 type lockTable struct {
-	maxWaiters int // per record
+	maxWaiters int // per record; urgent ones have room for urgentWaiters more
 	mu         sync.Mutex
 	locks      map[string]*lock
 }
+
+// urgentWaiters is more than operators there are, and bounds memory.
+const urgentWaiters = 64
 
 // lock is one record that is held or waited for.
 type lock struct {
@@ -58,9 +61,13 @@ func (t *lockTable) lock(ctx context.Context, refs []kv.Ref) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	maxWaiters := t.maxWaiters
+	if kv.IsUrgent(ctx) {
+		maxWaiters += urgentWaiters
+	}
 	t.mu.Lock()
 	for i, r := range refs {
-		w, err := t.take(r)
+		w, err := t.take(r, maxWaiters)
 		if err != nil {
 			t.release(refs[:i])
 			t.mu.Unlock()
@@ -92,7 +99,7 @@ func (t *lockTable) unlock(refs []kv.Ref) {
 }
 
 // take grants one record at once (nil, nil) or queues for it.
-func (t *lockTable) take(r kv.Ref) (*waiter, error) {
+func (t *lockTable) take(r kv.Ref, maxWaiters int) (*waiter, error) {
 	l := t.locks[r.Key]
 	if l == nil {
 		l = &lock{}
@@ -102,7 +109,7 @@ func (t *lockTable) take(r kv.Ref) (*waiter, error) {
 		l.grant(r.Mode)
 		return nil, nil
 	}
-	if len(l.queue) >= t.maxWaiters {
+	if len(l.queue) >= maxWaiters {
 		return nil, fmt.Errorf("%w: %d transactions wait for one record", kv.ErrOverloaded, len(l.queue))
 	}
 	w := &waiter{mode: r.Mode, granted: make(chan struct{})}

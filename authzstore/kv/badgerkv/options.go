@@ -31,7 +31,8 @@ type Options struct {
 	// 16 MiB as counted, which is about 80 MiB of heap: a map entry of 100
 	// counted bytes took 500.
 	MaxUnappliedBytes int64
-	// MaxWaiters bounds the transactions that wait for one record. Default 256.
+	// MaxWaiters bounds the transactions that wait for one record, without the
+	// urgent ones. Default 256.
 	MaxWaiters int
 
 	// MinFreeBytes: below so much free disk Badger is left alone, because it

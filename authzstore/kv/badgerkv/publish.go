@@ -10,7 +10,7 @@ import (
 // publish adds a unit to the current batch: from then on transactions read it,
 // and it will be written unless the store fails. Locks of the unit's records
 // are still held, so the order of publication is the order of the locks.
-func (s *Store) publish(u *unit) (*batch, error) {
+func (s *Store) publish(u *unit, urgent bool) (*batch, error) {
 	bytes, cost := int64(u.bodyBytes()), u.cost()
 	if cost > s.state.maxCost || bytes > maxBodyBytes {
 		return nil, fmt.Errorf("%w: transaction of %d bytes", kv.ErrTooBig, bytes)
@@ -23,7 +23,7 @@ func (s *Store) publish(u *unit) (*batch, error) {
 	if s.failure != nil {
 		return nil, s.failure
 	}
-	if err := s.room(bytes); err != nil {
+	if err := s.room(bytes, urgent); err != nil {
 		return nil, err
 	}
 	if err := u.fix(sums); err != nil {
@@ -139,15 +139,22 @@ func addInt64(a, b int64) (int64, bool) {
 }
 
 // room is the back-pressure. It acts here, where the answer is definite, and
-// never in the committer, where it would have to be "unknown".
-func (s *Store) room(bytes int64) error {
+// never in the committer, where it would have to be "unknown". An eighth of each
+// bound, and a little of the last segment on a full disk, is left to urgent units.
+func (s *Store) room(bytes int64, urgent bool) error {
+	maxPending, maxUnapplied, kept := s.o.MaxPendingBytes, s.o.MaxUnappliedBytes, int64(0)
+	if !urgent {
+		maxPending, maxUnapplied, kept = maxPending-maxPending/8, maxUnapplied-maxUnapplied/8, urgentSegmentBytes
+	}
 	switch {
-	case s.undurable+bytes > s.o.MaxPendingBytes:
+	case s.undurable+bytes > maxPending:
 		return fmt.Errorf("%w: %d bytes wait for the journal", kv.ErrOverloaded, s.undurable)
-	case s.unapplied > s.o.MaxUnappliedBytes:
+	case s.unapplied > maxUnapplied:
 		return fmt.Errorf("%w: %d bytes wait for Badger", kv.ErrOverloaded, s.unapplied)
-	case s.journal.full(s.undurable + bytes):
+	case s.journal.full(s.undurable + bytes + kept):
 		return fmt.Errorf("%w: no disk space for the next journal segment", kv.ErrOverloaded)
 	}
 	return nil
 }
+
+const urgentSegmentBytes = 512 << 10 // over a hundred updates by hand

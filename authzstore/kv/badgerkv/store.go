@@ -153,7 +153,7 @@ func (s *Store) runLocked(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) err
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := s.publish(u)
+	b, err := s.publish(u, kv.IsUrgent(ctx))
 	if err != nil {
 		return nil, nil, err
 	}

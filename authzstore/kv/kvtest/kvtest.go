@@ -20,7 +20,8 @@ type Harness struct {
 	// Stall keeps everything published from now on from becoming durable, until
 	// resume is called.
 	Stall func() (resume func())
-	// MaxWaiters is the bound on transactions that wait for one record.
+	// MaxWaiters is the bound on transactions that wait for one record, without
+	// the urgent ones.
 	MaxWaiters int
 }
 
@@ -59,6 +60,8 @@ var cases = []struct {
 	{"CancelAfter", testCancelAfter},
 	{"Fairness", testFairness},
 	{"MaxWaiters", testMaxWaiters},
+	{"UrgentWaiter", testUrgentWaiter},
+	{"UrgentOnStalledDisk", testUrgentOnStalledDisk},
 	{"NoDeadlock", testNoDeadlock},
 	{"SnapshotStable", testSnapshotStable},
 	{"SnapshotMoney", testSnapshotMoney},

@@ -3,9 +3,11 @@ package kvtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/authzstore/kv"
 )
@@ -220,6 +222,90 @@ func testMaxWaiters(t *testing.T, h Harness) {
 	done.Wait()
 	want(t, "closures that ran", ran.Load(), int64(h.MaxWaiters))
 	want(t, "overloaded", overloaded.Load(), int64(more))
+}
+
+// testUrgentWaiter: an urgent Update gets in where as many others wait as may, and
+// so do some more of them, but not any number.
+func testUrgentWaiter(t *testing.T, h Harness) {
+	s := open(t, h)
+	out, inside := make(chan struct{}), make(chan struct{})
+	var done sync.WaitGroup
+	var overloaded, urgentOverloaded, urgentRan atomic.Int64
+	call := func(ctx context.Context, refused, ran *atomic.Int64) {
+		done.Go(func() {
+			err := s.Update(ctx, excl("k"), func(tx kv.Tx) error { ran.Add(1); return tx.Add("n", 1) })
+			if errors.Is(err, kv.ErrOverloaded) {
+				refused.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	done.Go(func() {
+		s.Update(context.Background(), excl("k"), func(kv.Tx) error { close(inside); <-out; return nil })
+	})
+	within(t, "the lock is held", inside)
+	var ran atomic.Int64
+	for range h.MaxWaiters + 1 {
+		call(context.Background(), &overloaded, &ran)
+	}
+	eventually(t, "a waiter over the bound is refused", func() bool { return overloaded.Load() == 1 })
+	const many = 1000
+	for range many {
+		call(kv.Urgent(context.Background()), &urgentOverloaded, &urgentRan)
+	}
+	eventually(t, "urgent waiters are bounded, too", func() bool { return urgentOverloaded.Load() > 0 })
+	call(context.Background(), &overloaded, &ran)
+	eventually(t, "a waiter over the bound is refused", func() bool { return overloaded.Load() == 2 })
+	close(out)
+	done.Wait()
+	want(t, "closures that ran", ran.Load(), int64(h.MaxWaiters))
+	if urgentRan.Load() == 0 || urgentRan.Load()+urgentOverloaded.Load() != many {
+		t.Errorf("%d urgent closures ran, %d were refused", urgentRan.Load(), urgentOverloaded.Load())
+	}
+}
+
+// testUrgentOnStalledDisk: an urgent Update is taken where others are refused
+// because too much waits for the disk.
+func testUrgentOnStalledDisk(t *testing.T, h Harness) {
+	s := open(t, h)
+	resume := h.Stall()
+	defer resume()
+	refused := make(chan struct{})
+	var once sync.Once
+	var done sync.WaitGroup
+	var stop atomic.Bool
+	for w := range 64 {
+		done.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				ctx, cancel := context.WithTimeout(context.Background(), settle) // given up, still pending
+				err := s.Update(ctx, nil, func(tx kv.Tx) error {
+					return tx.Append("st", fmt.Sprintf("%d-%d", w, i), make([]byte, kv.MaxValue))
+				})
+				cancel()
+				if errors.Is(err, kv.ErrOverloaded) {
+					once.Do(func() { close(refused) })
+					return
+				}
+			}
+		})
+	}
+	within(t, "updates are refused", refused)
+	stop.Store(true)
+	done.Wait()
+	urgent := make(chan error, 1)
+	go func() {
+		urgent <- s.Update(kv.Urgent(context.Background()), excl("k"), func(tx kv.Tx) error { return tx.Put("k", []byte("frozen")) })
+	}()
+	select {
+	case err := <-urgent:
+		t.Fatalf("before the disk came back: %v", err)
+	case <-time.After(settle):
+	}
+	resume()
+	if err := <-urgent; err != nil {
+		t.Fatal(err)
+	}
 }
 
 // testNoDeadlock: transactions that declare the same records in any order all end.

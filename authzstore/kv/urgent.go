@@ -1,0 +1,16 @@
+package kv
+
+import "context"
+
+type urgentKey struct{}
+
+// Urgent returns a context whose Updates are not shed with the rest of the load:
+// those of an operator who freezes, kills or revokes. They wait their turn, but
+// the room that every bound on waiting keeps back is theirs alone. It is small,
+// so whoever calls under load is not urgent.
+func Urgent(ctx context.Context) context.Context {
+	return context.WithValue(ctx, urgentKey{}, true)
+}
+
+// IsUrgent tells a backend whether ctx comes from Urgent.
+func IsUrgent(ctx context.Context) bool { return ctx.Value(urgentKey{}) != nil }
