@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -320,6 +321,60 @@ func TestTruncate(t *testing.T) {
 		os.RemoveAll(dir)
 	}
 	t.Log(seen)
+}
+
+// TestFlipBackup flips bits in the state backup of a pruned store, and cuts it
+// short. While the state is there all is served, and Verify names the file; when
+// the state is gone it is refused, as it would be half empty.
+func TestFlipBackup(t *testing.T) {
+	t.Parallel()
+	src := t.TempDir()
+	s, _ := grown(t, testOptions(src, nil))
+	if _, err := s.Prune(t.Context(), kv.Retention{MaxBytes: 1, Exported: math.MaxUint64}); err != nil {
+		t.Fatal(err)
+	}
+	want := records(t, s)
+	if err := errors.Join(s.Verify(t.Context(), nil), s.Close()); err != nil {
+		t.Fatalf("control: before any damage: %v", err)
+	}
+	backups, _ := filepath.Glob(filepath.Join(src, "backup", "*"))
+	if len(backups) != 1 {
+		t.Fatalf("backups: %v", backups)
+	}
+	info, err := os.Stat(backups[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(12 * soak()) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		dir := crashCopy(t, src)
+		name, off := filepath.Join(dir, "backup", filepath.Base(backups[0])), rng.Int64N(info.Size())
+		if seed%4 == 0 {
+			err = os.Truncate(name, off)
+		} else {
+			off = flip(t, name, rng, off, off+1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := mustOpen(t, testOptions(dir, nil))
+		if records(t, s) != want {
+			t.Fatalf("seed %d, offset %d: records differ", seed, off)
+		}
+		if err := s.Verify(t.Context(), nil); !errors.Is(err, kv.ErrDamaged) || !strings.Contains(err.Error(), name) {
+			t.Errorf("seed %d, offset %d: Verify says %v", seed, off, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := emptyDir(filepath.Join(dir, "state")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), testOptions(dir, nil)); !errors.Is(err, kv.ErrDamaged) || !strings.Contains(err.Error(), name) {
+			t.Errorf("seed %d, offset %d, without state: %v", seed, off, err)
+		}
+		os.RemoveAll(dir)
+	}
 }
 
 // TestRefusals: each of these directories is refused, by a message that says

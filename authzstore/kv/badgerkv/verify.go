@@ -9,7 +9,7 @@ import (
 )
 
 // Verify implements kv.Store: the whole journal, chain, checksums and digests,
-// then Badger's tables.
+// then state backups, then Badger's tables.
 func (s *Store) Verify(ctx context.Context, progress func(done, total int64)) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -45,6 +45,9 @@ func (s *Store) verify(ctx context.Context, progress func(done, total int64)) er
 		}
 		progress(c.read, total)
 	}
+	if err := s.verifyBackups(ctx); err != nil {
+		return err
+	}
 	if err := s.state.verify(); err != nil {
 		return err
 	}
@@ -52,10 +55,20 @@ func (s *Store) verify(ctx context.Context, progress func(done, total int64)) er
 	return nil
 }
 
+func (s *Store) verifyBackups(ctx context.Context) error {
+	s.pruning.Lock() // which replaces them
+	defer s.pruning.Unlock()
+	seqs, err := s.backups.listBackups()
+	for _, seq := range seqs {
+		err = errors.Join(err, s.backups.readBackup(ctx, seq, func(map[string][]byte) error { return nil }))
+	}
+	return err
+}
+
 // verifyLoop checks everything now and then: damage is better found before it
 // is needed. A damaged state answers wrongly, so it stops the store, and the
-// next Open rebuilds it. A damaged journal loses history, not state: that is
-// for people to decide.
+// next Open rebuilds it. A damaged journal or backup loses history, not state:
+// that is for people to decide.
 func (s *Store) verifyLoop() {
 	defer s.done.Done()
 	for s.pause(s.o.VerifyEvery) {
