@@ -25,6 +25,7 @@ func (s *Store) applyLoop() {
 				return // the journal has them
 			}
 		}
+		s.guard.makeBallast() // again, if it was given up
 		if err := s.apply(batches); err != nil {
 			s.fail(err)
 			return

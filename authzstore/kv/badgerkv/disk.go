@@ -46,7 +46,7 @@ func (g *diskGuard) check() error {
 	return fmt.Errorf("badgerkv: less than %d bytes free on the disk of %s: free some and start again; nothing is lost", g.o.MinFreeBytes, g.o.Dir)
 }
 
-// makeBallast lays the file down while there is plenty of room.
+// makeBallast lays the file down, if it is not there and there is plenty of room.
 func (g *diskGuard) makeBallast() {
 	name := filepath.Join(g.o.Dir, ballastName)
 	if g.o.BallastBytes < 0 || g.o.MinFreeBytes < 0 {

@@ -5,8 +5,8 @@ package badgerkv
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -160,35 +160,37 @@ func TestPowerLossControl(t *testing.T) {
 }
 
 // TestRealFullDisk fills a disk under a store: effects are refused before it is
-// full, nothing acknowledged is lost, and once there is space it goes on.
+// full, nothing acknowledged is lost, and once there is space it goes on. On the
+// full disk a start is refused, changes nothing and says what to do.
 func TestRealFullDisk(t *testing.T) {
 	d := newDisk(t, 600)
 	dir := filepath.Join(d.mount, "store")
-	filler := filepath.Join(d.mount, "filler")
+	fillers := []string{filepath.Join(d.mount, "filler"), filepath.Join(d.mount, "filler2")}
 	o := testOptions(dir, nil)
 	o.MinFreeBytes = 0 // the default: without the guard Badger dies of SIGBUS here
 	s := mustOpen(t, o)
 	acked := spendMany(t, s, "a", 100)
-	fill(t, filler)
+	fill(t, fillers[0])
 	refused := 0
-	for i := 0; refused < 50; i++ {
-		id := "full-" + string(binary.BigEndian.AppendUint32(nil, uint32(i)))
-		err := spend(context.Background(), s, id, 100_000)
-		switch {
-		case err == nil:
-			acked = append(acked, id)
-		case errors.Is(err, kv.ErrOverloaded):
-			refused++
-		default:
-			t.Fatalf("spend %d on a full disk: %v", i, err)
+	spendUntilRefused := func(prefix string) {
+		for i, until := 0, refused+50; refused < until; i++ {
+			id := fmt.Sprint(prefix, i)
+			err := spend(context.Background(), s, id, 100_000)
+			switch {
+			case err == nil:
+				acked = append(acked, id)
+			case errors.Is(err, kv.ErrOverloaded):
+				refused++
+			default:
+				t.Fatalf("spend %s on a full disk: %v", id, err)
+			}
 		}
 	}
+	spendUntilRefused("full")
 	if _, p := checkSpends(s, acked); !p.none() {
 		t.Fatal(p)
 	}
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
+	free(t, fillers[0])
 	for deadline := time.Now().Add(time.Minute); ; {
 		err := spend(context.Background(), s, "after", 0)
 		if err == nil {
@@ -200,14 +202,41 @@ func TestRealFullDisk(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if err := s.Close(); err != nil {
+
+	// Again, and now it ends while the disk is full.
+	fill(t, fillers[0])
+	spendUntilRefused("again")
+	if err := s.Close(); err != nil { // what Badger then writes fits the ballast
 		t.Fatal(err)
 	}
+	fill(t, fillers[1])
+	before := listing(t, dir)
+	for range 3 {
+		if _, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "free some") {
+			t.Fatalf("a start on a full disk: %v", err)
+		}
+	}
+	if after := listing(t, dir); after != before {
+		t.Errorf("a start on a full disk changed files:\n%s\n%s", before, after)
+	}
+	free(t, fillers...)
 	s = mustOpen(t, o)
 	if _, p := checkSpends(s, acked); !p.none() {
 		t.Fatal(p)
 	}
+	if err := s.Verify(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
 	t.Logf("%d acknowledged, none lost, %d refused", len(acked), refused)
+}
+
+func free(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // fill writes a file until the disk has no space left.

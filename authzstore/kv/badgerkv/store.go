@@ -223,6 +223,7 @@ func (s *Store) close() error {
 	s.cancel()
 	s.done.Wait()
 	s.snapshot.txn.Discard()
+	s.guard.ok() // gives the ballast up, if need be: Badger writes what it has in memory
 	err := s.state.close()
 	s.journal.close()
 	return errors.Join(err, unlockDir(s.lockFile))
