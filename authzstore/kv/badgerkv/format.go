@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash/crc32"
+	"math/bits"
 
 	"github.com/countersign/countersign/authzstore/kv"
 )
@@ -97,10 +98,7 @@ func (h head) pos() kv.Pos { return kv.Pos{Seq: h.Seq, Hash: h.Hash} }
 
 // leafOf is the chain's name for one unit.
 func leafOf(unit []byte) hash {
-	x := sha256.New()
-	x.Write([]byte{0})
-	x.Write(unit)
-	return hash(x.Sum(nil))
+	return sha256.Sum256(append([]byte{0}, unit...))
 }
 
 // merkleRoot is the root of RFC 6962: a receipt for one unit needs only the
@@ -112,10 +110,7 @@ func merkleRoot(leaves []hash) hash {
 	case 1:
 		return leaves[0]
 	}
-	left := 1
-	for left*2 < len(leaves) {
-		left *= 2
-	}
+	left := 1 << (bits.Len(uint(len(leaves)-1)) - 1)
 	l, r := merkleRoot(leaves[:left]), merkleRoot(leaves[left:])
 	var b [1 + 2*sha256.Size]byte
 	b[0] = 1
