@@ -7,8 +7,8 @@
 // Update takes the locks of its records (locks.go) and runs the closure
 // (tx.go). What it wrote becomes a unit, which is published under one mutex
 // (publish.go): it joins the current batch, counters get their sums and stream
-// entries their numbers, and the overlay shows its records to the transactions
-// that follow. The locks are released there, before anything is on disk. One
+// entries their numbers, and the overlay shows them to the transactions that
+// follow. The locks are released there, before anything is on disk. One
 // goroutine (commit.go) takes batch after batch, waits a little for company
 // (gather.go), and writes each with one synchronous write (journal.go). Then
 // everyone who waits for the batch is answered. A second goroutine (apply.go)
@@ -22,15 +22,15 @@
 //     its batch's write returned, and batches are written in order; a reader
 //     that saw an undurable value waits for the batch it came with.
 //   - Nothing acknowledged is written again: each record starts on a page of its
-//     own, in a file whose zeros were written and synced before (spare.go), so a
-//     write changes no metadata and touches no earlier sector.
+//     own, in a file whose header and zeros were written and synced before
+//     (spare.go), so a write changes no metadata and touches no earlier sector.
 //   - One write is in flight, so a crash tears at most the last record, and a
 //     torn record still has sectors with the zeros of before. That tells a torn
 //     write, which nobody was told of and which is wiped, from a damaged one,
 //     which is refused (torn.go). Records count the sectors that are zero by
 //     content, and padding is not zero, to keep that decidable.
 //   - Records are hash-chained, and Badger's state names the record that it
-//     holds up to. So a journal that lost its end, was rolled back or belongs to
+//     holds up to, by its hash. So a journal that lost its end, was rolled back or belongs to
 //     another store is refused (open.go, cursor.go).
 //   - Badger is never trusted with durability. It runs without syncs, and its
 //     write-ahead logs are deleted before it is opened: after a power loss a
@@ -48,9 +48,10 @@
 //   - A full disk is met before it is full: the next segment exists before it is
 //     needed, and Badger, which would die of SIGBUS, is left alone below a limit
 //     (disk.go). Updates go on until the bounds of memory, then they are
-//     refused; the journal holds everything.
+//     refused, urgent ones last; the journal holds everything.
 //   - Journal segments go only when a state backup that was read back covers
-//     them, and Badger's tables do too (prune.go, backup.go).
+//     them, and Badger's tables do too (prune.go). A backup has the form of a
+//     segment, and so the same checks (backup.go).
 //
 // What it does not protect from: a disk that acknowledges what it did not write,
 // beyond the last record, and a volume that was rolled back as a whole. For both
