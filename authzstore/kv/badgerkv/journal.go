@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"time"
-
-	"github.com/countersign/countersign/authzstore/kv"
 )
 
 // journal appends records. One goroutine appends; any may read.
@@ -99,23 +97,6 @@ func (j *journal) roll() error {
 
 // end is the place behind the last record.
 func (j *journal) end() place { return place{j.seg, j.off} }
-
-// readEntry reads an entry of a stream at its location, as the index has it, and
-// checks it.
-func (j *journal) readEntry(index []byte) (kv.Entry, error) {
-	l, err := decodeLocation(index)
-	if err != nil {
-		return kv.Entry{}, err
-	}
-	b := make([]byte, l.Bytes)
-	if err := j.read(uint64(l.Seg), b, int64(l.Off)); err != nil {
-		return kv.Entry{}, err
-	}
-	if checksum(b) != l.CRC {
-		return kv.Entry{}, j.damage(place{uint64(l.Seg), int64(l.Off)}, 0, "checksum of a stream's entry is wrong")
-	}
-	return decodeEntry(b)
-}
 
 // forget removes the first segment. Its readers get ErrPruned from now on.
 func (j *journal) forget(seg uint64) error {

@@ -45,20 +45,21 @@ func (s *Store) View(ctx context.Context, fn func(kv.Snap) error) error {
 	}
 	defer s.leave()
 	s.mu.Lock()
-	v := &snap{s: s, base: s.snapshot, layers: s.layers, pos: s.durable}
+	v := &snap{base: s.snapshot, layers: s.layers, pos: s.durable, journal: segmentReader{d: s.journal.segments}}
 	v.base.refs++
 	s.mu.Unlock()
 	defer s.release(v.base)
+	defer v.journal.close()
 	return fn(v)
 }
 
 // snap implements kv.Snap: what Badger holds, and over it the durable batches
 // that it does not hold yet.
 type snap struct {
-	s      *Store
-	base   *snapshot
-	layers []*batch // oldest first
-	pos    kv.Pos
+	base    *snapshot
+	layers  []*batch // oldest first
+	pos     kv.Pos
+	journal segmentReader
 }
 
 func (v *snap) Pos() kv.Pos { return v.pos }
@@ -100,7 +101,7 @@ func (v *snap) Record(id string) (kv.Entry, bool, error) {
 	if err != nil || !ok {
 		return kv.Entry{}, false, err
 	}
-	e, err := v.s.journal.readEntry(val)
+	e, err := v.journal.entry(val)
 	return e, err == nil, err
 }
 
@@ -127,7 +128,7 @@ func (v *snap) Stream(stream string, from uint64, fn func(kv.Entry) error) error
 	prefix := streamKey(stream)
 	start := string(binary.BigEndian.AppendUint64([]byte(prefix), from))
 	return v.scan(prefix, start, func(key string, val []byte) error {
-		e, err := v.s.journal.readEntry(val)
+		e, err := v.journal.entry(val)
 		if errors.Is(err, kv.ErrPruned) {
 			return nil
 		}
@@ -136,6 +137,23 @@ func (v *snap) Stream(stream string, from uint64, fn func(kv.Entry) error) error
 		}
 		return fn(e)
 	})
+}
+
+// entry reads an entry of a stream at its location, as the index has it, and
+// checks it.
+func (r *segmentReader) entry(index []byte) (kv.Entry, error) {
+	l, err := decodeLocation(index)
+	if err != nil {
+		return kv.Entry{}, err
+	}
+	b := make([]byte, l.Bytes)
+	if err := r.read(uint64(l.Seg), b, int64(l.Off)); err != nil {
+		return kv.Entry{}, err
+	}
+	if checksum(b) != l.CRC {
+		return kv.Entry{}, r.d.damage(place{uint64(l.Seg), int64(l.Off)}, 0, "checksum of a stream's entry is wrong")
+	}
+	return decodeEntry(b)
 }
 
 // scan merges the layers with Badger, in key order.
