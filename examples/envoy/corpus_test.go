@@ -192,7 +192,7 @@ func (c *corpus) send(text string) (status int, err error) {
 
 // A facts is a payment as somebody reads it.
 type facts struct {
-	Account     string `json:"account"`
+	Account     string `json:"-"`
 	Payee       string `json:"payee"`
 	AmountMinor int64  `json:"amount_minor"`
 	Currency    string `json:"currency"`
@@ -389,18 +389,22 @@ func (l *decisionLog) find(t *testing.T, id string) (decided, bool) {
 			DecisionID string `json:"decision_id"`
 			Outcome    string `json:"outcome"`
 			Input      struct {
-				Call     facts
+				Call struct {
+					facts
+					Account string
+				}
 				Identity struct{ Subject string }
 			} `json:"input"`
 		}
 		if err := json.Unmarshal(line, &record); err != nil {
 			t.Fatalf("decision log: %v", err)
 		}
-		record.Input.Call.subject = record.Input.Identity.Subject
+		read := record.Input.Call.facts
+		read.Account, read.subject = record.Input.Call.Account, record.Input.Identity.Subject
 		if l.read == nil {
 			l.read = map[string]decided{}
 		}
-		l.read[record.DecisionID] = decided{record.Input.Call, record.Outcome}
+		l.read[record.DecisionID] = decided{read, record.Outcome}
 	}
 	d, ok := l.read[id]
 	return d, ok
