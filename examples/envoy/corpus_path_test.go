@@ -28,8 +28,11 @@ func spellings() []string {
 		all = append(all,
 			piece+"/v1/accounts/acc_anna/payments",
 			"/"+piece+"/v1/accounts/acc_anna/payments",
-			"/v1/accounts/"+piece+"acc_anna/payments",
 			"/v1/accounts/acc_anna"+piece+"/payments",
+			"/v1/payees/"+piece+"mer_bakery/payments",
+			"/v1/payees/mer_"+piece+"bakery/payments",
+			"/v1/payees/mer_bakery"+piece+"/payments",
+			"/v1/payees/mer_thief/"+piece+"/mer_bakery/payments",
 			"/v1/accounts/acc_ben/"+piece+"/acc_anna/payments",
 			"/v1/accounts/acc_anna/payments"+piece,
 			"/queries/acc_anna?payee=mer_"+piece+"bakery&amount_minor=1&currency=EUR",
@@ -69,7 +72,7 @@ var targets = []string{
 // none is another payment at the upstream.
 func TestPathCorpus(t *testing.T) {
 	c := newCorpus(t)
-	const json = `{"payee":"mer_bakery","amount_minor":1,"currency":"EUR"}`
+	const json = `{"account":"acc_anna","payee":"mer_bakery","amount_minor":1,"currency":"EUR"}`
 	for i, target := range append(targets, spellings()...) {
 		t.Run(fmt.Sprintf("%d %q", i, target), func(t *testing.T) {
 			lines := []string{"Idempotency-Key: $KEY", "Content-Type: application/json"}
@@ -89,5 +92,5 @@ func TestPathCorpus(t *testing.T) {
 			c.run(t, request(fmt.Sprintf(line, targets[0]), "Idempotency-Key: $KEY", "Content-Type: application/json", fmt.Sprintf("Content-Length: %d", len(json)))+json)
 		})
 	}
-	c.finish(t, 700, 30)
+	c.finish(t, 900, 60)
 }

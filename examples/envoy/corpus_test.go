@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -42,6 +44,14 @@ routes:
   fields:
     account: {path: account}
     payee: {json: /payee}
+    amount_minor: {json: /amount_minor}
+    currency: {json: /currency}
+  facts: {account: write}
+- match: {method: POST, path: "/v1/payees/{payee}/payments"}
+  operation: pay
+  fields:
+    account: {json: /account}
+    payee: {path: payee}
     amount_minor: {json: /amount_minor}
     currency: {json: /currency}
   facts: {account: write}
@@ -297,28 +307,56 @@ func readPayment(r received) (f facts, err error) {
 	if r.Method != http.MethodPost || len(segments) < 2 {
 		return facts{}, fmt.Errorf("no payment")
 	}
-	switch kind := segments[0]; {
-	case kind == "v1" && len(segments) == 4:
-		segments = segments[1:]
-		err = json.NewDecoder(strings.NewReader(r.body)).Decode(&f) // takes other cases, repeats, trailing data
-	case kind == "headers":
+	if segments[0] != "queries" && strings.Contains(r.RequestURI, "?") {
+		return facts{}, errors.New("a query that nobody decided on")
+	}
+	account := segments[1]
+	switch segments[0] {
+	case "v1":
+		if account, err = readJSON(r, segments, &f); err != nil {
+			return facts{}, err
+		}
+	case "headers":
 		f, err = readValues(func(name string) []string {
 			if name == "currency" {
 				return []string{"EUR"}
 			}
 			return r.Header.Values("x-" + strings.ReplaceAll(name, "_", "-"))
 		})
-	case kind == "queries":
+	case "queries":
 		f, err = readValues(func(name string) []string { return target.Query()[name] })
-	case kind == "forms":
+	case "forms":
 		var form url.Values
 		if form, err = url.ParseQuery(r.body); err == nil {
 			f, err = readValues(func(name string) []string { return form[name] })
 		}
 	}
-	f.Account = segments[1]
+	f.Account = account
 	f.subject = subjectOf(r.Header.Values("Authorization"))
 	return f, err
+}
+
+// readJSON reads a payment whose account, or payee, stands in the path, and the
+// rest in a body of JSON.
+func readJSON(r received, segments []string, f *facts) (account string, err error) {
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if charset := params["charset"]; err != nil || media != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return "", fmt.Errorf("a body of the type %q, %v", r.Header.Get("Content-Type"), err)
+	}
+	if len(segments) != 4 || segments[3] != "payments" {
+		return "", errors.New("no payment")
+	}
+	// It takes members in other cases and twice, and whatever follows.
+	if err := json.NewDecoder(strings.NewReader(r.body)).Decode(f); err != nil {
+		return "", err
+	}
+	if segments[1] == "accounts" {
+		return segments[2], nil
+	}
+	var body struct{ Account string }
+	err = json.NewDecoder(strings.NewReader(r.body)).Decode(&body)
+	f.Payee = segments[2]
+	return body.Account, err
 }
 
 // readValues takes the first of repeated values, as Get does, and says so if there
