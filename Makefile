@@ -42,9 +42,11 @@ soak:
 	go test -run='^$$' -fuzz=FuzzJournal -fuzztime=60s ./authzstore/kv/badgerkv
 	go test -run='^$$' -fuzz=FuzzDecodeBody -fuzztime=60s ./authzstore/kv/badgerkv
 	go test -run='^$$' -fuzz=FuzzParse -fuzztime=60s ./sidecar/call/strictjson
+	go test -run='^$$' -fuzz=FuzzLenientReader -fuzztime=60s ./sidecar/call/strictjson
 	go test -run='^$$' -fuzz=FuzzDecode -fuzztime=60s ./sidecar/call
 	go test -run='^$$' -fuzz=FuzzVerify -fuzztime=60s ./sidecar/upstream
 	go test -run='^$$' -fuzz=FuzzClaims -fuzztime=60s ./sidecar/upstream
+	go test -run='^$$' -fuzz=FuzzParams -fuzztime=60s ./sidecar/call
 
 clean:
 	rm -rf build

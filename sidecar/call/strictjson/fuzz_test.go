@@ -46,6 +46,62 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzLenientReader reads payments as most services do, with a decoder that takes members
+// in any case and the last of several: of a text that Parse accepts, and whose absent members
+// CheckSpelling finds absent, it has the same payment.
+func FuzzLenientReader(f *testing.F) {
+	for _, text := range accepted {
+		f.Add([]byte(text))
+	}
+	for _, c := range refused {
+		f.Add([]byte(c.text))
+	}
+	for _, text := range []string{
+		`{"payee":"a","amount_minor":1,"currency":"EUR"}`, `{"Payee":"a","amount_minor":1}`, `{"payee":"a","PAYEE":"b"}`, `{"amount_minor":1,"amount_mınor":2}`,
+		`{"amountMinor":1}`, `{"\u0070ayee":null,"ſ":1}`, `{"currency":{"currency":1}}`, `[{"payee":"a"}]`,
+	} {
+		f.Add([]byte(text))
+	}
+	fields := map[string]Pointer{}
+	for _, name := range []string{"payee", "amount_minor", "currency"} {
+		pointer, err := ParsePointer("/" + name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		fields[name] = pointer
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		document, err := Parse(text, Limits{})
+		if err != nil || document.Root().Kind() != Object {
+			return
+		}
+		var payment struct {
+			Payee       json.RawMessage `json:"payee"`
+			AmountMinor json.RawMessage `json:"amount_minor"`
+			Currency    json.RawMessage `json:"currency"`
+		}
+		if err := json.NewDecoder(bytes.NewReader(text)).Decode(&payment); err != nil {
+			t.Fatalf("encoding/json refuses it: %v", err)
+		}
+		theirs := map[string]json.RawMessage{"payee": payment.Payee, "amount_minor": payment.AmountMinor, "currency": payment.Currency}
+		for name, pointer := range fields {
+			ours, found := document.Lookup(pointer)
+			switch {
+			case !found && document.CheckSpelling(pointer) != nil:
+				continue // refused where it matters
+			case found != (theirs[name] != nil):
+				t.Fatalf("%s: found %t here, encoding/json has %q", name, found, theirs[name])
+			case !found:
+				continue
+			}
+			reading, err := Parse(theirs[name], Limits{})
+			if err != nil || canonical(reading.Root()) != canonical(ours) {
+				t.Fatalf("%s is %s here, %s to encoding/json, %v", name, canonical(ours), theirs[name], err)
+			}
+		}
+	})
+}
+
 // checkTree checks what the accessors rely on: every node is reached once, in order.
 func checkTree(t *testing.T, document *Document) {
 	visited := uint32(0)

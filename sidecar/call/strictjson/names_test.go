@@ -70,13 +70,17 @@ for i in range(0x80, 0x110000):
 // runPython runs the script in one python3 process and returns the lines it prints.
 func runPython(t *testing.T, script string, input []byte) []string {
 	t.Helper()
-	command := exec.Command("python3", "-I", "-X", "utf8", "-c", script)
+	return runReader(t, exec.Command("python3", "-I", "-X", "utf8", "-c", script), input)
+}
+
+func runReader(t *testing.T, command *exec.Cmd, input []byte) []string {
+	t.Helper()
 	command.Stdin = bytes.NewReader(input)
 	var complaints strings.Builder
 	command.Stderr = &complaints
 	output, err := command.Output()
 	if err != nil {
-		t.Fatalf("python3: %v\n%s", err, complaints.String())
+		t.Fatalf("%s: %v\n%s", command.Args[0], err, complaints.String())
 	}
 	return strings.Split(strings.TrimSuffix(string(output), "\n"), "\n")
 }

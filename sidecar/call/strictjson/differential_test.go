@@ -3,8 +3,11 @@ package strictjson
 import (
 	"encoding/base64"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -48,39 +51,94 @@ for line in sys.stdin:
     print(canonical(exact) if same(exact, usual) else "ambiguous " + canonical(exact))
 `
 
-// What Parse accepts, Python's json module accepts too and reads as the same values.
-func TestAgreesWithPython(t *testing.T) {
+// nodeReader does the same with JSON.parse, which has only the usual reading: members
+// in an order of its own, and numbers as doubles.
+const nodeReader = `
+const double = new DataView(new ArrayBuffer(8))
+const hex = s => Buffer.from(s, "utf8").toString("hex")
+const literal = n => { double.setFloat64(0, n); return double.getBigUint64(0).toString(16) }
+
+function canonical(v) {
+  if (v === null) return "n"
+  if (v === true) return "t"
+  if (v === false) return "f"
+  if (typeof v === "number") return "#" + literal(v)
+  if (typeof v === "string") return "$" + hex(v)
+  if (Array.isArray(v)) return "[" + v.map(canonical).join(",") + "]"
+  return "{" + Object.keys(v).map(k => hex(k) + ":" + canonical(v[k])).sort().join(",") + "}"
+}
+
+for (const line of require("fs").readFileSync(0, "latin1").trimEnd().split("\n")) {
+  try {
+    const text = new TextDecoder("utf-8", {fatal: true, ignoreBOM: true}).decode(Buffer.from(line, "base64"))
+    console.log(canonical(JSON.parse(text)))
+  } catch { console.log("refused") }
+}
+`
+
+// doubles returns the form that nodeReader prints.
+func doubles(v Value) string {
+	var parts []string
+	switch v.Kind() {
+	case Number:
+		f, _ := strconv.ParseFloat(v.Number(), 64) // within the bounds of this package
+		return fmt.Sprintf("#%x", math.Float64bits(f))
+	case Array:
+		for _, element := range v.Elements() {
+			parts = append(parts, doubles(element))
+		}
+		return "[" + strings.Join(parts, ",") + "]"
+	case Object:
+		for name, member := range v.Members() {
+			parts = append(parts, fmt.Sprintf("%x:%s", name, doubles(member)))
+		}
+		slices.Sort(parts)
+		return "{" + strings.Join(parts, ",") + "}"
+	}
+	return canonical(v)
+}
+
+// What Parse accepts, Python's json module and JavaScript's JSON.parse accept too and
+// read as the same values. Python is always there; without Node, the log says so.
+func TestAgreesWithOthers(t *testing.T) {
 	const mutants = 6000
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	corpus := mutatedCorpus(rand.New(rand.NewPCG(seed, 0)), mutants)
-
+	compare := func(reader string, theirs []string, form func(Value) string) {
+		if len(theirs) != len(corpus) {
+			t.Fatalf("%s answered %d of %d texts", reader, len(theirs), len(corpus))
+		}
+		agreed, onlyTheirs := 0, 0
+		for i, text := range corpus {
+			document, err := Parse([]byte(text), Limits{})
+			switch {
+			case err != nil && theirs[i] != "refused":
+				onlyTheirs++
+			case err != nil:
+			case form(document.Root()) != theirs[i]:
+				t.Errorf("seed %d: %q\n is   %s\n here, but to %s\n      %s", seed, text, form(document.Root()), reader, theirs[i])
+			default:
+				agreed++
+			}
+		}
+		t.Logf("%s: %d texts: %d read alike, %d accepted there only", reader, len(corpus), agreed, onlyTheirs)
+		// Without texts of both sorts the comparison would show nothing.
+		if agreed < mutants/20 || onlyTheirs < mutants/100 {
+			t.Errorf("seed %d: a poor corpus: %d read alike, %d accepted by %s only", seed, agreed, onlyTheirs, reader)
+		}
+	}
 	var input strings.Builder
 	for _, text := range corpus {
 		input.WriteString(base64.StdEncoding.EncodeToString([]byte(text)) + "\n")
 	}
-	theirs := runPython(t, pythonReader, []byte(input.String()))
-	if len(theirs) != len(corpus) {
-		t.Fatalf("Python answered %d of %d texts", len(theirs), len(corpus))
+	compare("Python", runPython(t, pythonReader, []byte(input.String())), canonical)
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Log("no node on the PATH: Python alone was asked")
+		return
 	}
-	agreed, onlyTheirs := 0, 0
-	for i, text := range corpus {
-		document, err := Parse([]byte(text), Limits{})
-		switch {
-		case err != nil && theirs[i] != "refused":
-			onlyTheirs++
-		case err != nil:
-		case canonical(document.Root()) != theirs[i]:
-			t.Errorf("seed %d: %q\n is   %s\n here, but to Python\n      %s", seed, text, canonical(document.Root()), theirs[i])
-		default:
-			agreed++
-		}
-	}
-	t.Logf("%d texts: %d read alike, %d accepted by Python only", len(corpus), agreed, onlyTheirs)
-	// Without texts of both sorts the comparison would show nothing.
-	if agreed < mutants/20 || onlyTheirs < mutants/100 {
-		t.Errorf("seed %d: a poor corpus: %d read alike, %d accepted by Python only", seed, agreed, onlyTheirs)
-	}
+	compare("Node", runReader(t, exec.Command(node, "-e", nodeReader), []byte(input.String())), doubles)
 }
 
 // mutatedCorpus returns the short texts of the tables and so many mutants of them.
