@@ -25,6 +25,7 @@ func checkRequest(t testing.TB) *authv3.CheckRequest {
 		t.Fatal(err)
 	}
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		Source: &authv3.AttributeContext_Peer{Principal: "spiffe://shop.example/till"},
 		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
 			Method:  "POST",
 			Host:    "pay.example",
@@ -71,8 +72,9 @@ func TestCheckReadsRequest(t *testing.T) {
 			{Name: "content-type", Value: []byte("application/json")},
 			{Name: "x-note", Value: []byte("\xff")}, {Name: "x-note", Value: nil},
 		},
-		Body:   []byte("{\xff}"),
-		Claims: map[string]any{"iss": "https://id.example", "sub": "anna", "aud": []any{"pay"}, "exp": 1795532400.0},
+		Body:      []byte("{\xff}"),
+		Claims:    map[string]any{"iss": "https://id.example", "sub": "anna", "aud": []any{"pay"}, "exp": 1795532400.0},
+		Principal: "spiffe://shop.example/till",
 	}}
 	if !reflect.DeepEqual(asked, want) {
 		t.Errorf("asked %+v\nwant  %+v", asked, want)
