@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/policies"
 	"github.com/countersign/countersign/sidecar/policy"
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
 // The log says at start which policy decides, before anything is opened.
@@ -20,11 +21,16 @@ func TestPolicyIsLogged(t *testing.T) {
 	if err := os.WriteFile(notADir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	key, err := upstream.SharedKey(bytes.Repeat([]byte("k"), 32))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var log bytes.Buffer
-	err := Run(context.Background(), Config{
-		Listen:  "unix:" + filepath.Join(dir, "s.sock"),
-		DataDir: notADir,
-		Log:     slog.New(slog.NewTextHandler(&log, nil)),
+	err = Run(context.Background(), Config{
+		Listen:    "unix:" + filepath.Join(dir, "s.sock"),
+		DataDir:   notADir,
+		TokenKeys: map[string]upstream.Key{"payments.example": key},
+		Log:       slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	if err == nil {
 		t.Fatal("it runs without a store")

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/authzstore/kv/badgerkv"
 	"github.com/countersign/countersign/policies"
 	"github.com/countersign/countersign/sidecar/bundle"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/clock"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/extauthz"
@@ -141,7 +142,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	rules, err := bundle.Open(ctx, bundle.HolderConfig{
 		Dir:     cfg.Policies,
 		Archive: bundle.NewArchive(filepath.Join(cfg.DataDir, policiesDir)),
-		Load:    bundle.Config{Policy: cfg.Policy},
+		Load:    bundle.Config{Policy: cfg.Policy, Vocabulary: vocabulary(cfg)},
 		Log:     cfg.Log,
 	})
 	if err != nil {
@@ -192,6 +193,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Now:         timekeeper.Now,
 		Log:         cfg.Log,
 	}, signer, stuck)
+}
+
+// vocabulary is what route tables may name.
+func vocabulary(cfg Config) call.Vocabulary {
+	return call.Vocabulary{Audiences: slices.AppendSeq([]string{}, maps.Keys(cfg.TokenKeys))}
 }
 
 // serve answers until ctx is done or something breaks.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -122,6 +123,7 @@ func pays(ts *testscript.TestScript, neg bool, args []string) {
 			HeaderMap: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{
 				{Key: "content-type", RawValue: []byte("application/json")},
 				{Key: "content-length", RawValue: []byte(strconv.Itoa(len(body)))},
+				{Key: "idempotency-key", RawValue: []byte(rand.Text())},
 			}},
 		}},
 		MetadataContext: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"envoy.filters.http.jwt_authn": claims}},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ import (
 	"github.com/countersign/countersign/policies"
 	countersign "github.com/countersign/countersign/sidecar"
 	"github.com/countersign/countersign/sidecar/policy"
+	signed "github.com/countersign/countersign/sidecar/upstream"
 )
 
 // The corpora send what clients should not through Envoy to a real sidecar. Of
@@ -95,13 +97,18 @@ func newCorpus(t *testing.T) *corpus {
 	c := &corpus{}
 	dir := t.TempDir()
 	putAccounts(t, filepath.Join(dir, "data"))
+	key, err := signed.SharedKey([]byte(rand.Text() + rand.Text()))
+	if err != nil {
+		t.Fatal(err)
+	}
 	socket := filepath.Join(filepath.Dir(checks.socket), "corpus.sock") // short enough
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
 		done <- countersign.Run(ctx, countersign.Config{
 			Listen: "unix:" + socket, DataDir: filepath.Join(dir, "data"), Policies: corpusBundle(t), DecisionLog: &c.decisions,
-			Policy: policy.Config{Budget: time.Second}, // the machine may be busy
+			TokenKeys: map[string]signed.Key{"payments.example": key},
+			Policy:    policy.Config{Budget: time.Second}, // the machine may be busy
 		})
 	}()
 	t.Cleanup(func() {

@@ -121,7 +121,7 @@ func (c compiler) compileRest(r *Route, y routeYAML, upstream upstreamYAML, s sc
 	r.Upstream = compileUpstream(upstream, y.Upstream)
 	checkVariables(r, s)
 	checkDecimal(r, s)
-	checkMoney(r, s)
+	c.checkMoney(r, s)
 }
 
 func compileMatch(y routeYAML, s scope) match {
@@ -294,7 +294,7 @@ func checkDecimal(r *Route, s scope) {
 }
 
 // checkMoney holds a route that moves money to what a reservation needs.
-func checkMoney(r *Route, s scope) {
+func (c *compiler) checkMoney(r *Route, s scope) {
 	if !r.MovesMoney {
 		return
 	}
@@ -308,5 +308,7 @@ func checkMoney(r *Route, s scope) {
 	}
 	if checkText(r.Upstream.Audience) != "" {
 		s.at("upstream").fail("the route moves money: write upstream: {audience: NAME}, whom the signed token is for")
+	} else if c.vocabulary.Audiences != nil && !slices.Contains(c.vocabulary.Audiences, r.Upstream.Audience) {
+		s.at("upstream").fail("there is no key for the audience %s: make one with countersign key new FILE, and start with --upstream-key %s=FILE", r.Upstream.Audience, r.Upstream.Audience)
 	}
 }

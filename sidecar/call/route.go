@@ -98,6 +98,9 @@ var wellKnown = map[string]Type{fieldAccount: Text, fieldPayee: Text, fieldAmoun
 // A Vocabulary is what route tables may name that other packages know.
 type Vocabulary struct {
 	Evidence []string // kinds of evidence that a secret field can be
+	// Audiences are those that tokens can be signed for. Nil means that nobody
+	// can say yet.
+	Audiences []string
 }
 
 // factFields is the vocabulary of facts: each is looked up by a field.
