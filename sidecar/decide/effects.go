@@ -3,6 +3,7 @@ package decide
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -54,8 +55,6 @@ func (ck *check) mayReserve(links []link, allowed bool, e policy.Effect) error {
 		return contradiction("a denial that reserves")
 	case !c.Route.MovesMoney:
 		return contradiction("a reservation on a route that moves no money")
-	case e.Account != c.Text("account"):
-		return contradiction("a reservation of another account")
 	case e.Payee != c.Text("payee"):
 		return contradiction("a reservation for another payee")
 	case e.AmountMinor != c.AmountMinor():
@@ -63,12 +62,10 @@ func (ck *check) mayReserve(links []link, allowed bool, e policy.Effect) error {
 	case e.Currency != c.Text("currency"):
 		return contradiction("a reservation in another currency")
 	}
-	for _, l := range links {
-		if l.noun == nounAccount && l.write && l.id == e.Account {
-			return nil
-		}
+	if !slices.Contains(links, link{nounAccount, e.Account, true}) {
+		return contradiction("a reservation of an account that is not the call's, or that the route does not declare `write`")
 	}
-	return contradiction("a reservation of an account that the route does not declare `write`")
+	return nil
 }
 
 func (ck *check) reserve(tx *authzstore.Tx) error {

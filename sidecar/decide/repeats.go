@@ -30,8 +30,7 @@ type repeat struct {
 
 // begin returns a function that keeps the answer of a check, or, if the check was
 // asked before, the answer to wait for.
-func (r *repeats) begin(check string) (keep func(Decision), before *repeat) {
-	now := time.Now()
+func (r *repeats) begin(check string, now time.Time) (keep func(Decision), before *repeat) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if before, asked := r.answers[check]; asked && now.Before(before.until) {

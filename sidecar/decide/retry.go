@@ -36,8 +36,8 @@ func chooseCourse(known *authzstore.KeyedCall, fingerprint, evidence []byte, can
 	}
 }
 
-// spentBefore tells whether an evaluation under this key was shown the same
+// spentBefore tells whether the last evaluation under this key was shown the same
 // evidence, and so has spent it.
 func spentBefore(known *authzstore.KeyedCall, evidence []byte) bool {
-	return known != nil && len(evidence) > 0 && bytes.Equal(known.Evidence, evidence)
+	return known != nil && bytes.Equal(known.Evidence, evidence)
 }

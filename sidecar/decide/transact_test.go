@@ -337,3 +337,63 @@ func TestEnvoyAsksAgain(t *testing.T) {
 	other.CheckID = "10.0.0.1:5000/42"
 	want(t, w.decide(other), decide.Deny, 422, "key_other_call")
 }
+
+// A code that a defect used up stays the key's own, also after a second defect: the
+// call that brought it can still be decided, and no other one.
+func TestSpentThroughDefects(t *testing.T) {
+	w := newWorld(t, withCodes(t, nil))
+	good, broken := w.bundle(), w.bundle()
+	cfg := decide.Config{Bundle: func() *bundle.Bundle { return broken }}
+	withRule(t, `{"allow": true} if 1 / (input.version - 1) == 7`, policy.Config{Budget: time.Minute})(&cfg)
+	broken = cfg.Bundle()
+	active := broken
+	w = newWorld(t, withStore(w.backend), withCodes(t, nil), func(c *decide.Config) { c.Bundle = func() *bundle.Bundle { return active } })
+	for range 3 {
+		want(t, w.decide(keyedPayment("acc_anna", "k", 100, "right once")), decide.Defect, 500, "policy_defect")
+	}
+	active = good
+	want(t, w.decide(keyedPayment("acc_anna", "other", 100, "right once")), decide.Deny, 403, "payment_code_invalid")
+	want(t, w.decide(keyedPayment("acc_anna", "k", 100, "right once")), decide.Allow, 0)
+}
+
+// A route that moves no money reserves none, whatever the policy wants; and an
+// account that is declared read is not changed.
+func TestReserveWhereNoMoneyMoves(t *testing.T) {
+	for name, facts := range map[string]string{"account written": "facts: {account: write}", "account read": "facts: {account: read}"} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(routesText(t), "facts: {account: write}", "moves_money: false\n  "+facts, 1)
+			table, err := call.Load(fstest.MapFS{"systems/direct_payment/routes.yaml": {Data: []byte(text)}}, call.Vocabulary{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newWorld(t, withRoutes(table))
+			want(t, w.decide(good()), decide.Defect, 500, "policy_defect")
+		})
+	}
+}
+
+// A lock that is not free in time ends the wait, and nothing happened.
+func TestLockWait(t *testing.T) {
+	w := newWorld(t)
+	held, release := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		refs := []kv.Ref{authzstore.UsageRef("acc_anna", kv.Exclusive)}
+		err := authzstore.New(w.backend).Update(context.Background(), operatorCause(), refs, func(*authzstore.Tx) error {
+			close(held)
+			<-release
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-held
+	want(t, w.decide(keyedPayment("acc_anna", "k", 1250, "")), decide.Unavailable, 503, "overloaded")
+	close(release)
+	wg.Wait()
+	want(t, w.decide(keyedPayment("acc_anna", "k", 1250, "")), decide.Allow, 0)
+	if u := w.usage(t); u.Count != 1 {
+		t.Errorf("usage %+v", u)
+	}
+}
