@@ -153,7 +153,7 @@ func (ck *check) once(ctx context.Context, checkID string) Decision {
 	if checkID == "" {
 		return ck.decide(ctx)
 	}
-	keep, before := ck.repeats.begin(checkID + string(ck.fingerprint) + string(ck.mac) + ck.call.IdempotencyKey, time.Now())
+	keep, before := ck.repeats.begin(checkID+string(ck.fingerprint)+string(ck.mac)+ck.call.IdempotencyKey, time.Now())
 	if before != nil {
 		select {
 		case <-before.done:
