@@ -76,6 +76,11 @@ func (j *journal) append(h head, units []*unit, bodyBytes int64) (body place, er
 	j.off += extent
 	j.fill.Store(j.off)
 	j.head = h
+	if j.next == nil {
+		// Only now: of two empty segments at the journal's end, recovery could not
+		// tell the first one from one whose records were lost.
+		j.makeSpare(j.seg + 1)
+	}
 	return body, nil
 }
 
@@ -91,7 +96,6 @@ func (j *journal) roll() error {
 	if closed != nil {
 		return fmt.Errorf("journal segment %d: %w", next.seg-1, closed)
 	}
-	j.makeSpare(next.seg + 1)
 	return nil
 }
 

@@ -126,6 +126,7 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithValueLogFileSize(1 << 20). // the default maps 2 GiB of sparse file; the smallest
 		WithNumCompactors(2).          // one is refused
 		WithCompactL0OnClose(false).   // a restart is not the time to compact
+		WithBypassLockGuard(true).     // ours is held longer; a process forked meanwhile would hold Badger's
 		WithMetricsEnabled(false).
 		WithLogger(badgerLog{o.Logger})
 }
