@@ -117,6 +117,12 @@ func FollowJournal(ctx context.Context, dir string, from kv.Pos, wait bool, fn f
 	return badgerkv.Follow(ctx, dir, from, wait, fn)
 }
 
+// OldestInJournal returns where FollowJournal finds everything that is kept, or
+// that was written since a time; see [badgerkv.Oldest].
+func OldestInJournal(dir string, since time.Time) (kv.Pos, error) {
+	return badgerkv.Oldest(dir, since)
+}
+
 // Run runs a sidecar until ctx is done, and then lets the calls in flight end.
 func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Log == nil {

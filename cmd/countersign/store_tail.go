@@ -24,8 +24,7 @@ func storeTailCommand() *cobra.Command {
 		Short: "Print the records of a store, also while a sidecar serves it",
 		Long: `Print what happened in a store: one record for every decision and every change,
 with the values before and after. It reads the journal alone and can run beside a
-sidecar; then it shows the newest batch only when the next one is there, because
-only then it knows that the batch is durable.`,
+sidecar.`,
 		Example: `  countersign store tail --data /var/lib/countersign
   countersign store tail --follow --from 120000 -o json`,
 		Args: cobra.NoArgs,

@@ -19,9 +19,9 @@ const settleTries = 10
 // Follow calls fn for every batch after from, in order, reading the journal of
 // the store in dir alone: it takes no lock, writes nothing, and can run beside
 // the process that owns the store. What can be read there is not always durable
-// yet, so while the store is in use the newest batch is held back until the next
-// one follows it: one write is in flight at a time. With wait it goes on until
-// ctx ends.
+// yet: one write is in flight at a time, so of the newest batch it is not known.
+// While the store is in use Follow syncs that one itself before it hands it out.
+// With wait it goes on until ctx ends.
 func Follow(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.Batch) error) error {
 	c, err := followCursor(dir, from)
 	if err != nil {
@@ -55,12 +55,13 @@ func Follow(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.
 				return err
 			}
 			held = &batch
-		case !inUse:
-			if err := show(); err != nil || !wait {
+		default:
+			if inUse && held != nil {
+				err = syncSegment(c.d, c.at.seg)
+			}
+			if err = errors.Join(err, show()); err != nil || !wait {
 				return err
 			}
-		case !wait:
-			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -103,4 +104,45 @@ func follow(c *cursor) (record, error) {
 		}
 		c.last++
 	}
+}
+
+// syncSegment makes durable what can be read of a segment, whoever wrote it.
+func syncSegment(d *segments, seg uint64) error {
+	f, err := d.fs.Open(segPath(d.dir, seg))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Oldest returns the position before the oldest batch of the journal in dir, or a
+// later one after which everything is found that was written since the time given.
+func Oldest(dir string, since time.Time) (kv.Pos, error) {
+	d := journalIn(dir, osFS{})
+	segs, err := d.listRun()
+	if err == nil && len(segs) == 0 {
+		err = d.damage(place{}, 0, "no segments")
+	}
+	if err != nil {
+		return kv.Pos{}, err
+	}
+	d.first.Store(segs[0])
+	at := segs[0]
+	for _, seg := range segs[1:] {
+		first, ok, err := d.firstRecord(seg)
+		if err != nil {
+			return kv.Pos{}, err
+		}
+		// A segment begins after everything in the one before. One without a record
+		// is a spare.
+		if !ok || first.WrittenMs >= since.UnixMilli() {
+			break
+		}
+		at = seg
+	}
+	before, ok, err := d.before(at)
+	if err == nil && !ok {
+		err = d.damage(place{at, pageBytes}, 0, "the segment's first record is missing or damaged")
+	}
+	return before.pos(), err
 }
