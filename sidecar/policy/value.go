@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -66,4 +67,20 @@ func (v Value) MarshalJSON() ([]byte, error) {
 		return nil, err
 	}
 	return json.Marshal(plain)
+}
+
+// ParseValue reads what MarshalJSON wrote, or any other document of JSON that two
+// readers cannot read differently: no key twice, UTF-8, numbers of at most 40
+// characters. Numbers stay as they are written, so integers are exact. A set comes
+// back as an array.
+func ParseValue(text []byte) (Value, error) {
+	plain, err := readJSON(text)
+	if err != nil {
+		return Value{}, fmt.Errorf("JSON: %w", err)
+	}
+	value, err := ast.InterfaceToValue(plain)
+	if err != nil {
+		return Value{}, fmt.Errorf("JSON: %w", err)
+	}
+	return Value{ast.NewTerm(value)}, nil
 }

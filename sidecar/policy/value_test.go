@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -53,7 +54,26 @@ func TestValueJSON(t *testing.T) {
 			if c.value.term != nil && c.value.term.Value.Compare(want.term.Value) != 0 {
 				t.Errorf("built as %v, want %v", c.value.term, want.term)
 			}
+			parsed, err := ParseValue(text)
+			if err != nil || parsed.term.Value.Compare(want.term.Value) != 0 {
+				t.Errorf("%s is read as %v, %v, want %v", text, parsed.term, err, want.term)
+			}
+			if again, err := json.Marshal(parsed); err != nil || string(again) != string(text) {
+				t.Errorf("%s is read and written as %s, %v", text, again, err)
+			}
 		})
+	}
+}
+
+// What two readers of JSON could read differently is not read.
+func TestParseValueRefuses(t *testing.T) {
+	for _, text := range []string{
+		"", "{", `{"a": 1, "a": 1}`, `{"a": 1} {}`, "\"\xff\"", "1e9999999", "01", strings.Repeat("1", 41), "NaN", "[1,]",
+		strings.Repeat("[", 100) + strings.Repeat("]", 100),
+	} {
+		if v, err := ParseValue([]byte(text)); err == nil {
+			t.Errorf("%.50q is read as %v", text, v.term)
+		}
 	}
 }
 
