@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 //	signal NAME             send TERM or INT to what runs in the background
 //	await FILE [PATTERN]    wait until the file is there, and has a text like this
 //	pays SOCKET MINOR CODE  ask as Envoy does for a payment of Anna's; the answer
-//	                        must be this code, or allowed
+//	                        must be this code, or allowed; $decision is its ID then
 //	mode MODE FILE          the file must have this mode
 //	bundle DIR              write the built-in bundle to a directory
 //	flip FILE OFFSET        change one byte of the file
@@ -130,8 +131,15 @@ func pays(ts *testscript.TestScript, neg bool, args []string) {
 	}})
 	ts.Check(err)
 	got := struct{ Code string }{"allowed"}
+	headers := answer.GetOkResponse().GetHeaders()
 	if denied := answer.GetDeniedResponse(); denied != nil {
+		headers = denied.GetHeaders()
 		ts.Check(json.Unmarshal([]byte(denied.GetBody()), &got))
+	}
+	for _, h := range headers {
+		if h.GetHeader().GetKey() == "countersign-decision-id" {
+			ts.Setenv("decision", cmp.Or(h.GetHeader().GetValue(), string(h.GetHeader().GetRawValue())))
+		}
 	}
 	if got.Code != args[2] {
 		ts.Fatalf("a payment of %s is %s, want %s", args[1], got.Code, args[2])

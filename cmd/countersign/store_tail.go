@@ -66,43 +66,39 @@ type changeJSON struct {
 }
 
 func writeBatch(w io.Writer, format string, b kv.Batch) error {
-	for _, unit := range b.Units {
-		for _, entry := range unit.Entries {
-			record, ok, err := authzstore.ReadRecord(entry)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				continue
-			}
-			if err := writeRecord(w, format, b.Seq, record); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return eachRecord(b, func(stored authzstore.Record) error { return writeRecord(w, format, b.Seq, stored) })
 }
 
-func writeRecord(w io.Writer, format string, seq uint64, r authzstore.Record) error {
-	line := recordJSON{Seq: seq, ID: r.ID, Time: time.Unix(0, r.AtNanos).UTC(), Actor: r.Actor}
-	if json.Valid(r.Detail) {
-		line.Detail = r.Detail
-	}
-	for _, c := range r.Changes {
+// readChanges reads what a record changed.
+func readChanges(stored authzstore.Record) ([]changeJSON, error) {
+	var changes []changeJSON
+	for _, c := range stored.Changes {
 		change := changeJSON{Key: c.Key}
 		var err error
 		if change.Before, err = noun(c.Key, c.Before); err != nil {
-			return err
+			return nil, err
 		}
 		if change.After, err = noun(c.Key, c.After); err != nil {
-			return err
+			return nil, err
 		}
-		line.Changes = append(line.Changes, change)
+		changes = append(changes, change)
+	}
+	return changes, nil
+}
+
+func writeRecord(w io.Writer, format string, seq uint64, r authzstore.Record) error {
+	changes, err := readChanges(r)
+	if err != nil {
+		return err
+	}
+	line := recordJSON{Seq: seq, ID: r.ID, Time: time.Unix(0, r.AtNanos).UTC(), Actor: r.Actor, Changes: changes}
+	if json.Valid(r.Detail) {
+		line.Detail = r.Detail
 	}
 	if format == "json" {
 		return json.NewEncoder(w).Encode(line)
 	}
-	_, err := fmt.Fprintf(w, "%d %s %s by %s %s\n", seq, line.Time.Format(time.RFC3339Nano), line.ID, r.Actor.Kind, r.Actor.Subject)
+	_, err = fmt.Fprintf(w, "%d %s %s by %s %s\n", seq, line.Time.Format(time.RFC3339Nano), line.ID, r.Actor.Kind, r.Actor.Subject)
 	for _, c := range line.Changes {
 		after, jsonErr := json.Marshal(c.After)
 		_, printErr := fmt.Fprintf(w, "    %s = %s\n", c.Key, after)
