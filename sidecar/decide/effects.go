@@ -17,55 +17,76 @@ func contradiction(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errContradiction}, args...)...)
 }
 
-// carryOut does what the verdict wants done, and holds it to the call: an allow
-// that moves money has exactly one reservation, the call's own (I11), and shows
-// no evidence that did not match (I12).
-func (ck *check) carryOut(tx *authzstore.Tx, links []link, v policy.Decision) error {
-	if v.Allow {
-		for _, e := range ck.evidence {
-			if !e.finding.Matched {
-				return contradiction("an allow with evidence %s that did not match", e.name)
-			}
-		}
-	}
-	reserved := 0
-	for _, effect := range v.Effects {
-		if effect.Type != policy.Reserve {
-			return contradiction("effect %s is not known here", effect.Type)
-		}
-		reserved++
-		if err := ck.mayReserve(links, v.Allow, effect); err != nil {
-			return err
-		}
-	}
-	switch {
-	case !v.Allow || !ck.call.Route.MovesMoney:
-		return nil
-	case reserved != 1:
-		return contradiction("an allow that moves money with %d reservations", reserved)
-	}
-	return ck.reserve(tx)
+// A claim is what a verdict is held to: what the call says of money, and which of
+// its evidence did not match, empty where all did.
+type claim struct {
+	movesMoney bool
+	account    string
+	payee      string
+	amount     int64 // minor units
+	currency   string
+	unmatched  string // name of a field
 }
 
-// mayReserve refuses every reservation but the call's own.
-func (ck *check) mayReserve(links []link, allowed bool, e policy.Effect) error {
-	c := ck.call
-	switch {
-	case !allowed:
-		return contradiction("a denial that reserves")
-	case !c.Route.MovesMoney:
-		return contradiction("a reservation on a route that moves no money")
-	case e.Payee != c.Text("payee"):
-		return contradiction("a reservation for another payee")
-	case e.AmountMinor != c.AmountMinor():
-		return contradiction("a reservation of another amount")
-	case e.Currency != c.Text("currency"):
-		return contradiction("a reservation in another currency")
+func (ck *check) claim() claim {
+	c := claim{
+		movesMoney: ck.call.Route.MovesMoney,
+		account:    ck.call.Text("account"),
+		payee:      ck.call.Text("payee"),
+		amount:     ck.call.AmountMinor(),
+		currency:   ck.call.Text("currency"),
 	}
-	if !slices.Contains(links, link{nounAccount, e.Account, true}) {
-		return contradiction("a reservation of an account that is not the call's, or that the route does not declare `write`")
+	for _, e := range ck.evidence {
+		if !e.finding.Matched {
+			c.unmatched = e.name
+		}
+	}
+	return c
+}
+
+// hold holds a verdict to the call: an allow that moves money has exactly one
+// reservation, the call's own (I11), and shows no evidence that did not match
+// (I12).
+func (c claim) hold(v policy.Decision) error {
+	if v.Allow && c.unmatched != "" {
+		return contradiction("an allow with evidence %s that did not match", c.unmatched)
+	}
+	for _, e := range v.Effects {
+		switch {
+		case e.Type != policy.Reserve:
+			return contradiction("effect %s is not known here", e.Type)
+		case !v.Allow:
+			return contradiction("a denial that reserves")
+		case !c.movesMoney:
+			return contradiction("a reservation on a route that moves no money")
+		case e.Account != c.account:
+			return contradiction("a reservation of another account")
+		case e.Payee != c.payee:
+			return contradiction("a reservation for another payee")
+		case e.AmountMinor != c.amount:
+			return contradiction("a reservation of another amount")
+		case e.Currency != c.currency:
+			return contradiction("a reservation in another currency")
+		}
+	}
+	if v.Allow && c.movesMoney && len(v.Effects) != 1 {
+		return contradiction("an allow that moves money with %d reservations", len(v.Effects))
 	}
 	return nil
+}
+
+// carryOut does what the verdict wants done, once it was held to the call.
+func (ck *check) carryOut(tx *authzstore.Tx, links []link, v policy.Decision) error {
+	if err := ck.claim().hold(v); err != nil {
+		return err
+	}
+	if len(v.Effects) == 0 {
+		return nil
+	}
+	if !slices.Contains(links, link{nounAccount, v.Effects[0].Account, true}) {
+		return contradiction("a reservation of an account that the route does not declare `write`")
+	}
+	return ck.reserve(tx)
 }
 
 func (ck *check) reserve(tx *authzstore.Tx) error {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/policy"
 )
 
 // IsDecision tells whether a stored record is a decision's, not an operator's.
@@ -34,4 +35,36 @@ func ReadRecord(stored authzstore.Record) (Record, error) {
 		return Record{}, fmt.Errorf("record %s: %w", stored.ID, err)
 	}
 	return r, nil
+}
+
+// Would returns the outcome that another verdict on the record's input would have,
+// as far as it does not depend on the store. movesMoney is the route's. A defect
+// comes with what is wrong with the verdict.
+func (r Record) Would(v policy.Decision, movesMoney bool) (Outcome, error) {
+	var input struct {
+		Call struct {
+			Account, Payee, Currency string
+			Amount                   int64 `json:"amount_minor"`
+		}
+		Evidence map[string]struct{ Matched bool }
+	}
+	if err := json.Unmarshal(r.Input, &input); err != nil {
+		return Defect, fmt.Errorf("record %s: input: %w", r.DecisionID, err)
+	}
+	c := claim{
+		movesMoney: movesMoney,
+		account:    input.Call.Account,
+		payee:      input.Call.Payee,
+		amount:     input.Call.Amount,
+		currency:   input.Call.Currency,
+	}
+	for name, e := range input.Evidence {
+		if !e.Matched {
+			c.unmatched = name
+		}
+	}
+	if err := c.hold(v); err != nil {
+		return Defect, err
+	}
+	return fromPolicy(v).Outcome, nil
 }

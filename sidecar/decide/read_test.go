@@ -8,6 +8,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/policy"
 )
 
 // A record is read back as it was written; a stored record that is not exactly
@@ -43,5 +44,37 @@ func TestReadRecord(t *testing.T) {
 	}
 	if decide.IsDecision(authzstore.Record{ID: authzstore.NewID("chg")}) {
 		t.Error("an operator's change is a decision")
+	}
+}
+
+// The outcome of another verdict is that which the call itself would have had.
+func TestRecordWould(t *testing.T) {
+	w := newWorld(t)
+	w.Decide(context.Background(), good())
+	r := w.records[0]
+	own := policy.Effect{Type: policy.Reserve, Account: "acc_anna", Payee: "mer_bakery", AmountMinor: 1250, Currency: "EUR"}
+	other := own
+	other.AmountMinor++
+	reason := []policy.Reason{{Code: "a", Message: "A."}}
+	unmatched := r
+	unmatched.Input = json.RawMessage(strings.Replace(string(r.Input), `"facts"`, `"evidence":{"code":{"matched":false}},"facts"`, 1))
+	for name, c := range map[string]struct {
+		record     decide.Record
+		verdict    policy.Decision
+		movesMoney bool
+		want       decide.Outcome
+	}{
+		"as it was":            {r, policy.Decision{Allow: true, Effects: []policy.Effect{own}}, true, decide.Allow},
+		"denied":               {r, policy.Decision{Reasons: reason, Public: reason}, true, decide.Deny},
+		"no reservation":       {r, policy.Decision{Allow: true}, true, decide.Defect},
+		"no money":             {r, policy.Decision{Allow: true}, false, decide.Allow},
+		"two":                  {r, policy.Decision{Allow: true, Effects: []policy.Effect{own, own}}, true, decide.Defect},
+		"another amount":       {r, policy.Decision{Allow: true, Effects: []policy.Effect{other}}, true, decide.Defect},
+		"unmatched":            {unmatched, policy.Decision{Allow: true, Effects: []policy.Effect{own}}, true, decide.Defect},
+		"unmatched and denied": {unmatched, policy.Decision{}, true, decide.Deny},
+	} {
+		if got, err := c.record.Would(c.verdict, c.movesMoney); got != c.want || (err != nil) != (c.want == decide.Defect) {
+			t.Errorf("%s: %s, %v, want %s", name, got, err, c.want)
+		}
 	}
 }
