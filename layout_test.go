@@ -28,8 +28,8 @@ var layers = [][]string{
 	{"sidecar/call", "sidecar/clock", "sidecar/policy"},
 	{"sidecar/bundle"},
 	{"sidecar/decide"},
-	{"sidecar/extauthz"},
-	{"sidecar"},
+	{"sidecar/extauthz", "sidecar/replay"},
+	{"sidecar", "sidecar/replay/replaytest"},
 	{"cmd/countersign"},
 }
 
