@@ -75,8 +75,8 @@ var (
 // connections are closed.
 const shutdownTimeout = 5 * time.Second
 
-// policiesDir is the archive of bundles in the data directory.
-const policiesDir = "policies"
+// PoliciesDir is the archive of bundles in the data directory, a bundle.Archive.
+const PoliciesDir = "policies"
 
 // reloadEvery is how often the directory of the bundle is read. A change that is
 // good is active after two to three times that.
@@ -147,7 +147,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	// Before a store is made for a policy that cannot decide.
 	rules, err := bundle.Open(ctx, bundle.HolderConfig{
 		Dir:     cfg.Policies,
-		Archive: bundle.NewArchive(filepath.Join(cfg.DataDir, policiesDir)),
+		Archive: bundle.NewArchive(filepath.Join(cfg.DataDir, PoliciesDir)),
 		Load:    bundle.Config{Policy: cfg.Policy, Vocabulary: vocabulary(cfg)},
 		Log:     cfg.Log,
 	})

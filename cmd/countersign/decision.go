@@ -19,8 +19,8 @@ import (
 )
 
 func decisionCommand() *cobra.Command {
-	return group("decision", "Look at decisions",
-		decisionGetCommand(), decisionListCommand(), decisionTailCommand())
+	return group("decision", "Look at decisions, and decide them again",
+		decisionGetCommand(), decisionListCommand(), decisionTailCommand(), decisionReplayCommand(), decisionExportCommand())
 }
 
 // besideSidecar is said in the help of every subcommand.
