@@ -25,7 +25,10 @@ import (
 	"github.com/countersign/countersign/examples/payments"
 	"github.com/countersign/countersign/policies"
 	"github.com/countersign/countersign/sidecar"
+	"github.com/countersign/countersign/sidecar/bundle"
+	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/policy"
+	"github.com/countersign/countersign/sidecar/replay/replaytest"
 	signed "github.com/countersign/countersign/sidecar/upstream"
 )
 
@@ -83,10 +86,13 @@ type running struct {
 	decisions *bytes.Buffer // read it after stop
 	log       *bytes.Buffer
 	stop      func()
+	// replay stops the sidecar, and has all that it decided decided again, as is done
+	// at the end of every test.
+	replay func(*testing.T) ([]decide.Record, replaytest.Tally)
 }
 
 // start runs a sidecar with the accounts of the suite until the test ends.
-func start(t *testing.T, bundle fs.FS, changes ...func(*sidecar.Config)) running {
+func start(t *testing.T, policies fs.FS, changes ...func(*sidecar.Config)) running {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "data")
 	key := openPayments(t, putAccounts(t, data))
@@ -94,7 +100,7 @@ func start(t *testing.T, bundle fs.FS, changes ...func(*sidecar.Config)) running
 	cfg := sidecar.Config{
 		Listen:      "unix:" + socket,
 		DataDir:     data,
-		Policies:    bundle,
+		Policies:    policies,
 		DecisionLog: r.decisions,
 		TokenKeys:   map[string]signed.Key{payments.Audience: key},
 		// The race detector makes an evaluation ten times slower.
@@ -120,7 +126,24 @@ func start(t *testing.T, bundle fs.FS, changes ...func(*sidecar.Config)) running
 		// Else the next test takes Envoy's last word on this one for its own.
 		awaitSidecar(t, false)
 	}
-	t.Cleanup(r.stop)
+	replayed := false
+	r.replay = func(t *testing.T) ([]decide.Record, replaytest.Tally) {
+		t.Helper()
+		r.stop()
+		replayed = true
+		store, err := sidecar.OpenStore(context.Background(), data, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		records := replaytest.Records(t, store)
+		return records, replaytest.Check(t, bundle.NewArchive(filepath.Join(data, sidecar.PoliciesDir)), records)
+	}
+	t.Cleanup(func() {
+		if !replayed {
+			r.replay(t)
+		}
+	})
 	awaitSidecar(t, true)
 	return r
 }

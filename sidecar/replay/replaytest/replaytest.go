@@ -1,9 +1,10 @@
 // Package replaytest holds decisions to their word: whatever was recorded must be
-// decided alike by our engine and by stock OPA.
+// decided alike by our engine and by stock OPA. It can be used in a test's cleanup.
 package replaytest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -31,7 +32,7 @@ type Tally struct {
 func Records(t testing.TB, store *authzstore.Store) []decide.Record {
 	t.Helper()
 	var records []decide.Record
-	err := store.View(t.Context(), func(s authzstore.Snapshot) error {
+	err := store.View(context.Background(), func(s authzstore.Snapshot) error {
 		return s.Records(1, func(_ uint64, stored authzstore.Record) error {
 			if !decide.IsDecision(stored) {
 				return nil
@@ -57,7 +58,7 @@ func Check(t testing.TB, archive *bundle.Archive, records []decide.Record) (tall
 	dir := t.TempDir()
 	answered, defects := map[string][]string{}, map[string]string{}
 	for _, record := range records {
-		got := ours.Replay(t.Context(), record)
+		got := ours.Replay(context.Background(), record)
 		if got.Result == replay.Cannot && record.Outcome == decide.Unavailable {
 			tally.NoVerdict++
 			continue
@@ -134,7 +135,7 @@ func checkDefect(t testing.TB, export string) {
 	if err != nil || len(bytes.TrimSpace(answer)) == 0 {
 		return
 	}
-	echo, err := policy.Load(t.Context(), fstest.MapFS{"decision.rego": {Data: []byte("package payments\n\ndecision := input\n")}}, policy.Config{Budget: time.Minute})
+	echo, err := policy.Load(context.Background(), fstest.MapFS{"decision.rego": {Data: []byte("package payments\n\ndecision := input\n")}}, policy.Config{Budget: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +143,7 @@ func checkDefect(t testing.TB, export string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := echo.Decide(t.Context(), document); err == nil {
+	if _, err := echo.Decide(context.Background(), document); err == nil {
 		t.Errorf("a defect for us, and OPA decides %s", answer)
 	}
 }
