@@ -78,10 +78,10 @@ func (s Snapshot) Counts() (map[string]int, error) {
 	return counts, err
 }
 
-// Prune forgets records past their retention, with the batches that hold them.
-func (s *Store) Prune(ctx context.Context, r kv.Retention) error {
-	_, err := s.kv.Prune(ctx, r)
-	return err
+// Prune forgets records past their retention, with the batches that hold them, and
+// returns the first batch that is still kept.
+func (s *Store) Prune(ctx context.Context, r kv.Retention) (first uint64, err error) {
+	return s.kv.Prune(ctx, r)
 }
 
 // VerifyFiles checks what lies under the nouns (kv.Store.Verify).

@@ -3,15 +3,19 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/clock"
+	"github.com/countersign/countersign/sidecar/policy"
 )
 
 // TestRetain: records past the bound go, the newest stay, and so does everything
@@ -59,8 +63,12 @@ func TestRetain(t *testing.T) {
 		}
 		return time.Time{}, clock.ErrJumped
 	}
+	// Two bundles of processes that ended: one after the first record, one after all.
+	archive := bundle.NewArchive(filepath.Join(dir, PoliciesDir))
+	early, late := archived(t, dir, "early", 1), archived(t, dir, "late", 1000)
+	archived(t, dir, "active", 1)
 	stop := start(func(ctx context.Context) {
-		Retention{MaxBytes: 1}.withDefaults().retain(ctx, store, now, time.Millisecond, slog.Default())
+		Retention{MaxBytes: 1}.withDefaults().retain(ctx, store, archive, now, time.Millisecond, slog.Default())
 	})
 	defer stop()
 	gone := func(id string) (gone bool) {
@@ -89,10 +97,36 @@ func TestRetain(t *testing.T) {
 	if gone(last) {
 		t.Error("the newest record is gone")
 	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := archive.Open(early); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the bundle of the first record is still there")
+		}
+	}
+	if _, err := archive.Open(late); err != nil {
+		t.Errorf("a bundle that a record may name: %v", err)
+	}
 	problems, err := store.Verify(t.Context())
 	if err != nil || len(problems) > 0 {
 		t.Errorf("after pruning: %v, %v", problems, err)
 	}
+}
+
+// archived puts a bundle into the archive, used by a process that ended before batch
+// seq.
+func archived(t *testing.T, data, name string, seq uint64) (digest string) {
+	t.Helper()
+	snapshot, err := policy.Read(fstest.MapFS{"decision.rego": {Data: []byte("package " + name)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	used, next := bundle.NewArchive(filepath.Join(data, PoliciesDir)), bundle.NewArchive(filepath.Join(data, PoliciesDir))
+	if err := errors.Join(used.Activate(snapshot), next.Retire(seq)); err != nil {
+		t.Fatal(err)
+	}
+	return snapshot.Digest()
 }
 
 func open(t *testing.T, dir string) *authzstore.Store {

@@ -145,9 +145,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 	}
 	// Before a store is made for a policy that cannot decide.
+	archive := bundle.NewArchive(filepath.Join(cfg.DataDir, PoliciesDir))
 	rules, err := bundle.Open(ctx, bundle.HolderConfig{
 		Dir:     cfg.Policies,
-		Archive: bundle.NewArchive(filepath.Join(cfg.DataDir, PoliciesDir)),
+		Archive: archive,
 		Load:    bundle.Config{Policy: cfg.Policy, Vocabulary: vocabulary(cfg)},
 		Log:     cfg.Log,
 	})
@@ -182,13 +183,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer stopTime()
-	if err := rules.Keep(); err != nil {
+	if err := keepRules(ctx, store, archive, rules); err != nil {
 		return fmt.Errorf("the policy cannot be archived: %w", err)
 	}
 	stopWatching := start(func(ctx context.Context) { rules.Watch(ctx, reloadEvery) })
 	defer stopWatching()
 	stopRetaining := start(func(ctx context.Context) {
-		cfg.Retention.withDefaults().retain(ctx, store, timekeeper.Now, pruneEvery, cfg.Log)
+		cfg.Retention.withDefaults().retain(ctx, store, archive, timekeeper.Now, pruneEvery, cfg.Log)
 	})
 	defer stopRetaining()
 	return serve(ctx, cfg, decide.Config{
@@ -242,6 +243,16 @@ func start(fn func(context.Context)) (stop func()) {
 		cancel()
 		<-done
 	}
+}
+
+// keepRules notes up to where records can name the bundles of processes before this
+// one, and puts the one that decides now into the archive.
+func keepRules(ctx context.Context, store *authzstore.Store, archive *bundle.Archive, rules *bundle.Holder) error {
+	err := store.View(ctx, func(s authzstore.Snapshot) error { return archive.Retire(s.Pos().Seq) })
+	if err != nil {
+		return err
+	}
+	return rules.Keep()
 }
 
 // announce says which store this is: a mistyped directory is a new, empty one,

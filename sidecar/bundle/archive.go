@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -19,6 +20,7 @@ import (
 // directory of its own:
 //
 //	HEX.tar.gz   a bundle that stock OPA reads, by the digits of its digest
+//	HEX.until    where records can name it for the last time; see Retire
 //	active       the digest of the last good one
 //
 // One process writes at a time: whoever owns the store beside it. Its methods may
@@ -34,6 +36,7 @@ type Archive struct {
 
 const (
 	archiveSuffix = ".tar.gz"
+	untilSuffix   = ".until"
 	activeFile    = "active"
 )
 
@@ -42,19 +45,20 @@ func NewArchive(dir string) *Archive { return &Archive{dir: dir, used: map[strin
 
 var digestPattern = regexp.MustCompile(`^sha256:([0-9a-f]{64})$`)
 
-// file is where the bundle of a digest is kept.
-func (a *Archive) file(digest string) (string, error) {
+// file is where the bundle of a digest is kept, or with another suffix what is
+// noted about it.
+func (a *Archive) file(digest, suffix string) (string, error) {
 	m := digestPattern.FindStringSubmatch(digest)
 	if m == nil {
 		return "", fmt.Errorf("%q is not the digest of a bundle: sha256: and 64 hexadecimal digits", digest)
 	}
-	return filepath.Join(a.dir, m[1]+archiveSuffix), nil
+	return filepath.Join(a.dir, m[1]+suffix), nil
 }
 
 // Open reads the bundle of a digest. An error is fs.ErrNotExist where there is
 // none, and another where what is there is not that bundle.
 func (a *Archive) Open(digest string) (*policy.Snapshot, error) {
-	name, err := a.file(digest)
+	name, err := a.file(digest, archiveSuffix)
 	if err != nil {
 		return nil, err
 	}
@@ -96,11 +100,19 @@ func (a *Archive) Activate(s *policy.Snapshot) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	digest := s.Digest()
-	name, err := a.file(digest)
+	name, err := a.file(digest, archiveSuffix)
+	if err != nil {
+		return err
+	}
+	until, err := a.file(digest, untilSuffix)
 	if err != nil {
 		return err
 	}
 	if err := a.makeDir(); err != nil {
+		return err
+	}
+	// It is in use again. What names it the last good one makes that durable too.
+	if err := os.Remove(until); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if _, err := a.Open(digest); err != nil { // missing or damaged
@@ -130,34 +142,105 @@ func (a *Archive) makeDir() error {
 	return syncDir(filepath.Dir(a.dir))
 }
 
-// Prune removes the bundles that keep does not want, but never the last good one
-// nor one that this process has made active. It returns how many it removed.
-func (a *Archive) Prune(keep func(digest string) bool) (removed int, err error) {
+// Retire notes for every bundle that this process has not made active, and that
+// has no such note yet, that no record after seq names it: seq is the last batch
+// of the store. It is called when a process starts, before Keep: what the one
+// before used it wrote before.
+//
+// So no record needs to be read to know which bundles are still named. A bundle
+// stays for as long as any record from before the first start after its last use;
+// a note that is lost is made anew, and only keeps it longer.
+func (a *Archive) Retire(seq uint64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	digests, err := a.digests()
+	if err != nil {
+		return err
+	}
+	for _, digest := range digests {
+		name, err := a.file(digest, untilSuffix)
+		if err != nil {
+			return err
+		}
+		if _, noted, err := readUntil(name); a.used[digest] || err == nil && noted {
+			continue
+		}
+		if err := replaceFile(name, []byte(strconv.FormatUint(seq, 10)+"\n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readUntil reads what Retire has noted, and tells whether it has.
+func readUntil(name string) (seq uint64, noted bool, err error) {
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	seq, err = strconv.ParseUint(strings.TrimSuffix(string(text), "\n"), 10, 64)
+	if err != nil {
+		return 0, false, fmt.Errorf("%s: damaged: %w", name, err)
+	}
+	return seq, true, nil
+}
+
+// Prune removes the bundles that no record from batch first on can name, but never
+// the last good one nor one that this process has made active. It returns how many
+// it removed.
+func (a *Archive) Prune(first uint64) (removed int, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	active, err := a.Active()
 	if err != nil {
 		return 0, err // else the last good one might go
 	}
-	entries, err := os.ReadDir(a.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
+	digests, err := a.digests()
 	if err != nil {
 		return 0, err
 	}
-	for _, entry := range entries {
-		digits, isArchive := strings.CutSuffix(entry.Name(), archiveSuffix)
-		digest := "sha256:" + digits
-		if !isArchive || !digestPattern.MatchString(digest) || digest == active || a.used[digest] || keep(digest) {
+	for _, digest := range digests {
+		until, err := a.file(digest, untilSuffix)
+		if err != nil {
+			return removed, err
+		}
+		seq, noted, err := readUntil(until)
+		if err != nil {
+			return removed, err
+		}
+		if !noted || seq >= first || digest == active || a.used[digest] {
 			continue
 		}
-		if err := os.Remove(filepath.Join(a.dir, entry.Name())); err != nil {
+		name, err := a.file(digest, archiveSuffix)
+		if err != nil {
+			return removed, err
+		}
+		// The note goes last: alone it means nothing, a bundle without one stays.
+		if err := errors.Join(os.Remove(name), os.Remove(until)); err != nil {
 			return removed, err
 		}
 		removed++
 	}
 	return removed, nil
+}
+
+// digests are those of the bundles that are there.
+func (a *Archive) digests() ([]string, error) {
+	entries, err := os.ReadDir(a.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var digests []string
+	for _, entry := range entries {
+		digits, isArchive := strings.CutSuffix(entry.Name(), archiveSuffix)
+		if digest := "sha256:" + digits; isArchive && digestPattern.MatchString(digest) {
+			digests = append(digests, digest)
+		}
+	}
+	return digests, nil
 }
 
 // replaceFile puts a file in the place of another, or of none, whole: whoever

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -40,7 +41,7 @@ func activate(t testing.TB, a *Archive, s *policy.Snapshot) {
 
 func fileOf(t testing.TB, a *Archive, s *policy.Snapshot) string {
 	t.Helper()
-	name, err := a.file(s.Digest())
+	name, err := a.file(s.Digest(), archiveSuffix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func TestArchive(t *testing.T) {
 	if _, err := a.Open(builtIn.Digest()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("opened what is not there: %v", err)
 	}
-	if n, err := a.Prune(func(string) bool { return false }); n != 0 || err != nil {
+	if n, err := a.Prune(1 << 60); n != 0 || err != nil {
 		t.Errorf("pruned a new archive: %d, %v", n, err)
 	}
 	activate(t, a, builtIn)
@@ -158,33 +159,82 @@ func TestDamagedArchive(t *testing.T) {
 		if digest, err := a.Active(); err == nil {
 			t.Errorf("active %q is read as %q", content, digest)
 		}
-		if n, err := a.Prune(func(string) bool { return false }); n != 0 || err == nil {
+		if n, err := a.Prune(1 << 60); n != 0 || err == nil {
 			t.Errorf("active %q: pruned %d, %v", content, n, err)
 		}
 	}
 }
 
+// TestPrune: a bundle goes when every record has gone that a process could write
+// that used it.
 func TestPrune(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "policies")
-	before := NewArchive(dir)
 	one, two, three, four := other(t, "1"), other(t, "2"), other(t, "3"), other(t, "4")
-	for _, s := range []*policy.Snapshot{one, two, three} {
-		activate(t, before, s)
-	}
-	// Another process: three is the last good one, and then four.
-	a := NewArchive(dir)
-	wanted := func(digest string) bool { return digest == one.Digest() }
-	if n, err := a.Prune(wanted); n != 1 || err != nil {
-		t.Errorf("pruned %d, %v", n, err)
-	}
-	activate(t, a, four)
-	activate(t, a, one)
-	if n, err := a.Prune(func(string) bool { return false }); n != 1 || err != nil {
-		t.Errorf("pruned %d, %v", n, err)
-	}
-	for s, kept := range map[*policy.Snapshot]bool{one: true, two: false, three: false, four: true} {
-		if _, err := a.Open(s.Digest()); (err == nil) != kept {
-			t.Errorf("kept %v: %v", kept, err)
+	names := map[*policy.Snapshot]string{one: "one", two: "two", three: "three", four: "four"}
+	// start is a process that starts on a store whose last batch is seq.
+	start := func(seq uint64, uses ...*policy.Snapshot) *Archive {
+		t.Helper()
+		a := NewArchive(dir)
+		if err := a.Retire(seq); err != nil {
+			t.Fatal(err)
 		}
+		for _, s := range uses {
+			activate(t, a, s)
+		}
+		return a
+	}
+	prune := func(a *Archive, first uint64, want ...*policy.Snapshot) {
+		t.Helper()
+		if _, err := a.Prune(first); err != nil {
+			t.Fatal(err)
+		}
+		for s, name := range names {
+			if _, err := a.Open(s.Digest()); (err == nil) != slices.Contains(want, s) {
+				t.Errorf("from %d on: %s: %v", first, name, err)
+			}
+		}
+	}
+	prune(start(0, one, two, one), 1000, one, two) // both are this process's
+
+	a := start(100, three) // one and two were used up to 100
+	prune(a, 100, one, two, three)
+	prune(start(150, three), 100, one, two, three) // and not up to 150
+
+	a = start(200, two, three) // two is in use again, for a while
+	prune(a, 101, two, three)
+	a = start(300, four)
+	prune(a, 300, two, three, four)
+
+	activate(t, a, three) // also while it runs
+	prune(a, 301, three, four)
+	prune(NewArchive(dir), 1000, three, four) // nobody has retired anything
+	prune(start(400), 1000, three)            // the last good one stays
+}
+
+// What is noted and cannot be read keeps everything, until it is noted anew.
+func TestPruneDamaged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "policies")
+	one := other(t, "1")
+	activate(t, NewArchive(dir), one)
+	activate(t, NewArchive(dir), other(t, "2"))
+	a := NewArchive(dir)
+	if err := a.Retire(100); err != nil {
+		t.Fatal(err)
+	}
+	note := strings.TrimSuffix(fileOf(t, a, one), ".tar.gz") + ".until"
+	if err := os.WriteFile(note, []byte("1e2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := a.Prune(1000); n != 0 || err == nil {
+		t.Errorf("pruned %d, %v", n, err)
+	}
+	if err := a.Retire(200); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := a.Prune(200); n != 0 || err != nil {
+		t.Errorf("pruned %d, %v", n, err)
+	}
+	if n, err := a.Prune(201); n != 1 || err != nil {
+		t.Errorf("pruned %d, %v", n, err)
 	}
 }
