@@ -164,8 +164,31 @@ func (r *decisionReader) read(ctx context.Context, follow bool, fn func(decision
 }
 
 // newest returns the last ones of those that read finds, at most limit; 0 means
-// all of them.
-func (r *decisionReader) newest(ctx context.Context, limit int) ([]decision, error) {
+// all of them. It looks at the end of the journal first.
+func (r *decisionReader) newest(ctx context.Context, limit int) (last []decision, err error) {
+	if limit == 0 || !r.filter.sinceTime.IsZero() {
+		return r.last(ctx, limit)
+	}
+	var begin *kv.Pos
+	now := time.Now()
+	for _, since := range []time.Time{now.Add(-time.Hour), now.Add(-24 * time.Hour), now.Add(-30 * 24 * time.Hour), {}} {
+		at, err := sidecar.OldestInJournal(r.dir, since)
+		if err != nil {
+			return nil, err
+		}
+		if begin != nil && *begin == at {
+			continue // there is nothing before what was read
+		}
+		r.at, begin = at, &at
+		if last, err = r.last(ctx, limit); err != nil || len(last) == limit {
+			return last, err
+		}
+	}
+	return last, nil
+}
+
+// last is newest, from where the reader is.
+func (r *decisionReader) last(ctx context.Context, limit int) ([]decision, error) {
 	var last []decision // the newest ones at its end
 	err := r.read(ctx, false, func(d decision) error {
 		if last = append(last, d); limit > 0 && len(last) >= 2*limit {
@@ -179,6 +202,7 @@ func (r *decisionReader) newest(ctx context.Context, limit int) ([]decision, err
 	return last, err
 }
 
+// eachRecord calls fn for every record of a batch.
 func eachRecord(b kv.Batch, fn func(stored authzstore.Record) error) error {
 	for _, unit := range b.Units {
 		for _, entry := range unit.Entries {

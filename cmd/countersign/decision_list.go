@@ -21,8 +21,7 @@ func decisionListCommand() *cobra.Command {
 		Long: `List the newest decisions, one on a line, the newest last. With -o json each line
 is all that decision get prints. ` + besideSidecar + `
 
-With --since only the part of the journal from about then on is read, without it
-all of it.`,
+With --since only the part of the journal from about then on is read.`,
 		Example: `  countersign decision list --since 24h --outcome deny
   countersign decision list --subject anna --limit 0 -o json | jq .input.call.amount_minor`,
 		Args: cobra.NoArgs,
@@ -32,7 +31,7 @@ all of it.`,
 				return err
 			}
 			write := func(d decision) error { return writeDecisionLine(cmd.OutOrStdout(), flags.output, d) }
-			if limit <= 0 {
+			if limit <= 0 { // all of them need not be remembered
 				return reader.read(cmd.Context(), false, write)
 			}
 			newest, err := reader.newest(cmd.Context(), limit)
