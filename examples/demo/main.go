@@ -16,7 +16,7 @@ import (
 func main() {
 	keep := flag.Bool("keep", false, "leave everything running, and print curl lines")
 	binary := flag.String("countersign", "build/countersign", "the sidecar's binary")
-	dir := flag.String("dir", "build/demo", "where inputs, logs and the store go; emptied first")
+	dir := flag.String("dir", "build/demo", "where decisions, logs and the store go; emptied first")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -43,10 +43,10 @@ func run(ctx context.Context, binary, dir string, keep bool) (err error) {
 			asExpected++
 		}
 	}
-	if err := w.writeInputs(ctx); err != nil {
+	if err := w.exportDecisions(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("\nThe policy's inputs are in %s/NN.input.json; what the sidecar said is in %s/countersign.log.\n", dir, dir)
+	fmt.Printf("\nWhat each call was decided by is in %s/NN; what the sidecar said is in %s/countersign.log.\n", dir, dir)
 	fmt.Printf("demo: %d calls, %d as expected\n", len(calls), asExpected)
 	if asExpected != len(calls) {
 		return errors.New("not every call went as expected")

@@ -157,8 +157,7 @@ func (w *world) startSidecar(ctx context.Context) error {
 	cmd := exec.Command(w.binary, "serve",
 		"--listen", "unix:"+w.socket(),
 		"--data", filepath.Join(w.dir, "data"),
-		"--upstream-key", payments.Audience+"="+w.keyFile(),
-		"--decision-log", w.decisionLog())
+		"--upstream-key", payments.Audience+"="+w.keyFile())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the demo, which stops it
 	if err := cmd.Start(); err != nil {
@@ -196,56 +195,31 @@ func (w *world) restartSidecar(ctx context.Context) error {
 	return w.envoy.AwaitSidecar(ctx, true)
 }
 
-func (w *world) decisionLog() string { return filepath.Join(w.dir, "decisions.jsonl") }
-
-// writeInputs writes the input of each decision to a file of its own, named for
-// the call, as `opa eval --input` reads it. The log is written behind the calls,
-// so the last one may come a moment later.
-func (w *world) writeInputs(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	for {
-		last, err := w.readDecisionLog()
-		if err != nil || last == len(calls) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s lacks the last call", w.decisionLog())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-// readDecisionLog writes the inputs that are there, and returns the last call's
-// number.
-func (w *world) readDecisionLog() (last int, err error) {
-	text, err := os.ReadFile(w.decisionLog())
+// exportDecisions writes each decision that the rules were asked for to a directory
+// of its own, named for the call, with the command an operator has.
+func (w *world) exportDecisions(ctx context.Context) error {
+	data := filepath.Join(w.dir, "data")
+	out, err := exec.CommandContext(ctx, w.binary, "decision", "list", "--limit", "0", "-o", "json", "--data", data).Output()
 	if err != nil {
-		return 0, err
+		return fmt.Errorf("decision list: %w", err)
 	}
-	for line := range bytes.Lines(text) {
-		var record struct {
-			DecisionID string          `json:"decision_id"`
-			Input      json.RawMessage `json:"input"`
+	for line := range bytes.Lines(out) {
+		var decision struct {
+			ID string `json:"decision_id"`
 		}
-		if !bytes.HasSuffix(line, []byte("\n")) {
-			break // not written to its end yet
+		if err := json.Unmarshal(line, &decision); err != nil {
+			return fmt.Errorf("decision list: %w", err)
 		}
-		if err := json.Unmarshal(line, &record); err != nil {
-			return 0, fmt.Errorf("decision log: %w", err)
-		}
-		number, ok := w.decided[record.DecisionID]
+		number, ok := w.decided[decision.ID]
 		if !ok {
-			continue
+			return fmt.Errorf("decision list: %s is no call's", decision.ID)
 		}
-		name := filepath.Join(w.dir, fmt.Sprintf("%02d.input.json", number))
-		if err := os.WriteFile(name, record.Input, 0o600); err != nil {
-			return 0, err
+		dir := filepath.Join(w.dir, fmt.Sprintf("%02d", number))
+		if out, err := exec.CommandContext(ctx, w.binary, "decision", "export", decision.ID, dir, "--data", data).CombinedOutput(); err != nil {
+			return fmt.Errorf("decision export: %w\n%s", err, out)
 		}
-		last = max(last, number)
 	}
-	return last, nil
+	return nil
 }
 
 // keep prints how to call by hand and waits until it is told to end.
@@ -260,7 +234,7 @@ func (w *world) keep(ctx context.Context) error {
 		fmt.Printf("  # %s\n  curl -i -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n    -H 'idempotency-key: %s' -d '%s' %s\n\n",
 			s.says, newKey(), s.body, w.envoy.URL()+s.path)
 	}
-	fmt.Printf("What the rules were asked, and what they said: %s\n", w.decisionLog())
+	fmt.Printf("What is decided: %s decision tail --data %s/data\n", w.binary, w.dir)
 	fmt.Printf("Envoy's counters: %s/stats. The sidecar is process %d: kill it, and call again.\n",
 		w.envoy.AdminURL(), w.sidecar.Process.Pid)
 	<-ctx.Done()
