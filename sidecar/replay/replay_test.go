@@ -261,6 +261,11 @@ func TestDifferent(t *testing.T) {
 }
 `)
 	late := w.find(t, w.pay("acc_anna", "mer_bakery", 1250))
+	w.use(t, `deny contains {"code": "never", "message": "Never."} if count(numbers.range(1, 100000000)) == 0`)
+	bounded := w.find(t, w.pay("acc_anna", "mer_bakery", 1250))
+	if bounded.Outcome != decide.Defect {
+		t.Errorf("past a bound: %s", bounded.Outcome)
+	}
 	bend := func(r decide.Record, change func(*decide.Record)) decide.Record {
 		change(&r)
 		return r
@@ -272,6 +277,7 @@ func TestDifferent(t *testing.T) {
 		want   replay.Replay
 	}{
 		{"as it was", allowed, replay.Replay{Result: replay.Equal}},
+		{"a defect again, past a bound that OPA has not", bounded, replay.Replay{Result: replay.Equal}},
 		{"another amount", bend(allowed, func(r *decide.Record) {
 			r.Input = []byte(strings.Replace(string(r.Input), `"amount_minor":1250`, `"amount_minor":50001`, 1))
 		}), replay.Replay{Result: replay.Different, Replayed: decide.Deny, Diff: []string{
