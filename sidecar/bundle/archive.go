@@ -189,8 +189,8 @@ func readUntil(name string) (seq uint64, noted bool, err error) {
 }
 
 // Prune removes the bundles that no record from batch first on can name, but never
-// the last good one nor one that this process has made active. It returns how many
-// it removed.
+// the last good one; what this process has made active is not retired. It returns
+// how many it removed.
 func (a *Archive) Prune(first uint64) (removed int, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -211,7 +211,7 @@ func (a *Archive) Prune(first uint64) (removed int, err error) {
 		if err != nil {
 			return removed, err
 		}
-		if !noted || seq >= first || digest == active || a.used[digest] {
+		if !noted || seq >= first || digest == active {
 			continue
 		}
 		name, err := a.file(digest, archiveSuffix)

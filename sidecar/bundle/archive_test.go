@@ -207,6 +207,10 @@ func TestPrune(t *testing.T) {
 
 	activate(t, a, three) // also while it runs
 	prune(a, 301, three, four)
+	if err := a.Retire(350); err != nil { // too late for what it uses
+		t.Fatal(err)
+	}
+	prune(a, 1000, three, four)
 	prune(NewArchive(dir), 1000, three, four) // nobody has retired anything
 	prune(start(400), 1000, three)            // the last good one stays
 }
