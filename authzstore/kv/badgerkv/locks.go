@@ -17,6 +17,7 @@ type lockTable struct {
 	maxWaiters int // per record; urgent ones have room for urgentWaiters more
 	mu         sync.Mutex
 	locks      map[string]*lock
+	waiting    int // in all queues
 }
 
 // urgentWaiters is more than operators there are, and bounds memory.
@@ -76,12 +77,15 @@ func (t *lockTable) lock(ctx context.Context, refs []kv.Ref) error {
 		if w == nil {
 			continue
 		}
+		t.waiting++
 		t.mu.Unlock()
 		select {
 		case <-w.granted:
 			t.mu.Lock()
+			t.waiting--
 		case <-ctx.Done():
 			t.mu.Lock()
+			t.waiting--
 			t.abandon(r, w)
 			t.release(refs[:i])
 			t.mu.Unlock()
@@ -90,6 +94,13 @@ func (t *lockTable) lock(ctx context.Context, refs []kv.Ref) error {
 	}
 	t.mu.Unlock()
 	return nil
+}
+
+// waiters is how many transactions wait for a record now.
+func (t *lockTable) waiters() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.waiting
 }
 
 func (t *lockTable) unlock(refs []kv.Ref) {

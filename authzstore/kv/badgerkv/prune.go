@@ -50,10 +50,7 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 	s.mu.Lock()
 	active := s.durableTo.seg
 	s.mu.Unlock()
-	first, kept := s.journal.first.Load(), int64(0)
-	for seg := first; seg <= active; seg++ {
-		kept += s.journal.sizeOf(seg)
-	}
+	first, kept := s.journal.first.Load(), s.journal.bytesTo(active)
 	var segs []prunableSegment
 	latestMs := int64(0)
 	for seg := first; seg < active; seg++ {

@@ -36,6 +36,14 @@ func (j *journal) sizeOf(seg uint64) int64 {
 	return min(size, j.maxBytes)
 }
 
+// bytesTo is the size of the segments kept, up to seg.
+func (j *journal) bytesTo(seg uint64) (total int64) {
+	for kept := j.first.Load(); kept <= seg; kept++ {
+		total += j.sizeOf(kept)
+	}
+	return total
+}
+
 // makeSpare prepares a segment in the background, and tries again while the
 // disk is full. Any other error is the next commit's that needs the segment: to
 // try for ever would keep the committer, and all who wait for it, without an

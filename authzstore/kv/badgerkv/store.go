@@ -235,16 +235,20 @@ type Stats struct {
 	Applied        uint64 // last batch in Badger
 	UndurableBytes int64
 	UnappliedBytes int64
-	DiskPaused     bool // Badger is left alone for want of free disk
+	JournalBytes   int64 // of all segments kept, full or not
+	Waiters        int   // transactions that wait for a record
+	DiskPaused     bool  // Badger is left alone for want of free disk
 }
 
 // Stats returns a moment's numbers.
 func (s *Store) Stats() Stats {
+	waiters := s.locks.waiters()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Stats{
 		Seq: s.durable.Seq, Applied: s.applied,
-		UndurableBytes: s.undurable, UnappliedBytes: s.unapplied, DiskPaused: s.guard.paused.Load(),
+		UndurableBytes: s.undurable, UnappliedBytes: s.unapplied,
+		JournalBytes: s.journal.bytesTo(s.durableTo.seg), Waiters: waiters, DiskPaused: s.guard.paused.Load(),
 	}
 }
 
