@@ -1,7 +1,9 @@
 package call
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/countersign/countersign/sidecar/call/strictjson"
 )
@@ -58,6 +60,9 @@ var statuses = map[string]int{
 	string(strictjson.CodeNameTooLong):      http.StatusBadRequest,
 	string(strictjson.CodeMisspelledMember): http.StatusBadRequest,
 }
+
+// Codes returns all codes that Decode refuses with, in no order.
+func Codes() []string { return slices.Collect(maps.Keys(statuses)) }
 
 // refusal makes the refusal of a code.
 func refusal(code, message string) *Refusal {

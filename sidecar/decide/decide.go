@@ -37,6 +37,9 @@ type Config struct {
 	// Record receives every decision that the policy was asked for, before it is
 	// answered. Nil means that nobody does.
 	Record func(Record)
+	// Observe is told of every call once it is answered, outside all locks. It
+	// must not keep the Observation. Nil means that nobody is told.
+	Observe func(*Observation)
 	// Log receives what went wrong inside. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -91,39 +94,42 @@ func New(cfg Config) *Decider {
 // lock, an evaluation, the disk) ends with ctx, but for what must be written in
 // any case (settleTimeout).
 func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decision) {
-	id := d.cfg.NewID()
+	id, began, seen := d.cfg.NewID(), time.Now(), &Observation{}
 	defer func() {
 		if p := recover(); p != nil {
 			// What it says may quote the call: only its type is told.
 			d.cfg.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			decision = defect(InternalError)
+			decision = defect(InternalError).because(CausePanic)
 		}
 		if decision.ID == "" {
 			decision.ID = id
 		}
+		d.observe(seen, began, decision)
 	}()
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minTime {
-		return tooLate
+		return tooLate.because(CauseLate)
 	}
 	if !d.admission.enter() {
-		return overloaded
+		return overloaded.because(CauseFull)
 	}
 	defer d.admission.leave()
 	now, err := d.cfg.Now()
 	if err != nil {
 		d.logClock(id, err)
-		return clockJumped
+		return clockJumped.because(CauseClock)
 	}
-	active := d.cfg.Bundle()
+	active, received := d.cfg.Bundle(), time.Now()
 	c, err := active.Routes.Decode(req, call.Keys{Personal: d.cfg.Keys.Personal})
+	seen.took(StageDecode, received)
 	if err != nil {
 		return d.fail(id, err)
 	}
+	seen.System, seen.Operation = c.Route.System, c.Route.Operation
 	if !d.admission.enterAs(c.Identity) {
-		return overloaded
+		return overloaded.because(CauseIdentity)
 	}
 	defer d.admission.leaveAs(c.Identity)
-	ck, err := d.newCheck(id, now, active, c)
+	ck, err := d.newCheck(id, now, active, c, seen)
 	if err != nil {
 		return d.fail(id, err)
 	}
@@ -133,8 +139,8 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 	return ck.once(ctx, req.CheckID)
 }
 
-func (d *Decider) newCheck(id string, now time.Time, active *bundle.Bundle, c call.Call) (*check, error) {
-	ck := &check{Decider: d, id: id, arrived: now, bundle: active, call: c, reservationID: authzstore.NewID("rsv")}
+func (d *Decider) newCheck(id string, now time.Time, active *bundle.Bundle, c call.Call, seen *Observation) (*check, error) {
+	ck := &check{Decider: d, id: id, seen: seen, arrived: now, bundle: active, call: c, reservationID: authzstore.NewID("rsv")}
 	var err error
 	if ck.evidence, err = d.show(c); err != nil {
 		return nil, err
@@ -155,14 +161,15 @@ func (ck *check) once(ctx context.Context, checkID string) Decision {
 	}
 	keep, before := ck.repeats.begin(checkID+string(ck.fingerprint)+string(ck.mac)+ck.call.IdempotencyKey, time.Now())
 	if before != nil {
+		ck.seen.Course = CourseAskedAgain
 		select {
 		case <-before.done:
 			return before.decision
 		case <-ctx.Done():
-			return tooLate
+			return tooLate.because(CauseTimeout)
 		}
 	}
-	kept := defect(InternalError)
+	kept := defect(InternalError).because(CausePanic)
 	kept.ID = ck.id
 	defer func() { keep(kept) }() // also where deciding panics
 	kept = ck.decide(ctx)
@@ -174,8 +181,11 @@ func (ck *check) decide(ctx context.Context) Decision {
 	decision, err := ck.transact(ctx)
 	if err != nil {
 		decision = ck.fail(ck.id, fmt.Errorf("%w: %w", errStore, err))
-	} else if ck.record != nil && ck.cfg.Record != nil {
-		ck.cfg.Record(*ck.record)
+	} else if ck.record != nil {
+		ck.seen.Evidence = ck.record.Evidence
+		if ck.cfg.Record != nil {
+			ck.cfg.Record(*ck.record)
+		}
 	}
 	if decision.ID == "" {
 		decision.ID = ck.id
@@ -187,7 +197,7 @@ func (ck *check) decide(ctx context.Context) Decision {
 func (ck *check) evaluate(ctx context.Context) Decision {
 	made := undecidedError{input: newInput(ck.arrived.UnixNano(), ck, Facts{})}
 	var decision Decision
-	made.verdict, made.cause = ck.bundle.Policy.Decide(ctx, made.input)
+	made.verdict, made.cause = ck.ask(ctx, made.input)
 	if made.cause == nil {
 		made.cause = ck.carryOut(nil, nil, made.verdict)
 	}
@@ -204,6 +214,12 @@ func (ck *check) evaluate(ctx context.Context) Decision {
 		ck.cfg.Record(record)
 	}
 	return decision
+}
+
+// ask has the policy decide.
+func (ck *check) ask(ctx context.Context, input policy.Value) (policy.Decision, error) {
+	defer ck.seen.took(StageEvaluate, time.Now())
+	return ck.bundle.Policy.Decide(ctx, input)
 }
 
 var errStore = errors.New("store")
@@ -243,27 +259,31 @@ func (d *Decider) fail(id string, err error) Decision {
 	for _, f := range failures {
 		if errors.Is(err, f.err) {
 			d.cfg.Log.Log(context.Background(), f.level, f.message, "decision_id", id, "error", err)
-			return f.answer
+			return f.answer.because(f.cause)
 		}
 	}
 	d.cfg.Log.Error("internal error", "decision_id", id, "error", err)
-	return defect(InternalError)
+	return defect(InternalError).because(CauseInternal)
 }
 
-// failures says how each error is answered and logged; the first that fits.
+// failures says how each error is answered, logged and counted; the first that
+// fits.
 var failures = []struct {
 	err     error
 	level   slog.Level
 	message string
 	answer  Decision
+	cause   Cause
 }{
-	{errReplan, slog.LevelWarn, "the facts keep changing", busyFacts},
-	{errContradiction, slog.LevelError, "policy defect", defect(policyDefect)},
-	{policy.ErrDefect, slog.LevelError, "policy defect", defect(policyDefect)},
-	{policy.ErrTimeout, slog.LevelWarn, "no decision in time", tooLate},
-	{kv.ErrUnknown, slog.LevelError, "not known whether the decision was kept", unknown},
-	{kv.ErrOverloaded, slog.LevelWarn, "overloaded", overloaded},
-	{context.Canceled, slog.LevelWarn, "no decision in time", tooLate},
-	{context.DeadlineExceeded, slog.LevelWarn, "no decision in time", tooLate},
-	{errStore, slog.LevelError, "store", noStore},
+	{errReplan, slog.LevelWarn, "the facts keep changing", busyFacts, CauseReplan},
+	{errContradiction, slog.LevelError, "policy defect", defect(policyDefect), CauseContradiction},
+	{policy.ErrDefect, slog.LevelError, "policy defect", defect(policyDefect), CausePolicy},
+	{policy.ErrTimeout, slog.LevelWarn, "no decision in time", tooLate, CauseTimeout},
+	{errPanic, slog.LevelError, "internal error", defect(InternalError), CausePanic},
+	{kv.ErrUnknown, slog.LevelError, "not known whether the decision was kept", unknown, CauseUnknown},
+	{errLockWait, slog.LevelWarn, "overloaded", overloaded, CauseLocks},
+	{kv.ErrOverloaded, slog.LevelWarn, "overloaded", overloaded, CauseStoreBusy},
+	{context.Canceled, slog.LevelWarn, "no decision in time", tooLate, CauseTimeout},
+	{context.DeadlineExceeded, slog.LevelWarn, "no decision in time", tooLate, CauseTimeout},
+	{errStore, slog.LevelError, "store", noStore, CauseStore},
 }

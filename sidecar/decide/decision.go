@@ -33,6 +33,13 @@ type Decision struct {
 	// Execution is what an allow lets the payment service do; nil where the call
 	// moves no money, and nil where it is no allow.
 	Execution *Execution
+
+	cause Cause // why nothing was decided
+}
+
+func (d Decision) because(cause Cause) Decision {
+	d.cause = cause
+	return d
 }
 
 // An Execution is one payment that the payment service may make once, in the

@@ -37,19 +37,24 @@ func (ck *check) fromKnown(tx *authzstore.Tx, facts Facts) (d Decision, done boo
 	canRunAgain := ck.call.Route.Upstream.Idempotent && reservation.State == authzstore.ReservationPending && !facts.blocked()
 	switch chooseCourse(known, ck.fingerprint, ck.mac, canRunAgain) {
 	case evaluate:
+		ck.seen.Course = CourseEvaluated
 		return Decision{}, false, nil
 	case otherCall:
+		ck.seen.Course = CourseOtherCall
 		return denied(http.StatusUnprocessableEntity, keyOtherCall), true, nil
 	case tellAgain:
+		ck.seen.Course = CourseToldAgain
 		var told toldAnswer
 		if err := json.Unmarshal(known.Answer, &told); err != nil {
 			return Decision{}, false, err
 		}
 		d = denied(told.Status, told.Reasons...)
 	case forward:
+		ck.seen.Course = CourseForwarded
 		d = Decision{Outcome: Allow, Execution: ck.execution(known.ReservationID)}
 		d.Execution.Replayed = true
 	default:
+		ck.seen.Course = CourseConflict
 		d = denied(http.StatusConflict, alreadyAllowed)
 		d.ReservationState = string(reservation.State)
 	}

@@ -19,6 +19,7 @@ import (
 type check struct {
 	*Decider
 	id      string
+	seen    *Observation
 	arrived time.Time
 	bundle  *bundle.Bundle
 	call    call.Call
@@ -46,7 +47,10 @@ const (
 	settleTimeout = time.Second
 )
 
-var errLockWait = fmt.Errorf("%w: the locks were not free in time", kv.ErrOverloaded)
+var (
+	errLockWait = fmt.Errorf("%w: the locks were not free in time", kv.ErrOverloaded)
+	errPanic    = errors.New("panic")
+)
 
 // transact decides a call in one transaction. An error says why there is no
 // decision, and then nothing was written.
@@ -92,6 +96,8 @@ func (ck *check) transactPlanned(ctx context.Context, links []link) (Decision, e
 
 // update is Store.Update under the bound of the wait for locks.
 func (ck *check) update(ctx context.Context, links []link, fn func(*authzstore.Tx) error) error {
+	began := time.Now()
+	var ended time.Time // the transaction, but for its being made durable
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	wait := time.AfterFunc(maxLockWait, func() { cancel(errLockWait) })
@@ -99,11 +105,16 @@ func (ck *check) update(ctx context.Context, links []link, fn func(*authzstore.T
 	cause := authzstore.Cause{ID: ck.id, Actor: ck.call.Identity, NowNanos: ck.arrived.UnixNano()}
 	err := ck.cfg.Store.Update(ctx, cause, ck.refs(links), func(tx *authzstore.Tx) error {
 		wait.Stop()
+		ck.seen.took(StageLocks, began)
+		defer func() { ended = time.Now() }()
 		if err := ck.sameLinks(tx.Reader, links); err != nil {
 			return err
 		}
 		return fn(tx)
 	})
+	if !ended.IsZero() {
+		ck.seen.took(StageCommit, ended)
+	}
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errLockWait) {
 		return errLockWait
 	}
@@ -126,7 +137,7 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 		if p := recover(); p != nil {
 			// What it says may quote the call: only its type is told.
 			ck.cfg.Log.Error("panic while deciding", "decision_id", ck.id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			undecided.cause = fmt.Errorf("panic: %T", p)
+			undecided.cause = fmt.Errorf("%w: %T", errPanic, p)
 			d, err = Decision{}, &undecided
 		}
 	}()
@@ -141,7 +152,7 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 		return Decision{}, err
 	}
 	undecided.input = newInput(tx.Now(), ck, facts)
-	verdict, err := ck.bundle.Policy.Decide(ctx, undecided.input)
+	verdict, err := ck.ask(ctx, undecided.input)
 	if err != nil {
 		undecided.cause = err
 		return Decision{}, &undecided
