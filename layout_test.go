@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"sidecar/call", "sidecar/clock", "sidecar/policy"},
 	{"sidecar/bundle"},
 	{"sidecar/decide"},
-	{"sidecar/extauthz", "sidecar/replay"},
+	{"sidecar/extauthz", "sidecar/metrics", "sidecar/replay"},
 	{"sidecar", "sidecar/replay/replaytest"},
 	{"cmd/countersign"},
 }
@@ -54,6 +54,7 @@ var rules = []rule{
 	{imported: "github.com/go-jose/go-jose", by: []string{"sidecar/upstream", "examples"}, tests: true},
 	{imported: "go.yaml.in/yaml", by: []string{"sidecar/call", "sidecar/policy", "examples"}, tests: true},
 	{imported: "github.com/spf13/cobra", by: []string{"cmd"}},
+	{imported: "github.com/prometheus", by: []string{"sidecar/metrics"}, tests: true},
 	// The backend is chosen in one place.
 	{imported: module + "/authzstore/kv/badgerkv", by: []string{"sidecar", "authzstore/kv/badgerkv"}, tests: true},
 	// Of the parser, only the decoder of calls is made.
@@ -183,6 +184,8 @@ func TestChecksCanFail(t *testing.T) {
 		{"sidecar/server.go", ours + "authzstore/kv/badgerkv", true},
 		{"sidecar/server.go", "github.com/envoyproxy/go-control-plane/envoy/type/v3", false},
 		{"sidecar/server.go", ours + "cmd/countersign", false},
+		{"sidecar/server.go", "github.com/prometheus/client_golang/prometheus", false},
+		{"sidecar/metrics/metrics.go", "github.com/prometheus/client_golang/prometheus", true},
 		{"sidecar/server.go", ours + "sidecar/call/strictjson", false},
 		{"sidecar/upstream/claims.go", ours + "authzstore", false},
 		{"sidecar/decide/decide.go", "github.com/go-jose/go-jose/v4", false},

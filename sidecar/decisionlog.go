@@ -23,7 +23,7 @@ const (
 type decisionLog struct {
 	records chan decide.Record
 	ended   chan struct{}
-	dropped atomic.Int64
+	leftOut atomic.Int64 // records, since the start
 	log     *slog.Logger
 }
 
@@ -38,25 +38,25 @@ func (l *decisionLog) record(r decide.Record) {
 	select {
 	case l.records <- r:
 	default:
-		l.dropped.Add(1)
+		l.leftOut.Add(1)
 	}
 }
 
 func (l *decisionLog) run(w io.Writer) {
 	defer close(l.ended)
 	var warned time.Time
+	var told int64 // of leftOut
 	for r := range l.records {
 		line, err := json.Marshal(r)
 		if err == nil {
 			_, err = w.Write(append(line, '\n'))
 		}
 		if err != nil {
-			l.dropped.Add(1)
+			l.leftOut.Add(1)
 		}
-		if n := l.dropped.Load(); n > 0 && time.Since(warned) > logWarnings {
-			l.dropped.Add(-n)
-			warned = time.Now()
-			l.log.Warn("the decision log lacks records", "left_out", n, "error", err)
+		if n := l.leftOut.Load(); n > told && time.Since(warned) > logWarnings {
+			l.log.Warn("the decision log lacks records", "left_out", n-told, "error", err)
+			warned, told = time.Now(), n
 		}
 	}
 }

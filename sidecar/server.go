@@ -22,6 +22,7 @@ import (
 	"github.com/countersign/countersign/sidecar/clock"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/extauthz"
+	"github.com/countersign/countersign/sidecar/metrics"
 	"github.com/countersign/countersign/sidecar/policy"
 	"github.com/countersign/countersign/sidecar/upstream"
 )
@@ -32,6 +33,9 @@ type Config struct {
 	Listen string
 	// SocketMode of a unix socket, 0600 or 0660. Zero means 0600.
 	SocketMode fs.FileMode
+	// Metrics is where /metrics and /healthz are served: a loopback address or a
+	// unix socket, as [extauthz.Listen] takes them. Empty means nowhere.
+	Metrics string
 	// DataDir is the directory of the store. It is created where missing.
 	DataDir string
 	// KeyFile holds the key that secrets are kept under; see loadKeys. Empty means
@@ -45,6 +49,8 @@ type Config struct {
 	// asked for, written behind the calls: where it does not keep up, lines are
 	// left out. Nil means none.
 	DecisionLog io.Writer
+	// Evidence are the kinds of evidence that a route's secret fields can be.
+	Evidence map[string]decide.Evidence
 	// Policy bounds evaluations. Its Stuck is the server's.
 	Policy policy.Config
 	// MaxInFlight bounds the calls decided at once. Zero means
@@ -85,14 +91,19 @@ const reloadEvery = time.Second
 // OpenStore opens the store in dir. The backend is chosen here and nowhere else.
 // A nil log is silent.
 func OpenStore(ctx context.Context, dir string, log *slog.Logger) (*authzstore.Store, error) {
+	store, _, err := openStore(ctx, dir, log)
+	return store, err
+}
+
+func openStore(ctx context.Context, dir string, log *slog.Logger) (*authzstore.Store, func() badgerkv.Stats, error) {
 	if err := checkPrivate(dir); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	backend, err := badgerkv.Open(ctx, badgerkv.Options{Dir: dir, Logger: log})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return authzstore.New(backend), nil
+	return authzstore.New(backend), backend.Stats, nil
 }
 
 // checkPrivate refuses a directory that other users can read or write: it holds
@@ -137,6 +148,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := extauthz.CheckAddress(cfg.Listen, cfg.SocketMode); err != nil {
 		return err
 	}
+	if cfg.Metrics != "" {
+		if err := extauthz.CheckAddress(cfg.Metrics, metricsMode); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
 	stuck := make(chan struct{}, 1)
 	cfg.Policy.Stuck = func() {
 		select {
@@ -155,7 +171,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	store, err := OpenStore(ctx, cfg.DataDir, cfg.Log)
+	store, stats, err := openStore(ctx, cfg.DataDir, cfg.Log)
 	if err != nil {
 		return err
 	}
@@ -196,30 +212,49 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Bundle:      rules.Active,
 		Store:       store,
 		Keys:        keys,
+		Evidence:    cfg.Evidence,
 		MaxInFlight: cfg.MaxInFlight,
 		Now:         timekeeper.Now,
 		Log:         cfg.Log,
-	}, signer, stuck)
+	}, signer, stuck, metrics.Source{
+		Bundle: rules.Status,
+		Clock:  func() error { _, err := timekeeper.Now(); return err },
+		Store:  storeStats(store, stats),
+	})
 }
 
 // vocabulary is what route tables may name.
 func vocabulary(cfg Config) call.Vocabulary {
-	return call.Vocabulary{Audiences: slices.AppendSeq([]string{}, maps.Keys(cfg.TokenKeys))}
+	return call.Vocabulary{
+		Evidence:  slices.Sorted(maps.Keys(cfg.Evidence)),
+		Audiences: slices.AppendSeq([]string{}, maps.Keys(cfg.TokenKeys)),
+	}
 }
 
-// serve answers until ctx is done or something breaks.
-func serve(ctx context.Context, cfg Config, deciding decide.Config, signer *upstream.Signer, stuck <-chan struct{}) (err error) {
+// serve answers until ctx is done or something breaks. It completes the source.
+func serve(ctx context.Context, cfg Config, deciding decide.Config, signer *upstream.Signer, stuck <-chan struct{}, source metrics.Source) (err error) {
+	source.RecordsLeftOut = func() int64 { return 0 }
 	if cfg.DecisionLog != nil {
 		log := newDecisionLog(cfg.DecisionLog, cfg.Log)
-		deciding.Record = log.record
+		deciding.Record, source.RecordsLeftOut = log.record, log.leftOut.Load
 		defer func() {
 			if !errors.Is(err, ErrFailStop) { // a call may still be writing
 				log.close()
 			}
 		}()
 	}
+	shown := metrics.New(&source)
+	if cfg.Metrics != "" {
+		deciding.Observe = shown.Observe
+	}
 	decider := decide.New(deciding)
 	server := extauthz.NewServer(&extauthz.Service{Decide: decider.Decide, Sign: signer.Sign, Log: cfg.Log})
+	source.InFlight, source.Serving = decider.InFlight, server.Serving
+	stopMetrics, err := serveMetrics(cfg, shown)
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
 	// Last: whoever waits for the socket finds a sidecar that is ready.
 	listener, err := extauthz.Listen(cfg.Listen, cfg.SocketMode)
 	if err != nil {

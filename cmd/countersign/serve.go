@@ -29,7 +29,8 @@ Exit status: 0 when told to stop, 1 when it could not start, 3 when it found
 itself broken and must be restarted.`,
 		Example: `  countersign serve --data /var/lib/countersign --listen unix:/run/countersign/authz.sock
   countersign serve --policies ./policies --decision-log decisions.jsonl
-  countersign serve --upstream-key payments.example=/etc/countersign/payments.key`,
+  countersign serve --upstream-key payments.example=/etc/countersign/payments.key
+  countersign serve --metrics tcp:127.0.0.1:9464`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
@@ -59,6 +60,7 @@ itself broken and must be restarted.`,
 	flags := cmd.Flags()
 	flags.StringVar(&cfg.Listen, "listen", "unix:countersign.sock", "where Envoy finds us: unix:PATH, or tcp:127.0.0.1:PORT")
 	flags.StringVar(&socketMode, "socket-mode", "0600", "mode of the unix socket: 0600, or 0660 for Envoy under another user of the group")
+	flags.StringVar(&cfg.Metrics, "metrics", "", "where /metrics and /healthz are: tcp:127.0.0.1:PORT, or unix:PATH (default: nowhere)")
 	flags.StringVar(&cfg.DataDir, "data", "countersign-data", "directory of the store")
 	flags.StringVar(&cfg.KeyFile, "key", "", "file with the store's key, 32 bytes in base64 (default: key in the store's directory, made there; keep it elsewhere, so that a copy of the store is not a copy of the key)")
 	flags.DurationVar(&cfg.Retention.MaxAge, "retain", sidecar.DefaultMaxAge, "how long records are kept")

@@ -85,6 +85,9 @@ func (d *Decider) mac(evidence []*shown) []byte {
 	return mac.Sum(nil)
 }
 
+// SenderBudget is how the names of the senders' own budgets start.
+const SenderBudget = "sender/"
+
 // senderBudget is the sender's own for a kind of evidence.
 func (ck *check) senderBudget(e *shown) string {
 	h := sha256.New()
@@ -92,7 +95,7 @@ func (ck *check) senderBudget(e *shown) string {
 	for _, part := range []string{id.Kind, id.Issuer, id.Subject, id.OnBehalfOf} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
-	return "sender/" + e.kindID + "/" + hex.EncodeToString(h.Sum(nil))
+	return SenderBudget + e.kindID + "/" + hex.EncodeToString(h.Sum(nil))
 }
 
 // budget is whose attempt the evidence burns.

@@ -52,16 +52,23 @@ const (
 
 // The causes of an unavailable.
 const (
-	CauseLate      Cause = "late"     // too little time was left on arrival
-	CauseFull      Cause = "full"     // too many calls were in flight
-	CauseIdentity  Cause = "identity" // too many of one identity were
-	CauseLocks     Cause = "locks"    // the locks were not free in time
-	CauseStoreBusy Cause = "store_busy"
-	CauseTimeout   Cause = "timeout" // no verdict in time
-	CauseReplan    Cause = "replan"  // the facts kept changing
-	CauseUnknown   Cause = "unknown" // whether the decision was kept
-	CauseStore     Cause = "store"   // it failed
-	CauseClock     Cause = "clock"   // nobody knows the time
+	CauseLate      Cause = "late"       // too little time was left on arrival
+	CauseFull      Cause = "full"       // too many calls were in flight
+	CauseIdentity  Cause = "identity"   // too many of one identity were
+	CauseLocks     Cause = "locks"      // the locks were not free in time
+	CauseStoreBusy Cause = "store_busy" // too much waits for it
+	CauseTimeout   Cause = "timeout"    // no verdict in time
+	CauseReplan    Cause = "replan"     // the facts kept changing
+	CauseUnknown   Cause = "unknown"    // whether the decision was kept
+	CauseStore     Cause = "store"      // it failed
+	CauseClock     Cause = "clock"      // nobody knows the time
+)
+
+// The causes of each outcome, all of them.
+var (
+	DefectCauses      = []Cause{CausePolicy, CauseContradiction, CausePanic, CauseInternal}
+	UnavailableCauses = []Cause{CauseLate, CauseFull, CauseIdentity, CauseLocks, CauseStoreBusy, CauseTimeout, CauseReplan,
+		CauseUnknown, CauseStore, CauseClock}
 )
 
 // A Course is what became of a call that was asked before.

@@ -106,7 +106,7 @@ func checkLoopback(hostPort string) error {
 		return fmt.Errorf("%w: tcp:%s: not an IP address and a port, such as 127.0.0.1:9191", ErrListen, hostPort)
 	}
 	if !addr.Addr().Unmap().IsLoopback() {
-		return fmt.Errorf("%w: tcp:%s is not a loopback address: whoever reaches this port can claim any identity", ErrListen, hostPort)
+		return fmt.Errorf("%w: tcp:%s is not a loopback address: nobody but this host may reach it", ErrListen, hostPort)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package extauthz
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -32,7 +33,8 @@ const (
 // Server is the gRPC server with the Authorization and the Health service.
 type Server struct {
 	*grpc.Server
-	health *health.Server
+	health  *health.Server
+	stopped atomic.Bool
 }
 
 // NewServer returns a server that answers Checks. Health says SERVING for the
@@ -50,7 +52,7 @@ func NewServer(service *Service) *Server {
 	h := health.NewServer()
 	h.SetServingStatus(authv3.Authorization_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthv1.RegisterHealthServer(server, h)
-	return &Server{server, h}
+	return &Server{Server: server, health: h}
 }
 
 // Serve answers on the listener until the server is stopped, before or after it
@@ -63,4 +65,10 @@ func (s *Server) Serve(listener net.Listener) error {
 }
 
 // NotServing has health say NOT_SERVING from now on.
-func (s *Server) NotServing() { s.health.Shutdown() }
+func (s *Server) NotServing() {
+	s.stopped.Store(true)
+	s.health.Shutdown()
+}
+
+// Serving tells whether health says SERVING.
+func (s *Server) Serving() bool { return !s.stopped.Load() }

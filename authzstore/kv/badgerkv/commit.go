@@ -71,6 +71,7 @@ func (s *Store) commit(b *batch) error {
 	s.mu.Lock()
 	s.layers = append(s.layers, b)
 	s.durable, s.durableTo = b.head.pos(), s.journal.end()
+	s.batches, s.units = s.batches+1, s.units+uint64(units)
 	s.undurable -= b.bodyBytes
 	s.unapplied += b.cost
 	s.gather.answered, s.gather.present, s.gather.lastSync = units, s.waiting(), took

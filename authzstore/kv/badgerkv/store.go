@@ -39,6 +39,8 @@ type Store struct {
 	durable   kv.Pos
 	durableTo place
 	applied   uint64
+	batches, units uint64 // committed since Open
+
 	undurable int64 // bytes of bodies in pending and the batch being written
 	unapplied int64 // cost of layers
 	marks     []mark
@@ -233,6 +235,7 @@ func (s *Store) close() error {
 type Stats struct {
 	Seq            uint64 // last durable batch
 	Applied        uint64 // last batch in Badger
+	Batches, Units uint64 // committed since Open
 	UndurableBytes int64
 	UnappliedBytes int64
 	JournalBytes   int64 // of all segments kept, full or not
@@ -246,7 +249,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Stats{
-		Seq: s.durable.Seq, Applied: s.applied,
+		Seq: s.durable.Seq, Applied: s.applied, Batches: s.batches, Units: s.units,
 		UndurableBytes: s.undurable, UnappliedBytes: s.unapplied,
 		JournalBytes: s.journal.bytesTo(s.durableTo.seg), Waiters: waiters, DiskPaused: s.guard.paused.Load(),
 	}
