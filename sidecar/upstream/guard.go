@@ -102,7 +102,8 @@ func (c Claims) compare(r *http.Request, body []byte) *Refusal {
 		{"body", c.BodySHA256, Digest(body)},
 	} {
 		if part.got != part.allowed {
-			return callChanged.because(fmt.Errorf("%s %q, allowed %q", part.name, part.got, part.allowed))
+			// The values stay out of the log: they hold what the call says.
+			return callChanged.because(fmt.Errorf("another %s than was allowed", part.name))
 		}
 	}
 	return nil
