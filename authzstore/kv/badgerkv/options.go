@@ -2,7 +2,9 @@ package badgerkv
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -131,10 +133,30 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithLogger(badgerLog{o.Logger})
 }
 
-// badgerLog keeps Badger's warnings and errors.
+// badgerLog keeps Badger's warnings and errors, without keys and values.
 type badgerLog struct{ l *slog.Logger }
 
-func (b badgerLog) Errorf(f string, a ...any)   { b.l.Error("badger: " + fmt.Sprintf(f, a...)) }
-func (b badgerLog) Warningf(f string, a ...any) { b.l.Warn("badger: " + fmt.Sprintf(f, a...)) }
+func (b badgerLog) Errorf(f string, a ...any)   { b.l.Error("badger", "detail", withoutValues(f, a)) }
+func (b badgerLog) Warningf(f string, a ...any) { b.l.Warn("badger", "detail", withoutValues(f, a)) }
 func (b badgerLog) Infof(string, ...any)        {}
 func (b badgerLog) Debugf(string, ...any)       {}
+
+// withoutValues is a message with its numbers and errors. Whatever else Badger has
+// to say may be a key or a value: the messages about compactions and iterators are.
+func withoutValues(format string, args []any) string {
+	safe := make([]any, len(args))
+	for i, arg := range args {
+		switch arg.(type) {
+		case error, bool, int, int32, int64, uint16, uint32, uint64:
+			safe[i] = arg
+		default:
+			safe[i] = notLogged{}
+		}
+	}
+	return strings.TrimSpace(fmt.Sprintf(format, safe...))
+}
+
+// notLogged prints alike for every verb.
+type notLogged struct{}
+
+func (notLogged) Format(s fmt.State, _ rune) { io.WriteString(s, "[not logged]") }
