@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// errNoPersonalKey is no fault of the request.
-var errNoPersonalKey = errors.New("call: no key of 32 bytes for personal fields")
+// ErrNoPersonalKey is no fault of the request.
+var ErrNoPersonalKey = errors.New("call: no key of 32 bytes for personal fields")
 
 // Decode turns a request into a call. The error is a *Refusal, unless keys lacks
 // one that the table needs.
@@ -73,7 +73,7 @@ func (p *parts) call(keys Keys) (c Call, err error) {
 		}
 		if f.Personal && !c.Fields[i].Absent {
 			if len(keys.Personal) != sha256.Size {
-				return Call{}, errNoPersonalKey
+				return Call{}, ErrNoPersonalKey
 			}
 			c.Fields[i].Text = personalToken(keys.Personal, f.Name, c.Fields[i].Text)
 		}

@@ -258,32 +258,38 @@ func (d *Decider) fail(id string, err error) Decision {
 	}
 	for _, f := range failures {
 		if errors.Is(err, f.err) {
-			d.cfg.Log.Log(context.Background(), f.level, f.message, "decision_id", id, "error", err)
+			text := withoutValues(err)
+			if f.ours {
+				text = err.Error()
+			}
+			d.cfg.Log.Log(context.Background(), f.level, f.message, "decision_id", id, "error", text)
 			return f.answer.because(f.cause)
 		}
 	}
-	d.cfg.Log.Error("internal error", "decision_id", id, "error", err)
+	d.cfg.Log.Error("internal error", "decision_id", id, "error", withoutValues(err))
 	return defect(InternalError).because(CauseInternal)
 }
 
 // failures says how each error is answered, logged and counted; the first that
-// fits.
+// fits. The text of ours holds no values, and is told whole.
 var failures = []struct {
 	err     error
 	level   slog.Level
 	message string
+	ours    bool
 	answer  Decision
 	cause   Cause
 }{
-	{errReplan, slog.LevelWarn, "the facts keep changing", busyFacts, CauseReplan},
-	{errContradiction, slog.LevelError, "policy defect", defect(policyDefect), CauseContradiction},
-	{policy.ErrDefect, slog.LevelError, "policy defect", defect(policyDefect), CausePolicy},
-	{policy.ErrTimeout, slog.LevelWarn, "no decision in time", tooLate, CauseTimeout},
-	{errPanic, slog.LevelError, "internal error", defect(InternalError), CausePanic},
-	{kv.ErrUnknown, slog.LevelError, "not known whether the decision was kept", unknown, CauseUnknown},
-	{errLockWait, slog.LevelWarn, "overloaded", overloaded, CauseLocks},
-	{kv.ErrOverloaded, slog.LevelWarn, "overloaded", overloaded, CauseStoreBusy},
-	{context.Canceled, slog.LevelWarn, "no decision in time", tooLate, CauseTimeout},
-	{context.DeadlineExceeded, slog.LevelWarn, "no decision in time", tooLate, CauseTimeout},
-	{errStore, slog.LevelError, "store", noStore, CauseStore},
+	{errReplan, slog.LevelWarn, "the facts keep changing", false, busyFacts, CauseReplan},
+	{errContradiction, slog.LevelError, "policy defect", true, defect(policyDefect), CauseContradiction},
+	{policy.ErrDefect, slog.LevelError, "policy defect", true, defect(policyDefect), CausePolicy},
+	{policy.ErrTimeout, slog.LevelWarn, "no decision in time", true, tooLate, CauseTimeout},
+	{errPanic, slog.LevelError, "internal error", true, defect(InternalError), CausePanic},
+	{errNotKnown, slog.LevelError, "internal error", true, defect(InternalError), CauseInternal},
+	{kv.ErrUnknown, slog.LevelError, "not known whether the decision was kept", false, unknown, CauseUnknown},
+	{errLockWait, slog.LevelWarn, "overloaded", true, overloaded, CauseLocks},
+	{kv.ErrOverloaded, slog.LevelWarn, "overloaded", false, overloaded, CauseStoreBusy},
+	{context.Canceled, slog.LevelWarn, "no decision in time", false, tooLate, CauseTimeout},
+	{context.DeadlineExceeded, slog.LevelWarn, "no decision in time", false, tooLate, CauseTimeout},
+	{errStore, slog.LevelError, "store", false, noStore, CauseStore},
 }

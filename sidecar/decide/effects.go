@@ -99,7 +99,7 @@ func (ck *check) reserve(tx *authzstore.Tx) error {
 	})
 	_, overLimit := errors.AsType[*authzstore.OverLimitError](err)
 	if overLimit || errors.Is(err, authzstore.ErrFrozen) || errors.Is(err, authzstore.ErrUnknownID) || errors.Is(err, authzstore.ErrInvalid) {
-		return contradiction("the store refuses what the policy allows: %w", err)
+		return contradiction("the store refuses what the policy allows: %s", withoutValues(err))
 	}
 	return err
 }

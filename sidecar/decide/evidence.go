@@ -62,7 +62,7 @@ func (d *Decider) show(c call.Call) ([]*shown, error) {
 		kind, known := d.cfg.Evidence[s.Evidence]
 		switch {
 		case !known:
-			return nil, fmt.Errorf("evidence %q is not known", s.Evidence)
+			return nil, fmt.Errorf("%w: evidence %q", errNotKnown, s.Evidence)
 		case c.Secrets[i] != "":
 			evidence = append(evidence, &shown{name: s.Name, kind: kind, kindID: s.Evidence, secret: c.Secrets[i]})
 		}

@@ -38,7 +38,7 @@ func (ck *check) follow(r authzstore.Reader) ([]link, error) {
 		case nounAccount:
 			links = append(links, link{nounAccount, ck.call.Text("account"), fact.Write})
 		default:
-			return nil, fmt.Errorf("fact %q is not known", fact.Name)
+			return nil, fmt.Errorf("%w: fact %q", errNotKnown, fact.Name)
 		}
 	}
 	if ck.key == nil {

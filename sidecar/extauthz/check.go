@@ -30,7 +30,8 @@ type Service struct {
 func (s *Service) Check(ctx context.Context, check *authv3.CheckRequest) (response *authv3.CheckResponse, _ error) {
 	defer func() {
 		if p := recover(); p != nil {
-			response = s.undecided(decide.InternalError, "panic", p, "stack", string(debug.Stack()))
+			// What it says may quote the call: only its type is told.
+			response = s.undecided(decide.InternalError, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 		}
 	}()
 	req, problem := readRequest(check)
@@ -43,7 +44,7 @@ func (s *Service) Check(ctx context.Context, check *authv3.CheckRequest) (respon
 // undecided answers a check that could not be put to Decide.
 func (s *Service) undecided(reason policy.Reason, detail ...any) *authv3.CheckResponse {
 	d := decide.Undecided(reason)
-	s.log().With(detail...).Error("check not decided", "decision_id", d.ID, "code", reason.Code, "message", reason.Message)
+	s.log().Error("check not decided", append(detail, "decision_id", d.ID, "code", reason.Code)...)
 	return s.reply(d, call.Request{})
 }
 

@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -64,7 +65,8 @@ func echo(_ context.Context, req call.Request) decide.Decision {
 // Checks over a real connection: allow, deny, a panic, and after it another
 // allow; each is an answer and no gRPC error.
 func TestServerChecks(t *testing.T) {
-	_, conn := serve(t, &Service{Decide: echo, Log: slog.New(slog.DiscardHandler)})
+	var log bytes.Buffer
+	_, conn := serve(t, &Service{Decide: echo, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	client := authv3.NewAuthorizationClient(conn)
 	for _, method := range []string{"POST", "GET", "PANIC", "POST"} {
 		check := checkWith(t, func(h *authv3.AttributeContext_HttpRequest, _ *authv3.AttributeContext) { h.Method = method })
@@ -82,8 +84,13 @@ func TestServerChecks(t *testing.T) {
 				t.Errorf("GET: %d %+v", status, p)
 			}
 		case "PANIC":
-			if status, _ := wantDenial(t, r); status != 500 {
+			status, p := wantDenial(t, r)
+			if status != 500 {
 				t.Errorf("PANIC: %d", status)
+			}
+			// What a panic says may quote the call.
+			if text := log.String(); !strings.Contains(text, p.DecisionID) || !strings.Contains(text, "panic=string") || strings.Contains(text, "method PANIC") {
+				t.Errorf("the log says %s", text)
 			}
 		}
 	}
