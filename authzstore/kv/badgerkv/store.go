@@ -28,17 +28,17 @@ type Store struct {
 
 	mu sync.Mutex // of everything down to the blank line
 
-	active    int  // Updates, Views and Tails that run
-	closing   bool // no new ones
-	failure   error
-	pending   []*batch          // published, not being written yet; the last one is being published to
-	layers    []*batch          // durable, not in Badger; oldest first; old slices stay valid
-	overlay   map[string]latest // what pending, layers and the batch being written hold: records, counters, last numbers of streams
-	snapshot  *snapshot         // of Badger
-	nextSeq   uint64
-	durable   kv.Pos
-	durableTo place
-	applied   uint64
+	active         int  // Updates, Views and Tails that run
+	closing        bool // no new ones
+	failure        error
+	pending        []*batch          // published, not being written yet; the last one is being published to
+	layers         []*batch          // durable, not in Badger; oldest first; old slices stay valid
+	overlay        map[string]latest // what pending, layers and the batch being written hold: records, counters, last numbers of streams
+	snapshot       *snapshot         // of Badger
+	nextSeq        uint64
+	durable        kv.Pos
+	durableTo      place
+	applied        uint64
 	batches, units uint64 // committed since Open
 
 	undurable int64 // bytes of bodies in pending and the batch being written
