@@ -24,6 +24,7 @@ import (
 	"github.com/countersign/countersign/sidecar/extauthz"
 	"github.com/countersign/countersign/sidecar/metrics"
 	"github.com/countersign/countersign/sidecar/policy"
+	"github.com/countersign/countersign/sidecar/safelog"
 	"github.com/countersign/countersign/sidecar/upstream"
 )
 
@@ -64,7 +65,8 @@ type Config struct {
 	// Clock is where the time comes from. Zero means the system's clocks. Its Log
 	// is the server's.
 	Clock clock.Config
-	// Log receives what an operator should know. Nil means slog.Default.
+	// Log receives what an operator should know, without what package safelog
+	// keeps out. Nil means slog.Default.
 	Log *slog.Logger
 }
 
@@ -98,6 +100,9 @@ func OpenStore(ctx context.Context, dir string, log *slog.Logger) (*authzstore.S
 func openStore(ctx context.Context, dir string, log *slog.Logger) (*authzstore.Store, func() badgerkv.Stats, error) {
 	if err := checkPrivate(dir); err != nil {
 		return nil, nil, err
+	}
+	if log != nil {
+		log = slog.New(safelog.New(log.Handler()))
 	}
 	backend, err := badgerkv.Open(ctx, badgerkv.Options{Dir: dir, Logger: log})
 	if err != nil {
@@ -139,6 +144,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	cfg.Log = slog.New(safelog.New(cfg.Log.Handler()))
 	if cfg.Policies == nil {
 		cfg.Policies = policies.FS
 	}
@@ -260,7 +266,7 @@ func serve(ctx context.Context, cfg Config, deciding decide.Config, signer *upst
 	if err != nil {
 		return err
 	}
-	cfg.Log.Info("serving", "listen", cfg.Listen, "systems", deciding.Bundle().Routes.Systems())
+	cfg.Log.Info("serving", "listen", cfg.Listen, "systems", deciding.Bundle().Routes.Systems(), "metrics", cfg.Metrics)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	return wait(ctx, server, served, deciding.Store.Failed(), stuck)
