@@ -136,7 +136,11 @@ func (k testCode) Check(_ *authzstore.Tx, c call.Call, secret string) (decide.Fi
 		return decide.Finding{}, fmt.Errorf("an error that quotes %s", secret)
 	}
 	matched := subtle.ConstantTimeCompare([]byte(secret), []byte(rightCode)) == 1
-	return decide.Finding{Matched: matched, Thing: k.thing(c), Budget: "tst_code", Allowance: authzstore.Allowance{Max: 1000}}, nil
+	budget := "tst_code"
+	if secret == wrongCode {
+		budget = "" // as if it came from somebody else than expected
+	}
+	return decide.Finding{Matched: matched, Thing: k.thing(c), Budget: budget, Allowance: authzstore.Allowance{Max: 1000}}, nil
 }
 
 // lockedBuffer is a log that may be read while it is written.
