@@ -84,6 +84,9 @@ const (
 	CourseAskedAgain Course = "asked_again" // by Envoy, which had not heard the answer
 )
 
+// Courses are all of them.
+var Courses = []Course{CourseEvaluated, CourseToldAgain, CourseForwarded, CourseConflict, CourseOtherCall, CourseAskedAgain}
+
 // Codes returns every code that a reason of this program can have, sorted. A
 // policy has its own.
 func Codes() []string {

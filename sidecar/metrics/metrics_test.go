@@ -137,7 +137,7 @@ func TestSource(t *testing.T) {
 		`countersign_bundle_info{digest="sha256:old"} 1`,
 		`countersign_bundle_reload_ok 0`,
 		`countersign_bundle_refused_total 2`,
-		`countersign_bundle_active_since_seconds 1.7955324005e+09`,
+		`countersign_bundle_active_timestamp_seconds 1.7955324005e+09`,
 		`countersign_store_failed 1`,
 		`countersign_store_disk_paused 1`,
 	)

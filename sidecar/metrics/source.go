@@ -59,7 +59,7 @@ var samples = []sampled{
 	{"clock_uncertain", "1 while nobody knows the time, and nothing is decided.", prometheus.GaugeValue, func(s sample) float64 { return number(s.Clock() != nil) }},
 	{"decision_log_left_out_total", "Records that the decision log lacks.", prometheus.CounterValue, func(s sample) float64 { return float64(s.RecordsLeftOut()) }},
 
-	{"bundle_active_since_seconds", "When the bundle that decides became active.", prometheus.GaugeValue, func(s sample) float64 { return seconds(s.bundle.ActiveSince) }},
+	{"bundle_active_timestamp_seconds", "When the bundle that decides became active.", prometheus.GaugeValue, func(s sample) float64 { return seconds(s.bundle.ActiveSince) }},
 	{"bundle_reload_ok", "0 while the directory holds a bundle that was refused.", prometheus.GaugeValue, func(s sample) float64 { return number(!s.bundle.Stale()) }},
 	{"bundle_activated_total", "Bundles that became active, with the first.", prometheus.CounterValue, func(s sample) float64 { return float64(s.bundle.Activated) }},
 	{"bundle_refused_total", "Bundles that were refused.", prometheus.CounterValue, func(s sample) float64 { return float64(s.bundle.Refused) }},

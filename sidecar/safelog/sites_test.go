@@ -85,6 +85,30 @@ func TestLogSites(t *testing.T) {
 	}
 }
 
+// docs/operations.md says what the keys are, and of no others.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "## The log")
+	var want, got []string
+	for _, key := range slices.Sorted(maps.Keys(safelog.Keys)) {
+		want = append(want, fmt.Sprintf("| `%s` | %s |", key, safelog.Keys[key]))
+	}
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "## ") {
+			break
+		}
+		if strings.HasPrefix(line, "| `") {
+			got = append(got, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the fields of docs/operations.md are not those of the list, which are\n%s", strings.Join(want, "\n"))
+	}
+}
+
 func (s site) isConstant(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.BasicLit:
