@@ -22,6 +22,7 @@ func TestMetricsAndHealth(t *testing.T) {
 	for _, c := range canaryCalls {
 		g.send(t, c, bearer)
 	}
+	g.checkWithoutEnvoy(t, bearer)
 	if status, h := g.health(t); status != 200 || h.Status != metrics.OK || !strings.HasPrefix(h.Bundle.Digest, "sha256:") {
 		t.Errorf("%d %+v", status, h)
 	}
@@ -32,6 +33,7 @@ func TestMetricsAndHealth(t *testing.T) {
 		`countersign_decisions_total{code="no_route",operation="",outcome="deny",status="403",system=""} 1`,
 		`countersign_defects_total{cause="policy"} 1`,
 		`countersign_defects_total{cause="panic"} 1`,
+		`countersign_defects_total{cause="envoy"} 1`,
 		`countersign_unavailable_total{cause="store"} 1`,
 		`countersign_unavailable_total{cause="timeout"} 1`,
 		`countersign_repeats_total{course="forwarded"} 1`,
@@ -40,7 +42,7 @@ func TestMetricsAndHealth(t *testing.T) {
 		`countersign_evidence_total{kind="test_code",result="unmatched"} 2`,
 		`countersign_attempts_burnt_total{kind="test_code",whose="thing"} 3`,
 		`countersign_attempts_burnt_total{kind="test_code",whose="sender"} 2`,
-		`countersign_stage_seconds_count{stage="total"} 17`,
+		`countersign_stage_seconds_count{stage="total"} 18`,
 		`countersign_calls_in_flight 0`,
 		`countersign_serving 1`,
 		`countersign_clock_uncertain 0`,

@@ -254,7 +254,7 @@ func serve(ctx context.Context, cfg Config, deciding decide.Config, signer *upst
 		deciding.Observe = shown.Observe
 	}
 	decider := decide.New(deciding)
-	server := extauthz.NewServer(&extauthz.Service{Decide: decider.Decide, Sign: signer.Sign, Log: cfg.Log})
+	server := extauthz.NewServer(&extauthz.Service{Decide: decider.Decide, Sign: signer.Sign, Defect: shown.Defect, Log: cfg.Log})
 	source.InFlight, source.Serving = decider.InFlight, server.Serving
 	stopMetrics, err := serveMetrics(cfg, shown)
 	if err != nil {

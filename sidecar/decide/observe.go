@@ -47,6 +47,8 @@ const (
 	CausePolicy        Cause = "policy"        // it failed
 	CauseContradiction Cause = "contradiction" // it wants what must not be
 	CausePanic         Cause = "panic"
+	CauseEnvoy         Cause = "envoy"    // it asks what cannot be decided
+	CauseUnsigned      Cause = "unsigned" // an allow for which there is no token
 	CauseInternal      Cause = "internal" // anything else
 )
 
@@ -66,7 +68,7 @@ const (
 
 // The causes of each outcome, all of them.
 var (
-	DefectCauses      = []Cause{CausePolicy, CauseContradiction, CausePanic, CauseInternal}
+	DefectCauses      = []Cause{CausePolicy, CauseContradiction, CausePanic, CauseEnvoy, CauseUnsigned, CauseInternal}
 	UnavailableCauses = []Cause{CauseLate, CauseFull, CauseIdentity, CauseLocks, CauseStoreBusy, CauseTimeout, CauseReplan,
 		CauseUnknown, CauseStore, CauseClock}
 )

@@ -22,6 +22,10 @@ type Service struct {
 	// Sign signs the token of an allowed call that moves money:
 	// [upstream.Signer.Sign]. Nil means that no such call is allowed.
 	Sign func(upstream.Claims) (string, error)
+	// Defect is told of each answer that a fault gave, in place of Decide: a check
+	// that Decide was not asked, or an allow that could not be signed. Nil means
+	// that nobody is.
+	Defect func(decide.Cause)
 	// Log receives what Envoy does wrong, and panics. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -31,21 +35,28 @@ func (s *Service) Check(ctx context.Context, check *authv3.CheckRequest) (respon
 	defer func() {
 		if p := recover(); p != nil {
 			// What it says may quote the call: only its type is told.
-			response = s.undecided(decide.InternalError, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			response = s.undecided(decide.CausePanic, decide.InternalError, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 		}
 	}()
 	req, problem := readRequest(check)
 	if problem != nil {
-		return s.undecided(*problem), nil
+		return s.undecided(decide.CauseEnvoy, *problem), nil
 	}
 	return s.reply(s.Decide(ctx, req), req), nil
 }
 
 // undecided answers a check that could not be put to Decide.
-func (s *Service) undecided(reason policy.Reason, detail ...any) *authv3.CheckResponse {
+func (s *Service) undecided(cause decide.Cause, reason policy.Reason, detail ...any) *authv3.CheckResponse {
+	s.defect(cause)
 	d := decide.Undecided(reason)
 	s.log().Error("check not decided", append(detail, "decision_id", d.ID, "code", reason.Code)...)
 	return s.reply(d, call.Request{})
+}
+
+func (s *Service) defect(cause decide.Cause) {
+	if s.Defect != nil {
+		s.Defect(cause)
+	}
 }
 
 func (s *Service) log() *slog.Logger {

@@ -177,8 +177,13 @@ func TestReplyCannotSign(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
-			s := &Service{Sign: c.sign, Log: slog.New(slog.NewTextHandler(&log, nil))}
+			var counted []decide.Cause
+			s := &Service{Sign: c.sign, Log: slog.New(slog.NewTextHandler(&log, nil)),
+				Defect: func(cause decide.Cause) { counted = append(counted, cause) }}
 			r := s.reply(c.decision, payingRequest())
+			if !slices.Equal(counted, []decide.Cause{decide.CauseUnsigned}) {
+				t.Errorf("counted %q", counted)
+			}
 			status, p := wantDenial(t, r)
 			if status != 500 || p.Code != "internal_error" || p.DecisionID != "dec_x" || strings.Contains(r.String(), "4711") {
 				t.Errorf("answer %v", r)

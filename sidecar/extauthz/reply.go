@@ -44,6 +44,7 @@ func (s *Service) reply(d decide.Decision, req call.Request) *authv3.CheckRespon
 	if d.Outcome == decide.Allow {
 		var err error
 		if ours, err = s.forUpstream(d, req); err != nil {
+			s.defect(decide.CauseUnsigned)
 			s.log().Error("an allowed call cannot be signed", "decision_id", d.ID, "error", err)
 			d = decide.Decision{ID: d.ID, Outcome: decide.Defect}
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,7 +67,9 @@ func echo(_ context.Context, req call.Request) decide.Decision {
 // allow; each is an answer and no gRPC error.
 func TestServerChecks(t *testing.T) {
 	var log bytes.Buffer
-	_, conn := serve(t, &Service{Decide: echo, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var counted []decide.Cause
+	_, conn := serve(t, &Service{Decide: echo, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Defect: func(cause decide.Cause) { counted = append(counted, cause) }})
 	client := authv3.NewAuthorizationClient(conn)
 	for _, method := range []string{"POST", "GET", "PANIC", "POST"} {
 		check := checkWith(t, func(h *authv3.AttributeContext_HttpRequest, _ *authv3.AttributeContext) { h.Method = method })
@@ -101,6 +104,9 @@ func TestServerChecks(t *testing.T) {
 	if _, p := wantDenial(t, r); p.Code != "envoy_not_http" {
 		t.Errorf("an empty request: %s", p.Code)
 	}
+	if !slices.Equal(counted, []decide.Cause{decide.CausePanic, decide.CauseEnvoy}) {
+		t.Errorf("counted %q", counted)
+	}
 }
 
 // A message beyond the bound is refused before it is decoded.
@@ -134,7 +140,13 @@ func TestServerHealth(t *testing.T) {
 	if _, err := client.Check(context.Background(), &healthv1.HealthCheckRequest{Service: "other"}); status.Code(err) != codes.NotFound {
 		t.Errorf("another service: %v", err)
 	}
+	if !server.Serving() {
+		t.Error("health says what Serving does not")
+	}
 	server.NotServing()
+	if server.Serving() {
+		t.Error("Serving says what health does not")
+	}
 	want("", healthv1.HealthCheckResponse_NOT_SERVING)
 	want("envoy.service.auth.v3.Authorization", healthv1.HealthCheckResponse_NOT_SERVING)
 	// Health is advice: what still comes is decided.

@@ -50,7 +50,7 @@ func New(source *Source) *Metrics {
 		m.registry.MustRegister(c)
 		return c
 	}
-	m.decisions = counter("decisions_total", "Calls answered.", "system", "operation", "outcome", "status", "code")
+	m.decisions = counter("decisions_total", "Calls decided, or not.", "system", "operation", "outcome", "status", "code")
 	m.defects = counter("defects_total", "Calls answered 500, by what is wrong.", "cause")
 	m.unavailable = counter("unavailable_total", "Calls answered 503, by why.", "cause")
 	m.repeats = counter("repeats_total", "Calls that were asked before, by what became of them.", "course")
@@ -87,7 +87,7 @@ func (m *Metrics) Observe(seen *decide.Observation) {
 	}
 	switch {
 	case seen.Outcome == decide.Defect:
-		m.defects.WithLabelValues(string(seen.Cause)).Inc()
+		m.Defect(seen.Cause)
 	case seen.Outcome == decide.Unavailable:
 		m.unavailable.WithLabelValues(string(seen.Cause)).Inc()
 	}
@@ -101,6 +101,9 @@ func (m *Metrics) Observe(seen *decide.Observation) {
 		}
 	}
 }
+
+// Defect counts an answer that a fault gave. It is an extauthz.Service's Defect.
+func (m *Metrics) Defect(cause decide.Cause) { m.defects.WithLabelValues(string(cause)).Inc() }
 
 // status is "" for an allow, which has none.
 func status(code int) string {
