@@ -13,10 +13,14 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// The servers that are not Countersign answer exactly as it does: the same
-// status, headers, metadata and body. A test holds them to it.
+// The servers that are not Countersign answer exactly as it does, with the same
+// status, headers, metadata and body, but for what comes with a payment made
+// durable. A test holds them to it.
 
-const headerDecisionID = "countersign-decision-id"
+const (
+	headerDecisionID    = "countersign-decision-id"
+	headerReservationID = "countersign-reservation-id" // Countersign's alone
+)
 
 type reason struct {
 	Code    string `json:"code"`

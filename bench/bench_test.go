@@ -1,17 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
 func TestServers(t *testing.T) {
@@ -22,33 +27,41 @@ func TestServers(t *testing.T) {
 }
 
 // A comparison is worth something only if everybody does the same work: all
-// servers that decide give the same answers but for the ID.
+// servers that decide give the same answers but for the ID, and for what a
+// payment made durable has.
 func testAnswerAlike(t *testing.T, clients map[string]*client) {
 	pay := payments()[7]
 	stranger := payments()[8].subject
 	cases := []struct {
 		name string
-		payment
+		load *workload
+		ask
 		code string // of the problem document; "" for an allow
 	}{
-		{"allowed", pay, ""},
-		{"exactly the maximum", payment{pay.account, pay.subject, maxPaymentMinor, "EUR"}, ""},
-		{"over the maximum", overMaximum(), "amount_over_payment_maximum"},
-		{"other currency", payment{pay.account, pay.subject, 1, "CHF"}, "currency_not_account"},
-		{"frozen account", payment{frozenID, owner(frozenID).Subject, 1, "EUR"}, "account_frozen"},
-		{"account of another", payment{pay.account, stranger, 1, "EUR"}, "account_unknown"},
-		{"no such account", payment{"acc_nobody", stranger, 1, "EUR"}, "account_unknown"},
-		{"two reasons", payment{frozenID, owner(frozenID).Subject, maxPaymentMinor + 1, "EUR"}, "account_frozen"},
+		{"allowed", cold, pay, ""},
+		{"exactly the maximum", cold, ask{pay.account, pay.subject, maxPaymentMinor, "EUR"}, ""},
+		{"over the maximum", cold, overMaximum(false), "amount_over_payment_maximum"},
+		{"other currency", cold, ask{pay.account, pay.subject, 1, "CHF"}, "currency_not_account"},
+		{"frozen account", cold, ask{frozenID, owner(frozenID).Subject, 1, "EUR"}, "account_frozen"},
+		{"account of another", cold, ask{pay.account, stranger, 1, "EUR"}, "account_unknown"},
+		{"no such account", cold, ask{"acc_nobody", stranger, 1, "EUR"}, "account_unknown"},
+		{"two reasons", cold, ask{frozenID, owner(frozenID).Subject, maxPaymentMinor + 1, "EUR"}, "account_frozen"},
+		{"quote", quotes, quoteAsks()[7], ""},
+		{"quote over the maximum", quotes, overMaximum(true), "refused"},
+		{"quote in another currency", quotes, ask{"", stranger, 1, "CHF"}, "refused"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var first *authv3.CheckResponse
 			for _, s := range servers {
-				if !s.decides {
+				if !s.decides || !slices.Contains(s.loads, c.load) {
 					continue
 				}
-				answer := clients[s.name].answer(t, s, c.payment)
+				answer := clients[s.name].answer(t, c.load, c.ask)
 				checkAnswer(t, s.name, answer, c.code)
+				if c.code == "" && c.load.movesMoney && s.durable {
+					dropReservation(answer)
+				}
 				if first == nil {
 					first = answer
 				}
@@ -60,25 +73,110 @@ func testAnswerAlike(t *testing.T, clients map[string]*client) {
 	}
 }
 
+// dropReservation leaves of an allow what every server gives.
+func dropReservation(answer *authv3.CheckResponse) {
+	ok := answer.GetOkResponse()
+	isOther := func(h *corev3.HeaderValueOption) bool { return h.GetHeader().GetKey() != headerDecisionID }
+	ok.Headers = slices.DeleteFunc(ok.Headers, isOther)
+	ok.ResponseHeadersToAdd = slices.DeleteFunc(ok.ResponseHeadersToAdd, isOther)
+}
+
 func testNoOp(t *testing.T, clients map[string]*client) {
 	var answers []*authv3.CheckResponse
-	for _, s := range servers {
-		if s.name == noOpName || s.name == "countersign" {
-			answers = append(answers, clients[s.name].answer(t, s, payments()[0]))
-		}
+	for _, name := range []string{noOpName, "countersign"} {
+		answers = append(answers, clients[name].answer(t, quotes, quoteAsks()[0]))
 	}
 	if !proto.Equal(answers[0], answers[1]) {
 		t.Errorf("no-op answers\n%v\nnot\n%v", answers[0], answers[1])
 	}
 }
 
+// What the load counts is an allow of a call that was not made before.
 func testDriveRefuses(t *testing.T, c *client) {
-	if _, _, err := c.drive(t.Context(), 2, time.Millisecond); err != nil {
+	for _, load := range c.loads {
+		if _, _, err := c.drive(t.Context(), load, 2, time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := c.asks[cold][0].fresh()
+	again := bytes.Replace(first, []byte(streamID), []byte("21620914577226837265"), 1) // or it would be Envoy that asks again
+	for i, request := range [][]byte{first, again} {
+		response, err := c.check(t.Context(), 0, request, checkTimeout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.isAllow(response, cold); got != (i == 0) {
+			t.Errorf("payment %d under one key counts as an allow: %t", i+1, got)
+		}
+	}
+	c.asks[cold] = []template{c.denied[cold]}
+	if _, _, err := c.drive(t.Context(), cold, 2, time.Millisecond); err == nil {
+		t.Error("a denial was counted as an answer")
+	}
+}
+
+// An allow of a payment without its token or its reservation is none.
+func TestIsAllow(t *testing.T) {
+	set := func(names ...string) *authv3.CheckResponse {
+		answer := allow("dec_2aaaaaaaaaaaaaaaaaaaaaaaaa")
+		for _, name := range names {
+			answer.GetOkResponse().Headers = append(answer.GetOkResponse().Headers, header(name, "rsv_1"))
+		}
+		return answer
+	}
+	denied, err := deny("dec_2aaaaaaaaaaaaaaaaaaaaaaaaa", nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	c.requests = [][]byte{c.denied}
-	if _, _, err := c.drive(t.Context(), 2, time.Millisecond); err == nil {
-		t.Error("a denial was counted as an answer")
+	for _, c := range []struct {
+		name           string
+		answer         *authv3.CheckResponse
+		quote, payment bool
+	}{
+		{"all", set(upstream.HeaderToken, headerReservationID), true, true},
+		{"no token", set(headerReservationID), true, false},
+		{"no reservation", set(upstream.HeaderToken), true, false},
+		{"replayed", set(upstream.HeaderToken, headerReservationID, upstream.HeaderReplayed), true, false},
+		{"denied", denied, false, false},
+		{"nothing", &authv3.CheckResponse{}, false, false},
+	} {
+		response, err := proto.Marshal(c.answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (server{durable: true}).isAllow(response, quotes); got != c.quote {
+			t.Errorf("%s: an allow of a quote: %t", c.name, got)
+		}
+		if got := (server{durable: true}).isAllow(response, cold); got != c.payment {
+			t.Errorf("%s: an allow of a payment: %t", c.name, got)
+		}
+	}
+}
+
+func TestFreshKeys(t *testing.T) {
+	for _, e := range []encoding{encodeRaw, encodeText} {
+		tmpl, err := e.template(payments()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for range 3 {
+			var check authv3.CheckRequest
+			if err := proto.Unmarshal(tmpl.fresh(), &check); err != nil {
+				t.Fatal(err)
+			}
+			h := check.GetAttributes().GetRequest().GetHttp()
+			key := h.GetHeaders()["idempotency-key"]
+			for _, line := range h.GetHeaderMap().GetHeaders() {
+				if line.GetKey() == "idempotency-key" {
+					key = string(line.GetRawValue())
+				}
+			}
+			if len(key) != len(blankKey) || key == blankKey || seen[key] {
+				t.Errorf("encoding %d: key %q is not a new one", e, key)
+			}
+			seen[key] = true
+		}
 	}
 }
 
@@ -164,7 +262,7 @@ func startServers(t *testing.T) map[string]*client {
 				t.Errorf("%s: %v", s.name, err)
 			}
 		})
-		if err := c.verify(t.Context(), s.decides); err != nil {
+		if err := c.verify(t.Context()); err != nil {
 			t.Fatalf("%s: %v", s.name, err)
 		}
 		clients[s.name] = c
@@ -172,27 +270,27 @@ func startServers(t *testing.T) map[string]*client {
 	return clients
 }
 
-// answer returns the answer to a payment, without the decision's ID.
-func (c *client) answer(t *testing.T, s server, p payment) *authv3.CheckResponse {
+// answer returns the answer to a new call, without the decision's ID.
+func (c *client) answer(t *testing.T, load *workload, a ask) *authv3.CheckResponse {
 	t.Helper()
-	request, err := s.encode.marshal(p)
+	request, err := c.encode.template(a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := c.check(t.Context(), 0, request, checkTimeout)
+	response, err := c.check(t.Context(), 0, request.fresh(), checkTimeout)
 	if err != nil {
-		t.Fatalf("%s: %v", s.name, err)
+		t.Fatalf("%s: %v", c.name, err)
 	}
 	var answer authv3.CheckResponse
 	if err := proto.Unmarshal(response, &answer); err != nil {
 		t.Fatal(err)
 	}
-	if isAllow(response) != (codes.Code(answer.GetStatus().GetCode()) == codes.OK) {
-		t.Errorf("isAllow says %t of %v", isAllow(response), &answer)
+	if c.isAllow(response, load) != (codes.Code(answer.GetStatus().GetCode()) == codes.OK) {
+		t.Errorf("isAllow says %t of %v", c.isAllow(response, load), &answer)
 	}
 	id := answer.GetDynamicMetadata().GetFields()["decision_id"].GetStringValue()
 	if !strings.HasPrefix(id, "dec_") {
-		t.Errorf("%s: decision ID %q", s.name, id)
+		t.Errorf("%s: decision ID %q", c.name, id)
 	}
 	blank := []byte(strings.Repeat("x", len(id)))
 	text := strings.ReplaceAll(string(response), id, string(blank))

@@ -15,8 +15,7 @@ import (
 	"github.com/countersign/countersign/sidecar/upstream"
 )
 
-// countersign is the sidecar itself, as `countersign serve` runs it. It reads
-// the account from its store at each request.
+// countersign is the sidecar itself, as `countersign serve` runs it.
 type countersign struct{ log bool }
 
 func (c countersign) run(ctx context.Context, p place) (err error) {
@@ -27,8 +26,12 @@ func (c countersign) run(ctx context.Context, p place) (err error) {
 	cfg := sidecar.Config{
 		Listen:    "unix:" + p.socket,
 		DataDir:   filepath.Join(p.dir, "store"),
+		Policies:  os.DirFS(p.policies()),
 		TokenKeys: map[string]upstream.Key{"payments.example": key},
 		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	if err := writeBundle(p.policies()); err != nil {
+		return err
 	}
 	if err := seed(ctx, cfg.DataDir); err != nil {
 		return err

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -20,6 +22,8 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
 const (
@@ -39,23 +43,26 @@ var whileStarting = grpc.ConnectParams{
 // A client sends Checks to one server, over as many connections as Envoy would
 // have workers on this machine.
 type client struct {
-	conns    []*grpc.ClientConn
-	requests [][]byte // allowed ones, marshalled
-	denied   []byte   // one over the account's maximum
+	server
+	conns  []*grpc.ClientConn
+	asks   map[*workload][]template
+	denied map[*workload]template
 }
 
 func newClient(s server, socket string) (*client, error) {
-	c := &client{}
-	for _, p := range payments() {
-		request, err := s.encode.marshal(p)
-		if err != nil {
+	c := &client{server: s, asks: map[*workload][]template{}, denied: map[*workload]template{}}
+	for _, load := range s.loads {
+		for _, a := range load.asks {
+			t, err := s.encode.template(a)
+			if err != nil {
+				return nil, err
+			}
+			c.asks[load] = append(c.asks[load], t)
+		}
+		var err error
+		if c.denied[load], err = s.encode.template(load.denied); err != nil {
 			return nil, err
 		}
-		c.requests = append(c.requests, request)
-	}
-	var err error
-	if c.denied, err = s.encode.marshal(overMaximum()); err != nil {
-		return nil, err
 	}
 	for range runtime.GOMAXPROCS(0) {
 		conn, err := grpc.NewClient("unix:"+socket,
@@ -89,36 +96,40 @@ func (c *client) check(ctx context.Context, conn int, request []byte, timeout ti
 
 // verify waits for the server and sees that it allows what it should and, if it
 // decides anything, denies what it should.
-func (c *client) verify(ctx context.Context, decides bool) error {
-	response, err := c.check(ctx, 0, c.requests[0], startTimeout)
-	if err != nil {
-		return err
-	}
-	if !isAllow(response) {
-		return wrongAnswer(response)
-	}
-	if !decides {
-		return nil
-	}
-	if response, err = c.check(ctx, 0, c.denied, checkTimeout); err != nil {
-		return err
-	}
-	var answer authv3.CheckResponse
-	if err := proto.Unmarshal(response, &answer); err != nil {
-		return err
-	}
-	if codes.Code(answer.GetStatus().GetCode()) != codes.PermissionDenied || answer.GetDeniedResponse() == nil {
-		return fmt.Errorf("a payment over the maximum was not denied: %v", &answer)
+func (c *client) verify(ctx context.Context) error {
+	for _, load := range c.loads {
+		response, err := c.check(ctx, 0, c.asks[load][0].fresh(), startTimeout)
+		if err != nil {
+			return err
+		}
+		if !c.isAllow(response, load) {
+			return wrongAnswer(response)
+		}
+		if !c.decides {
+			continue
+		}
+		if response, err = c.check(ctx, 0, c.denied[load].fresh(), checkTimeout); err != nil {
+			return err
+		}
+		var answer authv3.CheckResponse
+		if err := proto.Unmarshal(response, &answer); err != nil {
+			return err
+		}
+		if codes.Code(answer.GetStatus().GetCode()) != codes.PermissionDenied || answer.GetDeniedResponse() == nil {
+			return fmt.Errorf("a %s over the maximum was not denied: %v", load.title, &answer)
+		}
 	}
 	return nil
 }
 
-// drive has the callers send payments of random accounts one after the other,
-// and returns how long each allow took, sorted, and how many answers were
-// "unavailable", which a busy machine may cause. Any other answer is an error.
-func (c *client) drive(ctx context.Context, callers int, length time.Duration) (_ []time.Duration, unavailable int, _ error) {
+// drive has the callers send requests of a workload one after the other, each
+// under a key of its own, and returns how long each allow took, sorted, and how
+// many answers were "unavailable", which a busy machine may cause. Any other
+// answer is an error.
+func (c *client) drive(ctx context.Context, load *workload, callers int, length time.Duration) (_ []time.Duration, unavailable int, _ error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	asks := c.asks[load]
 	taken := make([][]time.Duration, callers)
 	var failed atomic.Int64
 	end := time.Now().Add(length)
@@ -126,11 +137,11 @@ func (c *client) drive(ctx context.Context, callers int, length time.Duration) (
 	for i := range callers {
 		wait.Go(func() {
 			for start := time.Now(); start.Before(end) && ctx.Err() == nil; {
-				response, err := c.check(ctx, i, c.requests[rand.IntN(len(c.requests))], checkTimeout)
+				response, err := c.check(ctx, i, asks[rand.IntN(len(asks))].fresh(), checkTimeout)
 				now := time.Now()
 				switch {
 				case err != nil:
-				case isAllow(response):
+				case c.isAllow(response, load):
 					taken[i] = append(taken[i], now.Sub(start))
 				case isUnavailable(response):
 					failed.Add(1)
@@ -169,35 +180,86 @@ func isUnavailable(response []byte) bool {
 		answer.GetDeniedResponse().GetStatus().GetCode() == typev3.StatusCode_ServiceUnavailable
 }
 
-// Fields of a CheckResponse.
+// Fields of a CheckResponse, and of what is in it.
 const (
-	fieldStatus = 1
-	fieldOK     = 3
+	fieldStatus    = 1
+	fieldOK        = 3
+	fieldOKHeaders = 2 // of an ok_response: to the payment service
+	fieldHeader    = 1 // of a HeaderValueOption
+	fieldKey       = 1 // of a HeaderValue
+	fieldValue     = 2
 )
 
-// isAllow tells whether a CheckResponse has the status 0 and an ok_response. It
-// costs the client less than unmarshalling.
-func isAllow(response []byte) bool {
-	var status, ok bool
-	for len(response) > 0 {
-		number, kind, n := protowire.ConsumeTag(response)
-		if n < 0 || kind != protowire.BytesType {
-			return false
-		}
-		response = response[n:]
-		value, n := protowire.ConsumeBytes(response)
-		if n < 0 {
-			return false
-		}
-		response = response[n:]
+// isAllow tells whether a CheckResponse allows what was asked: it has the status 0
+// and an ok_response, in which a payment made durable has its reservation and
+// its token, and is none that was allowed before. It costs the client less than
+// unmarshalling.
+func (s server) isAllow(response []byte, load *workload) bool {
+	var status, allowed bool
+	for number, value := range fieldsOf(response) {
 		switch number {
 		case fieldStatus:
 			status = len(value) == 0 // a code of 0 is not written
 		case fieldOK:
-			ok = true
+			allowed = !s.durable || !load.movesMoney || isNewReservation(value)
 		}
 	}
-	return status && ok
+	return status && allowed
+}
+
+// isNewReservation looks at the headers that an ok_response gives the payment
+// service.
+func isNewReservation(ok []byte) bool {
+	var token, reservation, replayed bool
+	for number, option := range fieldsOf(ok) {
+		if number != fieldOKHeaders {
+			continue
+		}
+		header := fieldOf(option, fieldHeader)
+		switch value := fieldOf(header, fieldValue); string(fieldOf(header, fieldKey)) {
+		case upstream.HeaderToken:
+			token = len(value) > 0
+		case headerReservationID:
+			reservation = bytes.HasPrefix(value, []byte("rsv_"))
+		case upstream.HeaderReplayed:
+			replayed = true
+		}
+	}
+	return token && reservation && !replayed
+}
+
+// fieldsOf are the fields of a marshalled message that are messages, texts or
+// bytes, up to the first that is malformed.
+func fieldsOf(message []byte) iter.Seq2[protowire.Number, []byte] {
+	return func(yield func(protowire.Number, []byte) bool) {
+		for len(message) > 0 {
+			number, kind, n := protowire.ConsumeTag(message)
+			if n < 0 {
+				return
+			}
+			rest := message[n:]
+			if n = protowire.ConsumeFieldValue(number, kind, rest); n < 0 {
+				return
+			}
+			message = rest[n:]
+			if kind != protowire.BytesType {
+				continue
+			}
+			if value, _ := protowire.ConsumeBytes(rest); !yield(number, value) {
+				return
+			}
+		}
+	}
+}
+
+// fieldOf is one of them, nil where it is not there.
+func fieldOf(message []byte, wanted protowire.Number) []byte {
+	for number, value := range fieldsOf(message) {
+		if number == wanted {
+			return value
+		}
+	}
+	return nil
 }
 
 // rawCodec passes messages that are marshalled already.

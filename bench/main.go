@@ -2,8 +2,8 @@
 // give the same answers: one that decides nothing, a generic integration of OPA,
 // and Countersign. docs/benchmarks.md says how it measures.
 //
-//	go run ./bench            # about three minutes; the table of docs/benchmarks.md
-//	go run ./bench -short     # about twenty seconds; rough
+//	go run ./bench            # under four minutes; the table of docs/benchmarks.md
+//	go run ./bench -short     # about half a minute; rough
 //	go run ./bench store      # the store against plain Badger, about four minutes
 //
 // Every server is a process of its own: this binary, started again with `serve`.
@@ -30,6 +30,7 @@ type options struct {
 	measured time.Duration // of one cell: a server with a number of callers
 	warmUp   time.Duration // before each cell
 	callers  []int
+	loads    []*workload
 	servers  []server
 	json     string // file to write, "" for none
 	markdown string // file to write or to update, "" for none
@@ -66,24 +67,22 @@ func compare(ctx context.Context, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	fmt.Printf("%d servers × %v callers × %d rounds, about %v\n", len(opts.servers), opts.callers, opts.rounds, opts.length())
+	fmt.Printf("%d cells × %d rounds, about %v\n", len(opts.cells()), opts.rounds, opts.length())
 	result, err := run(ctx, opts, dir)
 	if err != nil {
 		return err
 	}
-	fmt.Println()
-	if err := result.print(os.Stdout); err != nil {
-		return err
-	}
+	fmt.Print("\n", result.text(terminal))
 	return result.write(opts)
 }
 
 func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	short := flags.Bool("short", false, "a rough run of about 20 s: sets -rounds 2 and -seconds 0.4")
+	short := flags.Bool("short", false, "a rough run of about half a minute: sets -rounds 2 and -seconds 0.4")
 	rounds := flags.Int("rounds", 5, "how often each cell is measured; the medians are reported")
-	seconds := flags.Float64("seconds", 1.6, "length of one cell")
+	seconds := flags.Float64("seconds", 1.1, "length of one cell")
 	callers := flags.String("callers", "1,16,64", "numbers of concurrent callers")
+	loads := flags.String("loads", "", "what is asked, by name; empty means all: quote,cold,hot")
 	names := flags.String("servers", "", "servers to compare, by name; empty means all: "+strings.Join(serverNames(), ","))
 	opts := options{}
 	flags.StringVar(&opts.json, "json", filepath.Join("build", "bench.json"), "file for every sample")
@@ -109,27 +108,64 @@ func parse(args []string) (options, error) {
 		opts.callers = append(opts.callers, n)
 	}
 	var err error
-	opts.servers, err = selectServers(*names)
-	return opts, err
+	if opts.loads, err = selectByName("-loads", workloads, func(w *workload) string { return w.name }, *loads); err != nil {
+		return options{}, err
+	}
+	if opts.servers, err = selectServers(*names); err != nil {
+		return options{}, err
+	}
+	if len(opts.cells()) == 0 {
+		return options{}, errors.New("none of the -servers is asked any of the -loads")
+	}
+	return opts, nil
 }
 
 func selectServers(names string) ([]server, error) {
+	return selectByName("-servers", servers, func(s server) string { return s.name }, names)
+}
+
+// selectByName returns those of all that names lists; "" means all of them.
+func selectByName[T any](flag string, all []T, name func(T) string, names string) ([]T, error) {
 	if names == "" {
-		return servers, nil
+		return all, nil
 	}
-	var selected []server
-	for name := range strings.SplitSeq(names, ",") {
-		i := slices.IndexFunc(servers, func(s server) bool { return s.name == name })
+	var selected []T
+	for wanted := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(all, func(t T) bool { return name(t) == wanted })
 		if i < 0 {
-			return nil, fmt.Errorf("-servers: %q is not one of %s", name, strings.Join(serverNames(), ", "))
+			return nil, fmt.Errorf("%s: there is no %q", flag, wanted)
 		}
-		selected = append(selected, servers[i])
+		selected = append(selected, all[i])
 	}
 	return selected, nil
 }
 
+// A cell is what is measured once a round.
+type cell struct {
+	load    *workload
+	callers int
+	server  server
+}
+
+// cells are in the order of the table.
+func (o options) cells() []cell {
+	var all []cell
+	for _, group := range [][]*workload{{quotes}, {cold, hot}} {
+		for _, callers := range o.callers {
+			for _, s := range o.servers {
+				for _, load := range group {
+					if slices.Contains(s.loads, load) && slices.Contains(o.loads, load) {
+						all = append(all, cell{load, callers, s})
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
 // length is how long the cells take.
 func (o options) length() time.Duration {
-	cells := o.rounds * len(o.callers) * len(o.servers)
+	cells := o.rounds * len(o.cells())
 	return (time.Duration(cells) * (o.measured + o.warmUp)).Round(time.Second)
 }

@@ -7,8 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -21,8 +21,6 @@ import (
 	"github.com/open-policy-agent/opa/v1/util"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
-
-	"github.com/countersign/countersign/policies"
 )
 
 // plainOPA does for each request what a generic integration of OPA does: the
@@ -50,7 +48,7 @@ const (
 var adapter string
 
 func (s plainOPA) run(ctx context.Context, p place) (err error) {
-	if s.query, err = preparePlainOPA(ctx, s.tuned); err != nil {
+	if s.query, err = preparePlainOPA(ctx, p.policies(), s.tuned); err != nil {
 		return err
 	}
 	if s.log {
@@ -66,26 +64,25 @@ func (s plainOPA) run(ctx context.Context, p place) (err error) {
 	return serveGRPC(ctx, p.socket, &s)
 }
 
-// preparePlainOPA prepares the adapter and the same policy that Countersign has
-// built in, over the same accounts.
-func preparePlainOPA(ctx context.Context, tuned bool) (rego.PreparedEvalQuery, error) {
-	data := inmem.NewFromObjectWithOpts(map[string]any{"accounts": accountData()}, inmem.OptReturnASTValuesOnRead(tuned))
+// preparePlainOPA prepares the adapter and the same bundle that Countersign
+// decides by, over the same accounts.
+func preparePlainOPA(ctx context.Context, dir string, tuned bool) (rego.PreparedEvalQuery, error) {
+	if err := writeBundle(dir); err != nil {
+		return rego.PreparedEvalQuery{}, err
+	}
+	rules, data, err := readBundle(os.DirFS(dir))
+	if err != nil {
+		return rego.PreparedEvalQuery{}, err
+	}
+	data["accounts"] = accountData()
 	options := []func(*rego.Rego){
 		rego.Query("data.bench.decision"),
 		rego.Module("plainopa.rego", adapter),
-		rego.Store(data),
+		rego.Store(inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(tuned))),
 		rego.StrictBuiltinErrors(true),
 	}
-	err := fs.WalkDir(policies.FS, ".", func(name string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(name, ".rego") || strings.HasSuffix(name, "_test.rego") {
-			return err
-		}
-		source, err := fs.ReadFile(policies.FS, name)
-		options = append(options, rego.Module(name, string(source)))
-		return err
-	})
-	if err != nil {
-		return rego.PreparedEvalQuery{}, err
+	for name, source := range rules {
+		options = append(options, rego.Module(name, source))
 	}
 	return rego.New(options...).PrepareForEval(ctx)
 }
@@ -139,9 +136,9 @@ func (s *plainOPA) eval(ctx context.Context, input map[string]any) (map[string]a
 }
 
 func reasonsOf(decision map[string]any) ([]reason, error) {
-	list, ok := decision["reasons"].([]any)
+	list, ok := decision["public_reasons"].([]any)
 	if !ok {
-		return nil, errors.New("reasons is not a list")
+		return nil, errors.New("public_reasons is not a list")
 	}
 	var reasons []reason
 	for _, element := range list {

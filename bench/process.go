@@ -19,7 +19,6 @@ import (
 
 // A process is one running server and the client that calls it.
 type process struct {
-	server
 	*client
 	cmd    *exec.Cmd
 	ask    io.WriteCloser // closed, it ends the server
@@ -39,7 +38,10 @@ func startProcess(ctx context.Context, s server, dir, profiles string) (p *proce
 	if err := os.Mkdir(at.dir, 0o700); err != nil {
 		return nil, err
 	}
-	p = &process{server: s}
+	p = &process{}
+	if p.client, err = newClient(s, at.socket); err != nil {
+		return nil, err
+	}
 	p.cmd = exec.Command(program, serveCommand,
 		"-server", s.name, "-socket", at.socket, "-dir", at.dir, "-profiles", profiles)
 	p.cmd.Stderr = os.Stderr
@@ -62,11 +64,7 @@ func startProcess(ctx context.Context, s server, dir, profiles string) (p *proce
 		p.exit = p.cmd.Wait()
 		close(p.ended)
 	}()
-	p.client, err = newClient(s, at.socket)
-	if err == nil {
-		err = p.verifyWhileRunning(ctx)
-	}
-	if err != nil {
+	if err := p.verifyWhileRunning(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", s.name, err), p.stop())
 	}
 	return p, nil
@@ -83,18 +81,14 @@ func (p *process) verifyWhileRunning(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	return p.verify(ctx, p.decides)
+	return p.verify(ctx)
 }
 
 // stopTimeout bounds how long a server may take to end.
 const stopTimeout = 10 * time.Second
 
 func (p *process) stop() error {
-	var errs []error
-	if p.client != nil {
-		errs = append(errs, p.close())
-	}
-	errs = append(errs, p.ask.Close())
+	errs := []error{p.close(), p.ask.Close()}
 	kill := time.AfterFunc(stopTimeout, func() { _ = p.cmd.Process.Kill() })
 	defer kill.Stop()
 	<-p.ended

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -13,6 +18,32 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 )
+
+// A workload is what the callers of a cell ask for.
+type workload struct {
+	name       string // on the command line and in the JSON
+	title      string // in the table
+	asks       []ask  // all of them allowed; each request is one at random
+	denied     ask
+	movesMoney bool
+}
+
+var (
+	quotes = &workload{name: "quote", title: "quote", asks: quoteAsks(), denied: overMaximum(true)}
+	cold   = &workload{name: "cold", title: "payment, 1000 accounts", asks: payments(), denied: overMaximum(false), movesMoney: true}
+	hot    = &workload{name: "hot", title: "payment, 1 account", asks: payments()[:1], denied: overMaximum(false), movesMoney: true}
+)
+
+var workloads = []*workload{quotes, cold, hot}
+
+// base is the workload of plain OPA that this one is compared with. To a server
+// without a store, one account is like another.
+func (w *workload) base() *workload {
+	if w == hot {
+		return cold
+	}
+	return w
+}
 
 // accountCount is how many accounts pay.
 const accountCount = 1000
@@ -33,6 +64,8 @@ func accounts() []authzstore.Account {
 	add := func(id string, state authzstore.AccountState) {
 		all = append(all, authzstore.Account{
 			ID: id, Owner: owner(id), State: state, Currency: "EUR", MaxPaymentMinor: maxPaymentMinor,
+			// More than any run spends.
+			Limits: []authzstore.Limit{{Name: "total", MaxAmountMinor: authzstore.MaxAmountMinor}},
 		})
 	}
 	for i := range accountCount {
@@ -44,43 +77,65 @@ func accounts() []authzstore.Account {
 
 func accountID(i int) string { return fmt.Sprintf("acc_%024d", i) }
 
-// accountData is the accounts as OPA's data, each as the payments policy reads it.
+// accountData is the accounts as OPA's data, each as the payments policy reads it
+// before the first payment.
 func accountData() map[string]any {
 	data := map[string]any{}
 	for _, a := range accounts() {
+		limits := []any{}
+		for _, l := range a.Limits {
+			limits = append(limits, map[string]any{
+				"name":   l.Name,
+				"amount": map[string]any{"mode": "at_most", "max_minor": l.MaxAmountMinor, "remaining_minor": l.MaxAmountMinor},
+				"count":  map[string]any{"mode": "any"},
+			})
+		}
 		data[a.ID] = map[string]any{
 			"id":                a.ID,
 			"owner":             map[string]any{"kind": a.Owner.Kind, "issuer": a.Owner.Issuer, "subject": a.Owner.Subject},
 			"state":             string(a.State),
 			"currency":          a.Currency,
 			"max_payment_minor": a.MaxPaymentMinor,
+			"limits":            limits,
 		}
 	}
 	return data
 }
 
-// A payment is the part of a request that a decision depends on.
-type payment struct {
-	account     string
+// An ask is the part of a request that a decision depends on.
+type ask struct {
+	account     string // empty for a quote
 	subject     string
 	amountMinor int
 	currency    string
 }
 
-// payments are one of each account, all of them allowed.
-func payments() []payment {
-	var all []payment
+// payments are one of each account.
+func payments() []ask {
+	var all []ask
 	for i := range accountCount {
 		id := accountID(i)
-		all = append(all, payment{id, owner(id).Subject, 1250 + i, "EUR"})
+		all = append(all, ask{id, owner(id).Subject, 1250 + i, "EUR"})
+	}
+	return all
+}
+
+// quoteAsks are one of each account's owner.
+func quoteAsks() []ask {
+	all := payments()
+	for i := range all {
+		all[i].account = ""
 	}
 	return all
 }
 
 // overMaximum is denied.
-func overMaximum() payment {
-	id := accountID(0)
-	return payment{id, owner(id).Subject, maxPaymentMinor + 1, "EUR"}
+func overMaximum(quote bool) ask {
+	over := ask{accountID(0), owner(accountID(0)).Subject, maxPaymentMinor + 1, "EUR"}
+	if quote {
+		over.account = ""
+	}
+	return over
 }
 
 // An encoding is one of the ways in which Envoy can send headers and body.
@@ -93,13 +148,15 @@ const (
 	encodeText
 )
 
-// marshal returns the CheckRequest that Envoy sends about the payment.
-func (e encoding) marshal(p payment) ([]byte, error) {
-	body := p.body()
+const streamID = "11620914577226837265"
+
+// marshal returns the CheckRequest that Envoy sends about the call.
+func (e encoding) marshal(a ask) ([]byte, error) {
+	body := a.body()
 	h := &authv3.AttributeContext_HttpRequest{
-		Id:       "11620914577226837265",
+		Id:       streamID,
 		Method:   "POST",
-		Path:     p.path(),
+		Path:     a.path(),
 		Host:     "pay.example",
 		Scheme:   "https",
 		Protocol: "HTTP/2",
@@ -108,19 +165,19 @@ func (e encoding) marshal(p payment) ([]byte, error) {
 	switch e {
 	case encodeRaw:
 		h.HeaderMap = &corev3.HeaderMap{}
-		for _, line := range p.headers(len(body)) {
+		for _, line := range a.headers(len(body)) {
 			h.HeaderMap.Headers = append(h.HeaderMap.Headers, &corev3.HeaderValue{Key: line[0], RawValue: []byte(line[1])})
 		}
 		h.RawBody = []byte(body)
 	case encodeText:
 		h.Headers = map[string]string{}
-		for _, line := range p.headers(len(body)) {
+		for _, line := range a.headers(len(body)) {
 			h.Headers[line[0]] = line[1]
 		}
 		h.Body = body
 	}
 	claims, err := structpb.NewStruct(map[string]any{"jwt_payload": map[string]any{
-		"iss": "https://id.example", "aud": "payments", "sub": p.subject, "iat": 1790000000, "exp": 1790003600,
+		"iss": "https://id.example", "aud": "payments", "sub": a.subject, "iat": 1790000000, "exp": 1790003600,
 	}})
 	if err != nil {
 		return nil, err
@@ -138,12 +195,54 @@ func (e encoding) marshal(p payment) ([]byte, error) {
 	}})
 }
 
-func (p payment) path() string { return "/v1/accounts/" + p.account + "/payments" }
+// blankKey is the idempotency key of a request as it is marshalled: as long as
+// those that are sent.
+const blankKey = "0b9c6f4e-7f6b-4f0e-9d3a-000000000000"
+
+// A template is a marshalled request, but for its idempotency key.
+type template struct {
+	request []byte
+	keyAt   int
+}
+
+func (e encoding) template(a ask) (template, error) {
+	request, err := e.marshal(a)
+	if err != nil {
+		return template{}, err
+	}
+	at := bytes.Index(request, []byte(blankKey))
+	if at < 0 || bytes.Contains(request[at+1:], []byte(blankKey)) {
+		return template{}, errors.New("the idempotency key is not once in the request")
+	}
+	return template{request, at}, nil
+}
+
+// keys counts the requests of this process.
+var keys atomic.Uint64
+
+// fresh returns the request under a key that no other request has: every call
+// that moves money is a new one.
+func (t template) fresh() []byte {
+	request := bytes.Clone(t.request)
+	var count [8]byte
+	binary.BigEndian.PutUint64(count[:], keys.Add(1))
+	const digits = 12 // of hexadecimal, at the end of the key
+	end := t.keyAt + len(blankKey)
+	hex.Encode(request[end-digits:end], count[8-digits/2:])
+	return request
+}
+
+func (a ask) path() string {
+	if a.account == "" {
+		return "/v1/quotes"
+	}
+	return "/v1/accounts/" + a.account + "/payments"
+}
 
 // body has about 350 bytes; only the first three members are mapped.
-func (p payment) body() string {
+func (a ask) body() string {
 	return strings.Join([]string{
-		`{"payee": "mer_bakery", "amount_minor": ` + strconv.Itoa(p.amountMinor) + `, "currency": "` + p.currency + `",`,
+		`{"payee": "mer_bakery", "amount_minor": ` + strconv.Itoa(a.amountMinor) + `, "currency": "` + a.currency + `",`,
 		` "description": "Two loaves and a cake for Saturday",`,
 		` "cart": [{"sku": "loaf-rye-750", "name": "Rye loaf, 750 g", "count": 2, "price_minor": 420},`,
 		` {"sku": "cake-plum-26", "name": "Plum cake, 26 cm", "count": 1, "price_minor": 2150}],`,
@@ -152,10 +251,10 @@ func (p payment) body() string {
 }
 
 // headers are fifteen, pseudo-headers among them, as Envoy lists them.
-func (p payment) headers(bodyBytes int) [][2]string {
+func (a ask) headers(bodyBytes int) [][2]string {
 	return [][2]string{
 		{":authority", "pay.example"},
-		{":path", p.path()},
+		{":path", a.path()},
 		{":method", "POST"},
 		{":scheme", "https"},
 		{"content-type", "application/json"},
@@ -163,7 +262,7 @@ func (p payment) headers(bodyBytes int) [][2]string {
 		{"accept", "application/json"},
 		{"accept-encoding", "gzip, br"},
 		{"user-agent", "shop-checkout/4.11.2 (linux; go1.26)"},
-		{"idempotency-key", "0b9c6f4e-7f6b-4f0e-9d3a-5f6f0c1d2e3f"},
+		{"idempotency-key", blankKey},
 		{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 		{"x-forwarded-for", "10.1.2.3"},
 		{"x-forwarded-proto", "https"},

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -27,10 +25,11 @@ type result struct {
 	opts options
 }
 
-// A row is the medians of one server with a number of callers.
+// A row is the medians of one cell.
 type row struct {
 	Title             string  `json:"title"`
 	Server            string  `json:"server"`
+	Load              string  `json:"load"`
 	Callers           int     `json:"callers"`
 	RequestsPerSecond float64 `json:"requests_per_second"`
 	CPUMicros         float64 `json:"cpu_micros_per_request"`
@@ -40,8 +39,12 @@ type row struct {
 	P99Micros         float64 `json:"p99_micros"`
 	// The ratios to plain OPA without a decision log are medians of the ratios
 	// within each round. Zero where plain OPA was not measured.
-	CPURatio  float64 `json:"cpu_ratio_to_plain_opa"`
-	RateRatio float64 `json:"rate_ratio_to_plain_opa"`
+	CPURatio    float64 `json:"cpu_ratio_to_plain_opa"`
+	CPURatioMin float64 `json:"cpu_ratio_to_plain_opa_min"`
+	CPURatioMax float64 `json:"cpu_ratio_to_plain_opa_max"`
+	RateRatio   float64 `json:"rate_ratio_to_plain_opa"`
+
+	load *workload
 }
 
 func newResult(opts options) *result {
@@ -79,53 +82,65 @@ func (m machine) String() string {
 // rows are the medians, in the order of the table.
 func (r *result) rows() []row {
 	var rows []row
-	for _, callers := range r.opts.callers {
-		for _, s := range r.opts.servers {
-			samples := r.cell(s.name, callers)
-			base := r.cell(plainOPAName, callers)
-			column := func(value func(sample) float64) []float64 {
-				var values []float64
-				for _, s := range samples {
-					values = append(values, value(s))
-				}
-				return values
+	for _, c := range r.opts.cells() {
+		samples := r.cell(c.server.name, c.load, c.callers)
+		base := r.cell(plainOPAName, c.load.base(), c.callers)
+		column := func(value func(sample) float64) []float64 {
+			var values []float64
+			for _, s := range samples {
+				values = append(values, value(s))
 			}
-			ratio := func(value func(sample) float64) float64 {
-				var ratios []float64
-				for i := range base {
-					ratios = append(ratios, value(samples[i])/value(base[i]))
-				}
-				return median(ratios)
-			}
-			cpu := func(s sample) float64 { return s.CPUMicros }
-			rate := func(s sample) float64 { return s.RequestsPerSecond }
-			rows = append(rows, row{
-				Title:             s.title,
-				Server:            s.name,
-				Callers:           callers,
-				RequestsPerSecond: median(column(rate)),
-				CPUMicros:         median(column(cpu)),
-				CPUMicrosMin:      slices.Min(column(cpu)),
-				CPUMicrosMax:      slices.Max(column(cpu)),
-				P50Micros:         median(column(func(s sample) float64 { return s.P50Micros })),
-				P99Micros:         median(column(func(s sample) float64 { return s.P99Micros })),
-				CPURatio:          ratio(cpu),
-				RateRatio:         ratio(rate),
-			})
+			return values
 		}
+		ratios := func(value func(sample) float64) []float64 {
+			var ratios []float64
+			for i := range base {
+				ratios = append(ratios, value(samples[i])/value(base[i]))
+			}
+			return ratios
+		}
+		cpu := func(s sample) float64 { return s.CPUMicros }
+		rate := func(s sample) float64 { return s.RequestsPerSecond }
+		cpuMin, cpuMax := span(column(cpu))
+		ratioMin, ratioMax := span(ratios(cpu))
+		rows = append(rows, row{
+			Title:             c.server.title,
+			Server:            c.server.name,
+			Load:              c.load.name,
+			Callers:           c.callers,
+			RequestsPerSecond: median(column(rate)),
+			CPUMicros:         median(column(cpu)),
+			CPUMicrosMin:      cpuMin,
+			CPUMicrosMax:      cpuMax,
+			P50Micros:         median(column(func(s sample) float64 { return s.P50Micros })),
+			P99Micros:         median(column(func(s sample) float64 { return s.P99Micros })),
+			CPURatio:          median(ratios(cpu)),
+			CPURatioMin:       ratioMin,
+			CPURatioMax:       ratioMax,
+			RateRatio:         median(ratios(rate)),
+			load:              c.load,
+		})
 	}
 	return rows
 }
 
 // cell returns the samples of one cell, in the order of the rounds.
-func (r *result) cell(server string, callers int) []sample {
+func (r *result) cell(server string, load *workload, callers int) []sample {
 	var samples []sample
 	for _, s := range r.Samples {
-		if s.Server == server && s.Callers == callers {
+		if s.Server == server && s.Load == load.name && s.Callers == callers {
 			samples = append(samples, s)
 		}
 	}
 	return samples
+}
+
+// span is the least and the largest of values; zeros of none.
+func span(values []float64) (least, largest float64) {
+	if len(values) == 0 {
+		return 0, 0
+	}
+	return slices.Min(values), slices.Max(values)
 }
 
 // median of values; zero of none.
@@ -138,15 +153,16 @@ func median(values []float64) float64 {
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
-var columns = []string{"server", "callers", "CPU µs/request", "(min–max)", "CPU ratio", "requests/s", "ratio", "p50 ms", "p99 ms"}
+var columns = []string{"calls, callers", "server", "CPU µs/request", "(min–max)", "CPU ratio", "(min–max)", "requests/s", "ratio", "p50 ms", "p99 ms"}
 
 func (r row) cells() []string {
 	return []string{
+		fmt.Sprintf("%s, %d", r.load.title, r.Callers),
 		r.Title,
-		fmt.Sprint(r.Callers),
 		fmt.Sprintf("%.0f", r.CPUMicros),
 		fmt.Sprintf("%.0f–%.0f", r.CPUMicrosMin, r.CPUMicrosMax),
 		fmt.Sprintf("%.2f", r.CPURatio),
+		fmt.Sprintf("%.2f–%.2f", r.CPURatioMin, r.CPURatioMax),
 		fmt.Sprintf("%.0f", r.RequestsPerSecond),
 		fmt.Sprintf("%.2f", r.RateRatio),
 		fmt.Sprintf("%.2f", r.P50Micros/1000),
@@ -169,23 +185,13 @@ func (r *result) about() string {
 		r.Rounds, r.Seconds, m.LoadBefore, m.LoadAfter, requests, unavailable)
 }
 
-// print writes the table for a terminal.
-func (r *result) print(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, strings.Join(columns, "\t")+"\t")
-	callers := 0
+// text is the table and where it comes from.
+func (r *result) text(layout layout) string {
+	rows := [][]string{columns}
 	for _, row := range r.rows() {
-		if callers != 0 && callers != row.Callers {
-			fmt.Fprintln(table, strings.Repeat("\t", len(columns)))
-		}
-		callers = row.Callers
-		fmt.Fprintln(table, strings.Join(row.cells(), "\t")+"\t")
+		rows = append(rows, row.cells())
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(w, "\n%s\n", r.about())
-	return err
+	return layout(rows) + "\n" + r.about() + "\n"
 }
 
 // Marks around a table in a Markdown file. There is one of each name.
@@ -193,18 +199,6 @@ func tableBegin(name string) string { return "<!-- " + name + ": begin -->\n" }
 func tableEnd(name string) string   { return "<!-- " + name + ": end -->\n" }
 
 const requestsTable = "bench"
-
-func (r *result) markdownTable() string {
-	var b strings.Builder
-	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
-	line(columns)
-	b.WriteString("|---|" + strings.Repeat("--:|", len(columns)-1) + "\n")
-	for _, row := range r.rows() {
-		line(row.cells())
-	}
-	b.WriteString("\n" + r.about() + "\n")
-	return b.String()
-}
 
 // write writes the files that were asked for.
 func (r *result) write(opts options) error {
@@ -214,7 +208,7 @@ func (r *result) write(opts options) error {
 			return err
 		}
 	}
-	return writeMarkdown(opts.markdown, requestsTable, r.markdownTable())
+	return writeMarkdown(opts.markdown, requestsTable, r.text(asMarkdown))
 }
 
 // writeMarkdown writes a table to a file; "" for none.

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
 // A sample is one cell of one round.
 type sample struct {
 	Server            string  `json:"server"`
+	Load              string  `json:"load"` // the workload
 	Callers           int     `json:"callers"`
 	Round             int     `json:"round"`
 	Requests          int     `json:"requests"`
@@ -60,15 +62,14 @@ func run(ctx context.Context, opts options, dir string) (result *result, err err
 	result.Machine.LoadBefore = loadAverage()
 	for round := range opts.rounds {
 		fmt.Printf("round %d of %d\n", round+1, opts.rounds)
-		for _, callers := range opts.callers {
-			for _, p := range processes {
-				s, err := measure(ctx, p, callers, opts)
-				if err != nil {
-					return nil, fmt.Errorf("%s with %d callers: %w", p.name, callers, err)
-				}
-				s.Round = round
-				result.Samples = append(result.Samples, s)
+		for _, c := range opts.cells() {
+			i := slices.IndexFunc(processes, func(p *process) bool { return p.name == c.server.name })
+			s, err := measure(ctx, processes[i], c, opts)
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s, with %d callers: %w", c.server.name, c.load.name, c.callers, err)
 			}
+			s.Round = round
+			result.Samples = append(result.Samples, s)
 		}
 	}
 	result.Machine.LoadAfter = loadAverage()
@@ -76,8 +77,8 @@ func run(ctx context.Context, opts options, dir string) (result *result, err err
 }
 
 // measure measures one cell. The CPU time is read while no request is under way.
-func measure(ctx context.Context, p *process, callers int, opts options) (sample, error) {
-	if _, _, err := p.drive(ctx, callers, opts.warmUp); err != nil {
+func measure(ctx context.Context, p *process, c cell, opts options) (sample, error) {
+	if _, _, err := p.drive(ctx, c.load, c.callers, opts.warmUp); err != nil {
 		return sample{}, err
 	}
 	runtime.GC()
@@ -86,7 +87,7 @@ func measure(ctx context.Context, p *process, callers int, opts options) (sample
 		return sample{}, err
 	}
 	start := time.Now()
-	taken, unavailable, err := p.drive(ctx, callers, opts.measured)
+	taken, unavailable, err := p.drive(ctx, c.load, c.callers, opts.measured)
 	if err != nil {
 		return sample{}, err
 	}
@@ -100,8 +101,9 @@ func measure(ctx context.Context, p *process, callers int, opts options) (sample
 		return sample{}, errors.New("no answer in time")
 	}
 	return sample{
-		Server:            p.name,
-		Callers:           callers,
+		Server:            c.server.name,
+		Load:              c.load.name,
+		Callers:           c.callers,
 		Requests:          n,
 		RequestsPerSecond: float64(n) / elapsed.Seconds(),
 		CPUMicros:         micros(after-before) / float64(n),

@@ -21,8 +21,12 @@ type server struct {
 	title string // in the table
 	// encode is how Envoy is configured to send requests to such a server.
 	encode encoding
+	loads  []*workload // what it is asked
 	// decides is false for a server that allows everything.
 	decides bool
+	// durable: an allow that moves money is a transaction on the disk, and has a
+	// reservation and a signed token.
+	durable bool
 	// run serves until ctx is done.
 	run func(ctx context.Context, p place) error
 }
@@ -33,18 +37,26 @@ type place struct {
 	dir    string // for its files
 }
 
+// policies is the directory of the bundle.
+func (p place) policies() string { return filepath.Join(p.dir, "policies") }
+
 const (
 	noOpName     = "no-op"
 	plainOPAName = "plain-opa"
 )
 
 var servers = []server{
-	{name: noOpName, title: "no-op", encode: encodeRaw, run: runNoOp},
-	{name: plainOPAName, title: "plain OPA", encode: encodeText, decides: true, run: plainOPA{}.run},
-	{name: "plain-opa-log", title: "plain OPA, decision log", encode: encodeText, decides: true, run: plainOPA{log: true}.run},
-	{name: "plain-opa-tuned", title: "plain OPA, tuned", encode: encodeText, decides: true, run: plainOPA{tuned: true}.run},
-	{name: "countersign", title: "Countersign", encode: encodeRaw, decides: true, run: countersign{}.run},
-	{name: "countersign-log", title: "Countersign, decision log", encode: encodeRaw, decides: true, run: countersign{log: true}.run},
+	{name: noOpName, title: "no-op", encode: encodeRaw, loads: []*workload{quotes}, run: runNoOp},
+	{name: plainOPAName, title: "plain OPA", encode: encodeText, loads: []*workload{quotes, cold}, decides: true,
+		run: plainOPA{}.run},
+	{name: "plain-opa-log", title: "plain OPA, decision log", encode: encodeText, loads: []*workload{quotes, cold}, decides: true,
+		run: plainOPA{log: true}.run},
+	{name: "plain-opa-tuned", title: "plain OPA, tuned", encode: encodeText, loads: []*workload{quotes, cold}, decides: true,
+		run: plainOPA{tuned: true}.run},
+	{name: "countersign", title: "Countersign", encode: encodeRaw, loads: []*workload{quotes, cold, hot}, decides: true, durable: true,
+		run: countersign{}.run},
+	{name: "countersign-log", title: "Countersign, decision log", encode: encodeRaw, loads: []*workload{quotes}, decides: true, durable: true,
+		run: countersign{log: true}.run},
 }
 
 func serverNames() []string {
