@@ -26,7 +26,8 @@ type Config struct {
 	// Evidence are the kinds of evidence that a route may name.
 	Evidence map[string]Evidence
 	// MaxInFlight bounds the calls that are being decided; more are answered
-	// `overloaded` at once, as are more than a quarter of them from one identity.
+	// `overloaded` at once, as are more than a quarter of them from one identity, or
+	// that change one account.
 	// Zero means DefaultMaxInFlight.
 	MaxInFlight int
 	// Now is the clock; its error means that nobody knows what time it is. Nil
@@ -125,10 +126,14 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 		return d.fail(id, err)
 	}
 	seen.System, seen.Operation = c.Route.System, c.Route.Operation
-	if !d.admission.enterAs(c.Identity) {
+	about, err := factLinks(c)
+	if err != nil {
+		return d.fail(id, err)
+	}
+	if !d.admission.enterAs(c.Identity, about) {
 		return overloaded.because(CauseIdentity)
 	}
-	defer d.admission.leaveAs(c.Identity)
+	defer d.admission.leaveAs(c.Identity, about)
 	ck, err := d.newCheck(id, now, active, c, seen)
 	if err != nil {
 		return d.fail(id, err)

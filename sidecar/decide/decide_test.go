@@ -295,9 +295,9 @@ func TestTooManyInFlight(t *testing.T) {
 	}}), func(cfg *decide.Config) { cfg.MaxInFlight = most })
 	var wg sync.WaitGroup
 	var identities atomic.Int64
-	goodOf := func(outcome decide.Outcome, status int, codes ...string) { // of one of five identities in turn
-		req := good()
-		req.Claims["sub"] = fmt.Sprintf("user-%d", identities.Add(1)%5)
+	goodOf := func(outcome decide.Outcome, status int, codes ...string) { // of one of five identities in turn, from an account of its own
+		n := identities.Add(1) % 5
+		req := by(fmt.Sprintf("user-%d", n), fmt.Sprintf("acc_%d", n))
 		want(t, w.Decide(context.Background(), req), outcome, status, codes...)
 	}
 	for range most {
@@ -317,32 +317,46 @@ func TestTooManyInFlight(t *testing.T) {
 	want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
 }
 
-// One identity takes a quarter of the places and leaves the others to the others.
-func TestOneIdentityInFlight(t *testing.T) {
-	entered, release := make(chan struct{}), make(chan struct{})
-	real := openBadger(t)
-	putAccount(t, real, anna())
-	hold := true
-	w := newWorld(t, withStore(fakeKV{Store: real, view: func(ctx context.Context, fn func(kv.Snap) error) error {
-		if hold {
-			entered <- struct{}{}
-			<-release
-		}
-		return real.View(ctx, fn)
-	}}), func(cfg *decide.Config) { cfg.MaxInFlight = 8 })
-	var wg sync.WaitGroup
-	for range 2 {
-		wg.Go(func() { want(t, w.Decide(context.Background(), good()), decide.Allow, 0) })
-		<-entered
+// by is a payment by a user from an account.
+func by(subject, account string) call.Request {
+	req := good()
+	req.Claims["sub"] = subject
+	req.Path = "/v1/accounts/" + account + "/payments"
+	return req
+}
+
+// One identity takes a quarter of the places and leaves the others to the others;
+// and so do all together who pay from one account.
+func TestShareInFlight(t *testing.T) {
+	for name, c := range map[string]struct{ first, second, third, other call.Request }{
+		"one identity": {by("anna", "acc_anna"), by("anna", "acc_ben"), by("anna", "acc_carl"), by("ben", "acc_ben")},
+		"one account":  {by("anna", "acc_anna"), by("ben", "acc_anna"), by("carl", "acc_anna"), by("carl", "acc_carl")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			entered, release := make(chan struct{}), make(chan struct{})
+			real := openBadger(t)
+			putAccount(t, real, anna())
+			hold := true
+			w := newWorld(t, withStore(fakeKV{Store: real, view: func(ctx context.Context, fn func(kv.Snap) error) error {
+				if hold {
+					entered <- struct{}{}
+					<-release
+				}
+				return real.View(ctx, fn)
+			}}), func(cfg *decide.Config) { cfg.MaxInFlight = 8 })
+			var wg sync.WaitGroup
+			wg.Go(func() { want(t, w.Decide(context.Background(), c.first), decide.Allow, 0) })
+			<-entered
+			wg.Go(func() { want(t, w.Decide(context.Background(), c.second), decide.Deny, 403, "account_unknown") })
+			<-entered
+			hold = false
+			want(t, w.Decide(context.Background(), c.third), decide.Unavailable, 503, "overloaded")
+			want(t, w.Decide(context.Background(), c.other), decide.Deny, 403, "account_unknown")
+			close(release)
+			wg.Wait()
+			want(t, w.Decide(context.Background(), c.third), decide.Deny, 403, "account_unknown")
+		})
 	}
-	hold = false
-	want(t, w.Decide(context.Background(), good()), decide.Unavailable, 503, "overloaded")
-	other := good()
-	other.Claims["sub"] = "ben"
-	want(t, w.Decide(context.Background(), other), decide.Deny, 403, "account_unknown")
-	close(release)
-	wg.Wait()
-	want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
 }
 
 // No two decisions have one ID, whatever their outcome; but a decision that is

@@ -4,7 +4,8 @@
 // # The way of a call
 //
 //  1. Admission ([Decider.Decide]): the clock must be certain, enough time must be
-//     left, and neither all callers nor this one may have too much in flight.
+//     left, and not too much in flight: of all callers, of this one, or of those who
+//     would change the same account.
 //  2. Decode (package call): the request becomes a typed call, or is refused.
 //  3. Plan (plan.go): the facts that the route names lead to entities, which are
 //     declared to the store: shared for what is only read, exclusive for what an

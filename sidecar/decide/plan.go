@@ -7,6 +7,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/call"
 )
 
 // maxPlans is how often a call is planned before it is given up: what it leads to
@@ -29,20 +30,26 @@ const (
 	nounReservation = "reservation"
 )
 
-// follow returns what a call leads to. A plan follows it in a snapshot, as a
-// guess; the transaction follows it again under its locks.
-func (ck *check) follow(r authzstore.Reader) ([]link, error) {
+// factLinks returns what the facts of a call's route lead to.
+func factLinks(c call.Call) ([]link, error) {
 	var links []link
-	for _, fact := range ck.call.Route.Facts {
+	for _, fact := range c.Route.Facts {
 		switch fact.Name {
 		case nounAccount:
-			links = append(links, link{nounAccount, ck.call.Text("account"), fact.Write})
+			links = append(links, link{nounAccount, c.Text("account"), fact.Write})
 		default:
 			return nil, fmt.Errorf("%w: fact %q", errNotKnown, fact.Name)
 		}
 	}
-	if ck.key == nil {
-		return links, nil
+	return links, nil
+}
+
+// follow returns what a call leads to. A plan follows it in a snapshot, as a
+// guess; the transaction follows it again under its locks.
+func (ck *check) follow(r authzstore.Reader) ([]link, error) {
+	links, err := factLinks(ck.call)
+	if err != nil || ck.key == nil {
+		return links, err
 	}
 	known, _, err := r.KeyedCall(*ck.key)
 	if known.ReservationID != "" {
