@@ -255,7 +255,8 @@ func (d *Decider) logRefusal(id string, r *call.Refusal) {
 	}
 }
 
-// fail is the answer to an error, whose detail goes to the log alone.
+// fail is the answer to an error, whose detail goes to the log alone: what the
+// service is to blame for always, what comes of too many calls so many a second.
 func (d *Decider) fail(id string, err error) Decision {
 	if refusal, ok := errors.AsType[*call.Refusal](err); ok {
 		d.logRefusal(id, refusal)
@@ -263,6 +264,9 @@ func (d *Decider) fail(id string, err error) Decision {
 	}
 	for _, f := range failures {
 		if errors.Is(err, f.err) {
+			if f.level == slog.LevelWarn && !d.refusals.Allow() {
+				return f.answer.because(f.cause) // as many as there are calls, where there are too many
+			}
 			text := withoutValues(err)
 			if f.ours {
 				text = err.Error()

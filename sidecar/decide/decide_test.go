@@ -234,6 +234,21 @@ func TestPanics(t *testing.T) {
 	}
 }
 
+// Too many calls are not as many lines in the log.
+func TestOverloadInLog(t *testing.T) {
+	w := newWorld(t, withStore(fakeKV{
+		Store:  openBadger(t),
+		update: func(context.Context, []kv.Ref, func(kv.Tx) error) error { return kv.ErrOverloaded },
+	}))
+	const calls = 2000
+	for range calls {
+		want(t, w.Decide(context.Background(), good()), decide.Unavailable, 503, "overloaded")
+	}
+	if n := strings.Count(w.log.String(), "level=WARN"); n == 0 || n > calls/2 {
+		t.Errorf("%d lines of %d calls in the log", n, calls)
+	}
+}
+
 // Without the time nothing is read or decided; the log knows why, a few times, and
 // the caller does not.
 func TestClockJumped(t *testing.T) {
