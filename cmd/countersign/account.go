@@ -34,17 +34,23 @@ func accountPutCommand() *cobra.Command {
 	account := authzstore.Account{State: authzstore.AccountActive}
 	var dataDir string
 	var frozen, replace bool
+	var limits limitsFlag
 	cmd := &cobra.Command{
 		Use:   "put ID",
 		Short: "Write an account",
 		Long: `Write a new account, or with --replace all of an account that exists: what is not
 said again (that it is frozen, say) is then no longer so. The store must not be in
-use by a sidecar.`,
+use by a sidecar.
+
+A limit bounds what all payments that the account ever makes may come to: in minor
+units, in number, or both. Those before the limit was written count too.`,
 		Example: `  countersign account put acc_anna --owner-issuer https://id.example --owner anna \
-    --currency EUR --max-payment-minor 50000`,
+    --currency EUR --max-payment-minor 50000
+  countersign account put acc_cara --owner-issuer https://id.example --owner cara \
+    --currency EUR --max-payment-minor 50000 --limit total=amount:100000,count:20`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			account.ID = args[0]
+			account.ID, account.Limits = args[0], limits
 			if frozen {
 				account.State = authzstore.AccountFrozen
 			}
@@ -71,6 +77,7 @@ use by a sidecar.`,
 	flags.StringVar(&account.Owner.Subject, "owner", "", "the owner's subject (the token's sub)")
 	flags.StringVar(&account.Currency, "currency", "", "ISO 4217 code")
 	flags.Int64Var(&account.MaxPaymentMinor, "max-payment-minor", 0, "most for one payment, in minor units")
+	flags.Var(&limits, "limit", "a limit on everything that the account ever spends; may be repeated")
 	flags.BoolVar(&frozen, "frozen", false, "the account pays nothing")
 	flags.BoolVar(&replace, "replace", false, "write all of an account that exists anew")
 	for _, name := range []string{"owner-issuer", "owner", "currency", "max-payment-minor"} {
