@@ -41,12 +41,13 @@ type world struct {
 	issuer      *issuer.Issuer
 	envoy       *envoy.Envoy
 	sidecar     *exec.Cmd
-	decided     map[string]int // decision ID → number of the call
-	kept        bool           // a person may have killed the sidecar
+	decided     map[string]int    // decision ID → number of the call
+	keys        map[string]string // idempotency keys by their name in the steps
+	kept        bool              // a person may have killed the sidecar
 }
 
 func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
-	w := &world{binary: binary, dir: dir, decided: map[string]int{}}
+	w := &world{binary: binary, dir: dir, decided: map[string]int{}, keys: map[string]string{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.stop())
@@ -95,6 +96,7 @@ func (w *world) putAccounts(ctx context.Context) error {
 	for _, account := range [][]string{
 		{"acc_anna", "--owner", "anna", "--max-payment-minor", "50000"},
 		{"acc_ben", "--owner", "ben", "--max-payment-minor", "50000", "--frozen"},
+		{"acc_cara", "--owner", "cara", "--max-payment-minor", "50000", "--limit", "total=amount:10000"},
 	} {
 		args := append([]string{"account", "put", "--data", filepath.Join(w.dir, "data"),
 			"--owner-issuer", issuer.URL, "--currency", "EUR"}, account...)
@@ -230,9 +232,9 @@ func (w *world) keep(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("\nStill running, until Ctrl-C. Anna's token is good for an hour:\n\n  TOKEN=%s\n\n", token)
-	for _, s := range calls[:3] {
+	for _, s := range calls[4:6] {
 		fmt.Printf("  # %s\n  curl -i -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n    -H 'idempotency-key: %s' -d '%s' %s\n\n",
-			s.says, newKey(), s.body, w.envoy.URL()+s.path)
+			s.says, w.key(""), s.body, w.envoy.URL()+s.path)
 	}
 	fmt.Printf("What is decided: %s decision tail --data %s/data\n", w.binary, w.dir)
 	fmt.Printf("Envoy's counters: %s/stats. The sidecar is process %d: kill it, and call again.\n",
