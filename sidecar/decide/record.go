@@ -44,11 +44,11 @@ type EvidenceRecord struct {
 }
 
 func (ck *check) newRecord(nowNanos int64, d Decision, made undecidedError) (Record, error) {
-	input, err := json.Marshal(made.input)
+	input, err := made.input.MarshalJSON()
 	if err != nil {
 		return Record{}, err
 	}
-	verdict, err := json.Marshal(made.verdict.Document)
+	verdict, err := made.verdict.Document.MarshalJSON()
 	if err != nil {
 		return Record{}, err
 	}

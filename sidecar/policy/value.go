@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 
@@ -55,18 +54,6 @@ func Array(values ...Value) Value {
 		terms = append(terms, v.term)
 	}
 	return Value{ast.ArrayTerm(terms...)}
-}
-
-// MarshalJSON is the document as `opa eval --input` reads it.
-func (v Value) MarshalJSON() ([]byte, error) {
-	if v.term == nil {
-		return []byte("null"), nil
-	}
-	plain, err := ast.JSON(v.term.Value)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(plain)
 }
 
 // ParseValue reads what MarshalJSON wrote, or any other document of JSON that two

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"pgregory.net/rapid"
 )
 
 // The JSON form of a value is what was built, and read back it is the same value
@@ -75,6 +77,70 @@ func TestParseValueRefuses(t *testing.T) {
 			t.Errorf("%.50q is read as %v", text, v.term)
 		}
 	}
+}
+
+// What is written is byte for byte what encoding/json writes of what OPA makes of
+// it, whatever it is.
+func TestValueJSONBytes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		term := anyTerm(4).Draw(t, "term")
+		plain, err := ast.JSON(term.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := json.Marshal(plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := (Value{term}).MarshalJSON(); err != nil || string(got) != string(want) {
+			t.Fatalf("%s\n%s\nnot\n%s", err, got, want)
+		}
+	})
+	for _, text := range []string{"a<b", "a>b", "a&b", `a"b`, `a\b`, "a\x7fb", "a\xffb", "a\u2028b", "a\nb"} {
+		want, err := json.Marshal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := String(text).MarshalJSON(); err != nil || string(got) != string(want) {
+			t.Errorf("%v: %s, not %s", err, got, want)
+		}
+	}
+	if got, err := (Value{ast.ArrayTerm(ast.VarTerm("x"))}).MarshalJSON(); err == nil {
+		t.Errorf("a variable is written as %s", got)
+	}
+}
+
+// anyTerm draws values, with keys of any type and texts of any bytes.
+func anyTerm(depth int) *rapid.Generator[*ast.Term] {
+	number := func(s string) *ast.Term { return ast.NewTerm(ast.Number(s)) }
+	leaf := rapid.OneOf(
+		rapid.Map(rapid.String(), ast.StringTerm),
+		rapid.Map(rapid.StringMatching(`[a-z0-9_ "\\<>&/]{0,9}`), ast.StringTerm),
+		rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 9), func(b []byte) *ast.Term { return ast.StringTerm(string(b)) }),
+		rapid.Map(rapid.Int64(), func(n int64) *ast.Term { return number(strconv.FormatInt(n, 10)) }),
+		rapid.Map(rapid.StringMatching(`-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?`), number),
+		rapid.Map(rapid.Bool(), ast.BooleanTerm),
+		rapid.Just(ast.NullTerm()),
+	)
+	if depth == 0 {
+		return leaf
+	}
+	below := anyTerm(depth - 1)
+	few := rapid.SliceOfN(below, 0, 4)
+	object := rapid.Custom(func(t *rapid.T) *ast.Term {
+		key := rapid.Map(rapid.String(), ast.StringTerm)
+		if rapid.Bool().Draw(t, "any keys") {
+			key = below
+		}
+		o := ast.NewObject()
+		for _, v := range few.Draw(t, "values") {
+			o.Insert(key.Draw(t, "key"), v) // a key once
+		}
+		return ast.NewTerm(o)
+	})
+	return rapid.OneOf(leaf, object,
+		rapid.Map(few, func(all []*ast.Term) *ast.Term { return ast.ArrayTerm(all...) }),
+		rapid.Map(few, func(all []*ast.Term) *ast.Term { return ast.SetTerm(all...) }))
 }
 
 // Rego reads a value that was built as it reads the JSON of it, and counts
