@@ -123,7 +123,9 @@ func (p *Policy) Decide(ctx context.Context, input Value) (Decision, error) {
 	if budget < min(minBudget, p.budget) {
 		return Decision{}, fmt.Errorf("%w: %v left after waiting for a turn", ErrTimeout, budget)
 	}
-	result, err := p.engine.eval(ctx, input, budget, p.stuck)
+	var result Value
+	var err error
+	onWarmStack(func() { result, err = p.engine.eval(ctx, input, budget, p.stuck) })
 	switch {
 	case errors.Is(err, errTimeout):
 		return Decision{}, fmt.Errorf("%w: %w", ErrTimeout, err)
