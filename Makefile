@@ -27,6 +27,7 @@ policy:
 
 bench:
 	go run ./bench
+	go run ./bench fairness
 	go run ./bench store
 
 # Longer runs of what test does in short form, about half an hour. The faults of

@@ -4,6 +4,7 @@
 //
 //	go run ./bench            # under four minutes; the table of docs/benchmarks.md
 //	go run ./bench -short     # about half a minute; rough
+//	go run ./bench fairness   # what a hammered account costs the others, about a minute
 //	go run ./bench store      # the store against plain Badger, about four minutes
 //
 // Every server is a process of its own: this binary, started again with `serve`.
@@ -46,6 +47,8 @@ func main() {
 		err = serve(ctx, os.Args[2:])
 	case len(os.Args) > 1 && os.Args[1] == storeCommand:
 		err = benchStore(ctx, os.Args[2:])
+	case len(os.Args) > 1 && os.Args[1] == fairnessCommand:
+		err = benchFairness(ctx, os.Args[2:])
 	default:
 		err = compare(ctx, os.Args[1:])
 	}
