@@ -197,8 +197,8 @@ func TestTokenRefused(t *testing.T) {
 
 // Envoy refuses a request of more than 100 header lines, or of more than 60 KiB of
 // them, also when ours make it so: the call was allowed and ends with 500. The
-// sidecar takes 90 lines, of which it does not see the token's and the cookies'
-// (disallowed_headers): with these and ours there is just room.
+// sidecar does not see the token's and the cookies' lines (disallowed_headers): with
+// one of each and ours there is room for 90 more. It takes 80.
 func TestTokenLeavesRoom(t *testing.T) {
 	e, signed := guarded(t, nil)
 	send := func(lines, bytes int) response {

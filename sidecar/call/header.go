@@ -6,10 +6,15 @@ import (
 	"strings"
 )
 
-// maxHeaders bounds the header lines of a request, those of Envoy included. Envoy
-// refuses a request of more than 100, also when it is our own header that makes
-// it too many, and then an allowed call ends in an error.
-const maxHeaders = 90
+// Bounds of the headers of a request, those of Envoy included. Envoy refuses a
+// request of more than 100 lines or 60 KiB, also when it is our own headers that
+// make it too many, and then an allowed call ends in an error, with its money
+// reserved (measured). Left over is room for ours, for the token, and for cookies,
+// which the sidecar does not see.
+const (
+	maxHeaders     = 80
+	maxHeaderBytes = 44 << 10
+)
 
 // headerValues are the headers that decide how a request is read, and those that
 // fields stand in.
@@ -28,6 +33,13 @@ type headerValue struct {
 func (r *Route) readHeaders(headers []Header) (headerValues, error) {
 	if len(headers) > maxHeaders {
 		return headerValues{}, errTooManyHeaders
+	}
+	total := 0
+	for _, h := range headers {
+		total += len(h.Name) + len(h.Value)
+	}
+	if total > maxHeaderBytes {
+		return headerValues{}, errHeadersTooBig
 	}
 	v := headerValues{named: make([]headerValue, len(r.headers))}
 	var err error

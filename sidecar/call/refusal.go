@@ -25,6 +25,7 @@ var statuses = map[string]int{
 	"content_encoding_unsupported": http.StatusUnsupportedMediaType,
 	"media_type_unsupported":       http.StatusUnsupportedMediaType,
 	"too_many_headers":             http.StatusRequestHeaderFieldsTooLarge,
+	"headers_too_big":              http.StatusRequestHeaderFieldsTooLarge,
 
 	"authority_ambiguous":     http.StatusBadRequest,
 	"path_not_canonical":      http.StatusBadRequest,
@@ -82,7 +83,8 @@ var (
 	errParamDuplicate  = refusal("parameter_duplicate", "The query or form has a parameter twice.")
 	errAuthority       = refusal("authority_ambiguous", "The request names more than one host.")
 	errOverride        = refusal("override_header", "A header that overrides the method, the path or the host, or names a part of the body, is not accepted.")
-	errTooManyHeaders  = refusal("too_many_headers", "The request has more than 90 header lines.")
+	errTooManyHeaders  = refusal("too_many_headers", "The request has more than 80 header lines.")
+	errHeadersTooBig   = refusal("headers_too_big", "The request has more than 44 KiB of headers.")
 	errUpgrade         = refusal("upgrade_unexpected", "A protocol upgrade is not accepted.")
 	errDuplicateHeader = refusal("header_duplicate", "A header that this route reads is there more than once, or holds a comma.")
 	errHeaderText      = refusal("header_invalid", "A header that this route reads holds other than visible ASCII characters and spaces.")

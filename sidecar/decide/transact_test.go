@@ -397,3 +397,28 @@ func TestLockWait(t *testing.T) {
 		t.Errorf("usage %+v", u)
 	}
 }
+
+// panicking is a kind of evidence that panics with what it was shown.
+type panicking struct{ testCode }
+
+func (panicking) Check(_ *authzstore.Tx, _ call.Call, secret string) (decide.Finding, error) {
+	panic(secret)
+}
+
+// A kind of evidence that panics is a defect, on record, and not a free guess; what
+// it was shown is in no log.
+func TestEvidencePanics(t *testing.T) {
+	w := newWorld(t, withCodes(t, nil), func(cfg *decide.Config) { cfg.Evidence = map[string]decide.Evidence{"test_code": panicking{}} })
+	d := w.decide(keyedPayment("acc_anna", "k", 100, "secret4711"))
+	want(t, d, decide.Defect, 500, "internal_error")
+	var r decide.Record
+	if err := json.Unmarshal([]byte(w.kept(t, d.ID)), &r); err != nil || r.Outcome != decide.Defect {
+		t.Errorf("record %+v, %v", r, err)
+	}
+	if len(r.Evidence) != 1 || r.Evidence[0].Matched || !strings.HasPrefix(r.Evidence[0].Budget, "sender/test_code/") {
+		t.Errorf("evidence %+v", r.Evidence)
+	}
+	if strings.Contains(w.log.String()+w.kept(t, d.ID), "4711") {
+		t.Errorf("log %s, record %s", &w.log, w.kept(t, d.ID))
+	}
+}
