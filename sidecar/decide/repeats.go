@@ -15,17 +15,19 @@ const (
 
 // repeats remembers answers for a while, by the check that they answer. Envoy
 // asks again where it did not hear an answer in time, and then the answer is the
-// one that it missed: deciding again would find the call answered.
+// one that it missed: deciding again would find the call answered. "Unavailable"
+// is not kept: who asks again then may fare better.
 type repeats struct {
 	mu      sync.Mutex
 	answers map[string]*repeat
-	order   []string // oldest first
+	order   []*repeat // oldest first; some may have left answers
 }
 
 type repeat struct {
+	check    string
+	until    time.Time
 	done     chan struct{} // closed when the answer is there
 	decision Decision
-	until    time.Time
 }
 
 // begin returns a function that keeps the answer of a check, or, if the check was
@@ -36,18 +38,30 @@ func (r *repeats) begin(check string, now time.Time) (keep func(Decision), befor
 	if before, asked := r.answers[check]; asked && now.Before(before.until) {
 		return nil, before
 	}
-	for len(r.order) > 0 && (len(r.order) >= maxRepeats || !now.Before(r.answers[r.order[0]].until)) {
-		delete(r.answers, r.order[0])
+	for len(r.order) > 0 && (len(r.order) >= maxRepeats || !now.Before(r.order[0].until)) {
+		r.forget(r.order[0])
 		r.order = r.order[1:]
 	}
 	if r.answers == nil {
 		r.answers = map[string]*repeat{}
 	}
-	mine := &repeat{done: make(chan struct{}), until: now.Add(repeatTTL)}
+	mine := &repeat{check: check, done: make(chan struct{}), until: now.Add(repeatTTL)}
 	r.answers[check] = mine
-	r.order = append(r.order, check)
+	r.order = append(r.order, mine)
 	return func(d Decision) {
 		mine.decision = d
 		close(mine.done)
+		if d.Outcome == Unavailable {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.forget(mine)
+		}
 	}, nil
+}
+
+// forget drops an answer, unless another one has taken its place.
+func (r *repeats) forget(old *repeat) {
+	if r.answers[old.check] == old {
+		delete(r.answers, old.check)
+	}
 }

@@ -26,10 +26,19 @@ func TestRepeats(t *testing.T) {
 	if _, before = r.begin("a", start.Add(repeatTTL)); before != nil {
 		t.Error("told again too late")
 	}
+	keep, _ = r.begin("b", start)
+	keep(Decision{Outcome: Unavailable})
+	if keep, before = r.begin("b", start); before != nil {
+		t.Error("that there was no answer is told again")
+	}
+	keep(Decision{Outcome: Allow})
+	if _, before = r.begin("b", start.Add(1)); before == nil || before.decision.Outcome != Allow {
+		t.Errorf("answer %+v", before)
+	}
 	for i := range maxRepeats + 10 {
 		r.begin(fmt.Sprint(i), start.Add(repeatTTL))
 	}
-	if len(r.answers) > maxRepeats || len(r.order) != len(r.answers) {
+	if len(r.answers) > maxRepeats || len(r.order) > maxRepeats {
 		t.Errorf("%d answers, %d in order", len(r.answers), len(r.order))
 	}
 }
