@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -38,8 +40,28 @@ changed in the store. ` + besideSidecar,
 	return cmd
 }
 
+// printable is a text for a terminal: what could move the cursor, or turn what
+// follows around, is replaced. Callers choose parts of what is printed.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
 // writeDecision prints a decision for people.
-func writeDecision(w io.Writer, d decision) error {
+func writeDecision(out io.Writer, d decision) error {
+	var text strings.Builder
+	if err := describe(&text, d); err != nil {
+		return err
+	}
+	_, err := io.WriteString(out, printable(text.String()))
+	return err
+}
+
+func describe(w io.Writer, d decision) error {
 	call := d.asked()
 	answered := string(d.Outcome)
 	if d.Status != 0 {

@@ -98,7 +98,8 @@ func writeDecisionLine(w io.Writer, format string, d decision) error {
 		return json.NewEncoder(w).Encode(d)
 	}
 	call := d.asked()
-	_, err := fmt.Fprintf(w, "%s  %s  %-11s  %s %s  %s  %s\n", d.Time.Format("2006-01-02T15:04:05.000Z07:00"), d.DecisionID,
+	line := fmt.Sprintf("%s  %s  %-11s  %s %s  %s  %s\n", d.Time.Format("2006-01-02T15:04:05.000Z07:00"), d.DecisionID,
 		d.Outcome, call.System, call.Operation, d.Identity.Subject, cmp.Or(d.codes(), "-"))
+	_, err := io.WriteString(w, printable(line))
 	return err
 }

@@ -144,11 +144,10 @@ func (r *replayRun) report(d decision, replayed replay.Replay) error {
 	if replayed.Why != "" {
 		line += ": " + replayed.Why
 	}
-	_, err := fmt.Fprintln(r.out, line)
 	for _, part := range replayed.Diff {
-		_, printErr := fmt.Fprintln(r.out, "    "+part)
-		err = errors.Join(err, printErr)
+		line += "\n    " + part
 	}
+	_, err := fmt.Fprintln(r.out, printable(line))
 	return err
 }
 

@@ -41,19 +41,19 @@ func TestReplayVerdict(t *testing.T) {
 // Every part of a reason and of the evidence is told.
 func TestWriteDecision(t *testing.T) {
 	minor, count, resets := int64(1250), int64(2), int64(1795532400000000000)
-	d := decision{Identity: authzstore.Identity{Kind: "agent", Issuer: "i", Subject: "bot", OnBehalfOf: "anna"}, Record: decide.Record{
+	d := decision{Identity: authzstore.Identity{Kind: "agent", Issuer: "i", Subject: "bo\u202et", OnBehalfOf: "anna"}, Record: decide.Record{
 		DecisionID: "dec_x", Time: time.Unix(0, resets).UTC(), Outcome: decide.Deny, Status: 403, Error: "none",
 		Evidence: []decide.EvidenceRecord{{Field: "code", Kind: "otp", Budget: "sender/x"}, {Field: "word", Kind: "otp", Matched: true}},
 		Input:    []byte(`{"call":{"system":"s","operation":"o"}}`), Decision: []byte("null"),
 	}}
-	d.Reasons = []policy.Reason{{Code: "a", Message: "A.", Limit: "day", RemainingMinor: &minor, RemainingCount: &count, ResetsAtNanos: &resets}}
+	d.Reasons = []policy.Reason{{Code: "a", Message: "A\x1b[2J\u009b.", Limit: "day", RemainingMinor: &minor, RemainingCount: &count, ResetsAtNanos: &resets}}
 	var text bytes.Buffer
 	if err := writeDecision(&text, d); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"deny, 403 for the caller", "s o", "agent bot of i, on behalf of anna",
-		"a: A. Limit day, 1250 minor units remain, 2 payments remain, resets at 2026-11-24T15:00:00Z",
+		"deny, 403 for the caller", "s o", "agent bo\ufffdt of i, on behalf of anna",
+		"a: A\ufffd[2J\ufffd. Limit day, 1250 minor units remain, 2 payments remain, resets at 2026-11-24T15:00:00Z",
 		"code (otp) did not match, an attempt of sender/x was burnt", "word (otp) matched\n", "\ndecision null\n",
 	} {
 		if !strings.Contains(text.String(), want) {
