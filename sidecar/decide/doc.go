@@ -40,7 +40,7 @@
 //	                           same evidence           other evidence
 //	------------------------   ---------------------   --------------------   ------------
 //	nothing, or no final       evaluated; evidence     evaluated; the other   422
-//	answer (step-up, defect,   that was spent before   evidence is spent
+//	answer (defect,            that was spent before   evidence is spent
 //	unavailable)               is not spent again
 //	denied                     told again; nothing     evaluated: a new       422
 //	                           is burnt                attempt
@@ -55,7 +55,8 @@
 // spends from is frozen now, and the route says that the service behind it runs a
 // reservation once (`upstream: idempotent`). It then goes upstream with the same
 // reservation and is marked as a replay. A call without evidence shows the same
-// evidence as another one without.
+// evidence as another one without. The same evidence is that of the last evaluation
+// under the key: nothing older is remembered.
 //
 // Two at once: the second waits for the lock of the key, and then finds what
 // became of the first. An answer that Envoy did not hear is not a retry: Envoy
