@@ -57,7 +57,7 @@ type Payment struct {
 	// ReservationID names the money reserved for it, and so the one execution:
 	// the same call, repeated, has the same one.
 	ReservationID string `json:"reservation_id"`
-	DecisionID    string `json:"decision_id"` // of this call alone
+	DecisionID    string `json:"decision_id"` // that allowed it; the same in a replay
 	// Replayed tells that the same call was allowed before, so that it may have
 	// been executed.
 	Replayed bool     `json:"replayed"`

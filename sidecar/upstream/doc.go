@@ -10,7 +10,7 @@
 //	http.Handle("POST /v1/accounts/{account}/payments", guard.Handler(pay))
 //
 // The key is made by "countersign key new" and given to the sidecar too ("serve
-// --upstream-key payments.example=FILE"); "countersign store info" says which
+// --upstream-key payments.example=FILE"); the sidecar's log says which
 // issuer sto_… is. In the handler
 //
 //	payment, _ := upstream.FromContext(r.Context())
