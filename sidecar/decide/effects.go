@@ -45,8 +45,7 @@ func (ck *check) claim() claim {
 }
 
 // hold holds a verdict to the call: an allow that moves money has exactly one
-// reservation, the call's own (I11), and shows no evidence that did not match
-// (I12).
+// reservation, the call's own, and no allow shows evidence that did not match.
 func (c claim) hold(v policy.Decision) error {
 	if v.Allow && c.unmatched != "" {
 		return contradiction("an allow with evidence %s that did not match", c.unmatched)

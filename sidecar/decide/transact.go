@@ -94,7 +94,9 @@ func (ck *check) transactPlanned(ctx context.Context, links []link) (Decision, e
 	return decision, err
 }
 
-// update is Store.Update under the bound of the wait for locks.
+// update is Store.Update under the bound of the wait for locks. It returns once what
+// was written, and what was read, is durable (package kv): so nothing is answered
+// before, also not a retry that wrote nothing.
 func (ck *check) update(ctx context.Context, links []link, fn func(*authzstore.Tx) error) error {
 	began := time.Now()
 	var ended time.Time // the transaction, but for its being made durable
