@@ -56,7 +56,7 @@ const (
 const (
 	CauseLate      Cause = "late"       // too little time was left on arrival
 	CauseFull      Cause = "full"       // too many calls were in flight
-	CauseIdentity  Cause = "identity"   // too many of one identity were
+	CauseIdentity  Cause = "identity"   // too many of one identity were, or to change one entity
 	CauseLocks     Cause = "locks"      // the locks were not free in time
 	CauseStoreBusy Cause = "store_busy" // too much waits for it
 	CauseTimeout   Cause = "timeout"    // no verdict in time
