@@ -46,7 +46,7 @@ func run(ctx context.Context, binary, dir string, keep bool) (err error) {
 	if err := w.exportDecisions(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("\nWhat each call was decided by is in %s/NN; what the sidecar said is in %s/countersign.log.\n", dir, dir)
+	fmt.Printf("\nWhat the rules were asked, and by which calls, is in %s/NN; what the sidecar said is in %s/countersign.log.\n", dir, dir)
 	fmt.Printf("demo: %d calls, %d as expected\n", len(calls), asExpected)
 	if asExpected != len(calls) {
 		return errors.New("not every call went as expected")
