@@ -249,9 +249,9 @@ func (d *Decider) logClock(id string, err error) {
 
 // logRefusal says what became of a call that no policy was asked for: only so
 // many a second, because anybody can send them.
-func (d *Decider) logRefusal(id string, r *call.Refusal) {
+func (d *Decider) logRefusal(id string, status int, code string) {
 	if d.refusals.Allow() {
-		d.cfg.Log.Info("refused", "decision_id", id, "status", r.Status, "code", r.Code)
+		d.cfg.Log.Info("refused", "decision_id", id, "status", status, "code", code)
 	}
 }
 
@@ -259,7 +259,7 @@ func (d *Decider) logRefusal(id string, r *call.Refusal) {
 // service is to blame for always, what comes of too many calls so many a second.
 func (d *Decider) fail(id string, err error) Decision {
 	if refusal, ok := errors.AsType[*call.Refusal](err); ok {
-		d.logRefusal(id, refusal)
+		d.logRefusal(id, refusal.Status, refusal.Code)
 		return refused(refusal)
 	}
 	for _, f := range failures {

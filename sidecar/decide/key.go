@@ -41,6 +41,7 @@ func (ck *check) fromKnown(tx *authzstore.Tx, facts Facts) (d Decision, done boo
 		return Decision{}, false, nil
 	case otherCall:
 		ck.seen.Course = CourseOtherCall
+		ck.logRefusal(ck.id, http.StatusUnprocessableEntity, keyOtherCall.Code) // it has no record
 		return denied(http.StatusUnprocessableEntity, keyOtherCall), true, nil
 	case tellAgain:
 		ck.seen.Course = CourseToldAgain

@@ -145,6 +145,10 @@ func checkSystem(routes string, rules []*ast.Rule) error {
 			return fmt.Errorf("%v: write it as `%s`", rule.Location, form)
 		}
 	}
+	if len(rules) == 0 {
+		system := path.Base(path.Dir(routes))
+		return fmt.Errorf("%s: the system %s has no rules: write systems/%s/%s.rego with permit and deny", routes, system, system, system)
+	}
 	for _, name := range []string{"permit", "deny"} {
 		if !defined[name] {
 			return fmt.Errorf("%s: package payments.systems.%s has no rule %s: misspelt?", routes, path.Base(path.Dir(routes)), name)

@@ -56,7 +56,7 @@ func TestLayout(t *testing.T) {
 		{"rules of all systems", "systems/all.rego", "package payments.systems\n\ny.permit := true", "belongs to one"},
 		{"system without routes", "systems/y/y.rego", "package payments.systems.y\n\npermit if input.a\n\ndeny contains 1 if input.b", "no systems/y/routes.yaml"},
 		{"deeper, without routes", "systems/y/z/y.rego", "package payments.systems.y.z\n\nx := 1", "no systems/y/routes.yaml"},
-		{"routes without system", "systems/y/routes.yaml", "system: y", "systems/y/routes.yaml: package payments.systems.y has no rule permit"},
+		{"routes without system", "systems/y/routes.yaml", "system: y", "systems/y/routes.yaml: the system y has no rules: write systems/y/y.rego"},
 		{"deny where nobody looks", "systems/x/more/more.rego", "package payments.systems.x.more\n\ndeny contains 1 if input.a", "nobody reads the rule deny"},
 		{"beside the decision", "more.rego", "package payments\n\nreason contains 1 if input.a", "more.rego:3: nobody reads the rule reason"},
 		{"data as a system", "data.json", `{"payments": {"systems": {"y": {"permit": true}}}}`, "key payments"},

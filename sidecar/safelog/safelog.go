@@ -35,6 +35,7 @@ var Keys = map[string]string{
 	"refused":  "digest of a bundle that was refused",
 	"active":   "digest of the bundle that decides",
 	"left_out": "records that the decision log lacks",
+	"removed":  "how many bundles went, because no record names them any more",
 	"id":       "of the store",
 	"data":     "directory of the store",
 	"last_seq": "number of the store's last batch",
