@@ -36,6 +36,9 @@ type KeyedCall struct {
 	ReservationID string `cbor:"6,keyasint,omitempty" json:"reservation_id,omitempty"`
 	// Answer is what a denied call was told, to tell it again.
 	Answer []byte `cbor:"7,keyasint,omitempty" json:"answer,omitempty"`
+	// LockedOut: Evidence came when no attempt was left for it. It was not looked
+	// at, so nothing has paid for a look when it comes again.
+	LockedOut bool `cbor:"8,keyasint,omitempty" json:"locked_out,omitempty"`
 }
 
 // KeyedState says how far the calls under a key have come.
@@ -65,6 +68,8 @@ func (k KeyedCall) check() error {
 		return fail("with a MAC of %d bytes", len(k.Evidence))
 	case (len(k.Evidence) == 0) != (k.SpentBy == ""):
 		return fail("with evidence that nobody spent, or spent without evidence")
+	case k.LockedOut && len(k.Evidence) == 0:
+		return fail("locked out without evidence")
 	case k.RecordID == "":
 		return fail("without a record")
 	case k.State != KeyedPending && k.State != KeyedDenied && k.State != KeyedAllowed:

@@ -111,6 +111,7 @@ func (ck *check) budget(e *shown) (string, authzstore.Allowance) {
 // does not match: nobody is told which.
 func (ck *check) findOut(tx *authzstore.Tx) error {
 	things := map[string]bool{}
+	ck.lockedOut = false
 	for _, e := range ck.evidence {
 		finding, err := e.kind.Check(tx, ck.call, e.secret)
 		if err != nil {
@@ -121,7 +122,9 @@ func (ck *check) findOut(tx *authzstore.Tx) error {
 		if err != nil {
 			return err
 		}
-		if left == 0 && !e.again || things[e.finding.Thing] {
+		lockedOut := left == 0 && !e.again
+		ck.lockedOut = ck.lockedOut || lockedOut
+		if lockedOut || things[e.finding.Thing] {
 			e.finding.Matched = false
 		}
 		things[e.finding.Thing] = true

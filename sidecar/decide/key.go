@@ -75,7 +75,7 @@ func (ck *check) answer(tx *authzstore.Tx, d Decision) error {
 	if ck.key == nil {
 		return nil
 	}
-	now := authzstore.KeyedCall{Fingerprint: ck.fingerprint, Evidence: ck.mac, State: authzstore.KeyedPending}
+	now := authzstore.KeyedCall{Fingerprint: ck.fingerprint, Evidence: ck.mac, State: authzstore.KeyedPending, LockedOut: ck.lockedOut}
 	if len(ck.mac) > 0 {
 		now.SpentBy = ck.id
 		if spentBefore(ck.known, ck.mac) {

@@ -37,7 +37,9 @@ func chooseCourse(known *authzstore.KeyedCall, fingerprint, evidence []byte, can
 }
 
 // spentBefore tells whether the last evaluation under this key was shown the same
-// evidence, and so has spent it.
+// evidence, and so has spent it. Where no attempt was left it has not: else who is
+// locked out could bring a guess to an evaluation that comes to nothing, and then
+// have it looked at.
 func spentBefore(known *authzstore.KeyedCall, evidence []byte) bool {
-	return known != nil && bytes.Equal(known.Evidence, evidence)
+	return known != nil && !known.LockedOut && bytes.Equal(known.Evidence, evidence)
 }

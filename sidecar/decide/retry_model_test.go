@@ -41,6 +41,7 @@ type modelKey struct {
 	state         string // pending, denied, allowed
 	amount        int64  // the call
 	code          string // the evidence of the last evaluation
+	lockedOut     bool   // when it came, no attempt was left
 	spentBy       string // the decision that spent it
 	decisionID    string
 	reservationID string
@@ -97,8 +98,9 @@ func (m *retryModel) call(key string, amount int64, code, decisionID, reservatio
 }
 
 func (m *retryModel) evaluate(key string, known *modelKey, amount int64, code, decisionID, reservationID, cell string) modelAnswer {
-	again := known != nil && code != "" && known.code == code
+	again := known != nil && code != "" && known.code == code && !known.lockedOut
 	now := &modelKey{state: "pending", amount: amount, code: code, decisionID: decisionID}
+	now.lockedOut = code != "" && !again && m.burnt >= codeAllowance.Max
 	if code != "" {
 		now.spentBy = decisionID
 		if again {

@@ -26,6 +26,7 @@ type check struct {
 
 	evidence      []*shown
 	mac           []byte // of the evidence
+	lockedOut     bool   // for some of the evidence no attempt was left
 	key           *authzstore.CallKey
 	fingerprint   []byte
 	reservationID string // of the reservation that an allow makes

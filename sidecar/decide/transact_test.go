@@ -422,3 +422,20 @@ func TestEvidencePanics(t *testing.T) {
 		t.Errorf("log %s, record %s", &w.log, w.kept(t, d.ID))
 	}
 }
+
+// Who has no attempt left cannot have a guess looked at by bringing it twice under
+// one key, the first time to no decision.
+func TestLockedOutStaysLockedOut(t *testing.T) {
+	w := newWorld(t, withCodes(t, nil))
+	good, active := w.bundle(), w.bundle()
+	cfg := decide.Config{Bundle: func() *bundle.Bundle { return good }}
+	withRule(t, `{"allow": true} if 1 / (input.version - 1) == 7`, policy.Config{Budget: time.Minute})(&cfg)
+	w = newWorld(t, withStore(w.backend), withCodes(t, nil), func(c *decide.Config) { c.Bundle = func() *bundle.Bundle { return active } })
+	for i := range codeAllowance.Max {
+		want(t, w.decide(keyedPayment("acc_anna", fmt.Sprint("w", i), 100, "wrong")), decide.Deny, 403, "payment_code_invalid")
+	}
+	active = cfg.Bundle()
+	want(t, w.decide(keyedPayment("acc_anna", "k", 100, "right")), decide.Defect, 500, "policy_defect")
+	active = good
+	want(t, w.decide(keyedPayment("acc_anna", "k", 100, "right")), decide.Deny, 403, "payment_code_invalid")
+}
