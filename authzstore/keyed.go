@@ -34,6 +34,10 @@ type KeyedCall struct {
 	SpentBy string `cbor:"5,keyasint,omitempty" json:"spent_by,omitempty"`
 	// ReservationID is that of an allowed call that moves money.
 	ReservationID string `cbor:"6,keyasint,omitempty" json:"reservation_id,omitempty"`
+	// RunsOnceAt is the service that the call was allowed to go to, if it runs a
+	// reservation once: an allowed call may be forwarded to it again, and to no
+	// other. Empty where the service promised no such thing.
+	RunsOnceAt string `cbor:"9,keyasint,omitempty" json:"runs_once_at,omitempty"`
 	// Answer is what a denied call was told, to tell it again.
 	Answer []byte `cbor:"7,keyasint,omitempty" json:"answer,omitempty"`
 	// LockedOut: Evidence came when no attempt was left for it. It was not looked
@@ -78,6 +82,8 @@ func (k KeyedCall) check() error {
 		return fail("that is %s, with an answer of %d bytes", k.State, len(k.Answer))
 	case k.State != KeyedAllowed && k.ReservationID != "":
 		return fail("that is %s, with a reservation", k.State)
+	case k.RunsOnceAt != "" && k.ReservationID == "":
+		return fail("that can be forwarded again, without a reservation")
 	}
 	return nil
 }

@@ -53,10 +53,12 @@
 //
 // *An allowed call can run again while its reservation is pending, nothing that it
 // spends from is frozen now, and the route says that the service behind it runs a
-// reservation once (`upstream: idempotent`). It then goes upstream with the same
-// reservation and is marked as a replay. A call without evidence shows the same
-// evidence as another one without. The same evidence is that of the last evaluation
-// under the key: nothing older is remembered.
+// reservation once (`upstream: idempotent`), as it said of the same service when the
+// call was allowed: another one, or one that did not keep count then, would run it a
+// second time. It then goes upstream with the same reservation and is marked as a
+// replay. A call without evidence shows the same evidence as another one without.
+// The same evidence is that of the last evaluation under the key: nothing older is
+// remembered.
 //
 // Two at once: the second waits for the lock of the key, and then finds what
 // became of the first. An answer that Envoy did not hear is not a retry: Envoy

@@ -16,8 +16,10 @@ type Facts struct {
 	Usage   authzstore.Usage    // of Account
 }
 
-// blocked tells whether something that the call would spend from is frozen now.
-func (f Facts) blocked() bool { return f.Account != nil && f.Account.State != authzstore.AccountActive }
+// canSpend tells whether what the call would spend from is there and not frozen.
+func (f Facts) canSpend() bool {
+	return f.Account != nil && f.Account.State == authzstore.AccountActive
+}
 
 // readFacts reads what the links of a call lead to.
 func readFacts(r authzstore.Reader, links []link) (f Facts, err error) {

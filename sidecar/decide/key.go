@@ -34,7 +34,8 @@ func (ck *check) fromKnown(tx *authzstore.Tx, facts Facts) (d Decision, done boo
 			return Decision{}, false, err
 		}
 	}
-	canRunAgain := ck.call.Route.Upstream.Idempotent && reservation.State == authzstore.ReservationPending && !facts.blocked()
+	canRunAgain := known.RunsOnceAt != "" && known.RunsOnceAt == ck.runsOnceAt() &&
+		reservation.State == authzstore.ReservationPending && facts.canSpend()
 	switch chooseCourse(known, ck.fingerprint, ck.mac, canRunAgain) {
 	case evaluate:
 		ck.seen.Course = CourseEvaluated
@@ -86,7 +87,7 @@ func (ck *check) answer(tx *authzstore.Tx, d Decision) error {
 	case Allow:
 		now.State = authzstore.KeyedAllowed
 		if d.Execution != nil {
-			now.ReservationID = d.Execution.ReservationID
+			now.ReservationID, now.RunsOnceAt = d.Execution.ReservationID, ck.runsOnceAt()
 		}
 	case Deny:
 		told, err := json.Marshal(toldAnswer{d.Status, d.Reasons})
@@ -96,6 +97,15 @@ func (ck *check) answer(tx *authzstore.Tx, d Decision) error {
 		now.State, now.Answer = authzstore.KeyedDenied, told
 	}
 	return tx.AnswerOnce(*ck.key, now)
+}
+
+// runsOnceAt is the service that an allow of the call goes to, if it runs a
+// reservation once; empty where none does.
+func (ck *check) runsOnceAt() string {
+	if r := ck.call.Route; r.MovesMoney && r.Upstream.Idempotent {
+		return r.Upstream.Audience
+	}
+	return ""
 }
 
 // execution is what an allow lets the payment service do.

@@ -1,0 +1,40 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/decide"
+)
+
+// A call that was allowed for one service, or for one that did not promise to run a
+// reservation once, is not forwarded to another, nor once somebody promises it.
+func TestForwardedToTheSameServiceAlone(t *testing.T) {
+	for name, text := range map[string]string{
+		"another audience":        strings.Replace(routesText(t), "audience: payments.example", "audience: other.example", 1),
+		"a promise made later":    routesText(t),
+		"moves no money any more": strings.Replace(routesText(t), "facts: {account: write}", "moves_money: false\n  idempotency: {header: idempotency-key}", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := routesText(t)
+			if name == "a promise made later" {
+				before = strings.Replace(before, "idempotent: true", "idempotent: false", 1)
+			}
+			w := newWorld(t, withRoutes(loadRoutes(t, before)))
+			want(t, w.decide(keyedPayment("acc_anna", "k", 1250, "")), decide.Allow, 0)
+			after := newWorld(t, withStore(w.backend), withRoutes(loadRoutes(t, text)))
+			want(t, after.decide(keyedPayment("acc_anna", "k", 1250, "")), decide.Deny, 409, "already_allowed")
+		})
+	}
+}
+
+func loadRoutes(t *testing.T, text string) *call.Table {
+	t.Helper()
+	table, err := call.Load(fstest.MapFS{"systems/direct_payment/routes.yaml": {Data: []byte(text)}}, call.Vocabulary{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
