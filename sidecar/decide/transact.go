@@ -79,7 +79,10 @@ func (ck *check) transact(ctx context.Context) (Decision, error) {
 // for another call, and the record says why.
 func (ck *check) transactPlanned(ctx context.Context, links []link) (Decision, error) {
 	var decision Decision
-	err := ck.update(ctx, links, func(tx *authzstore.Tx) (err error) {
+	err := ck.update(ctx, links, maxLockWait, func(tx *authzstore.Tx) (err error) {
+		if err := ck.sameLinks(tx.Reader, links); err != nil {
+			return err
+		}
 		decision, err = ck.decideIn(ctx, tx, links)
 		return err
 	})
@@ -91,34 +94,31 @@ func (ck *check) transactPlanned(ctx context.Context, links []link) (Decision, e
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	decision = ck.fail(ck.id, undecided.cause)
-	err = ck.update(ctx, links, func(tx *authzstore.Tx) error { return ck.settle(tx, undecided, decision) })
+	err = ck.update(ctx, links, settleTimeout, func(tx *authzstore.Tx) error { return ck.settle(tx, undecided, decision) })
 	return decision, err
 }
 
 // update is Store.Update under the bound of the wait for locks. It returns once what
 // was written, and what was read, is durable (package kv): so nothing is answered
 // before, also not a retry that wrote nothing.
-func (ck *check) update(ctx context.Context, links []link, fn func(*authzstore.Tx) error) error {
+func (ck *check) update(ctx context.Context, links []link, maxWait time.Duration, fn func(*authzstore.Tx) error) error {
 	began := time.Now()
 	var ended time.Time // the transaction, but for its being made durable
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	wait := time.AfterFunc(maxLockWait, func() { cancel(errLockWait) })
+	wait := time.AfterFunc(maxWait, func() { cancel(errLockWait) })
 	defer wait.Stop()
 	cause := authzstore.Cause{ID: ck.id, Actor: ck.call.Identity, NowNanos: ck.arrived.UnixNano()}
 	err := ck.cfg.Store.Update(ctx, cause, ck.refs(links), func(tx *authzstore.Tx) error {
 		wait.Stop()
 		ck.seen.took(StageLocks, began)
 		defer func() { ended = time.Now() }()
-		if err := ck.sameLinks(tx.Reader, links); err != nil {
-			return err
-		}
 		return fn(tx)
 	})
 	if !ended.IsZero() {
 		ck.seen.took(StageCommit, ended)
 	}
-	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errLockWait) {
+	if errors.Is(err, context.Canceled) && !errors.Is(err, kv.ErrUnknown) && errors.Is(context.Cause(ctx), errLockWait) {
 		return errLockWait
 	}
 	return err
@@ -175,22 +175,33 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 	return d, ck.write(tx, d, undecided)
 }
 
-// settle writes what stands though there is no decision.
+// settle writes what stands though there is no decision. It needs nothing that the
+// links lead to.
 func (ck *check) settle(tx *authzstore.Tx, undecided *undecidedError, d Decision) error {
-	known, had, err := ck.readKnown(tx)
+	known, _, err := ck.readKnown(tx)
 	if err != nil {
 		return err
 	}
-	if had && chooseCourse(known, ck.fingerprint, ck.mac, false) != evaluate {
-		// Another call under the key was answered between the two transactions.
-		return nil
+	// Another call under the key may have been answered between the two
+	// transactions. Then that stays; what this one has shown is spent all the same.
+	course := chooseCourse(known, ck.fingerprint, ck.mac, false)
+	if course == otherCall {
+		ck.known = nil // what that one spent, this one did not
 	}
 	// What was found out stands. Where that had not come to an end, the evidence
 	// did not match and burns the sender's own attempts.
 	for _, e := range ck.evidence {
-		e.again = spentBefore(known, ck.mac)
+		e.again = spentBefore(ck.known, ck.mac)
 	}
-	return ck.write(tx, d, *undecided)
+	if err := ck.spend(tx, false); err != nil {
+		return err
+	}
+	if course == evaluate {
+		if err := ck.answer(tx, d); err != nil {
+			return err
+		}
+	}
+	return ck.keep(tx, d, *undecided)
 }
 
 // write spends the evidence, and writes what is known about the key from now on,
@@ -202,6 +213,11 @@ func (ck *check) write(tx *authzstore.Tx, d Decision, made undecidedError) error
 	if err := ck.answer(tx, d); err != nil {
 		return err
 	}
+	return ck.keep(tx, d, made)
+}
+
+// keep writes the record.
+func (ck *check) keep(tx *authzstore.Tx, d Decision, made undecidedError) error {
 	record, err := ck.newRecord(tx.Now(), d, made)
 	if err != nil {
 		return err
