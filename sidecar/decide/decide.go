@@ -169,6 +169,9 @@ func (ck *check) once(ctx context.Context, checkID string) Decision {
 		ck.seen.Course = CourseAskedAgain
 		select {
 		case <-before.done:
+			if before.decision.Outcome == Allow && !ck.canStillSpend(ctx) {
+				return ck.decide(ctx)
+			}
 			return before.decision
 		case <-ctx.Done():
 			return tooLate.because(CauseTimeout)
@@ -179,6 +182,21 @@ func (ck *check) once(ctx context.Context, checkID string) Decision {
 	defer func() { keep(kept) }() // also where deciding panics
 	kept = ck.decide(ctx)
 	return kept
+}
+
+// canStillSpend tells whether nothing that the call leads to was frozen, as far as
+// is known now.
+func (ck *check) canStillSpend(ctx context.Context) bool {
+	links, err := factLinks(ck.call)
+	if err != nil || len(links) == 0 {
+		return err == nil
+	}
+	var facts Facts
+	err = ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
+		facts, err = readFacts(s.Reader, links)
+		return err
+	})
+	return err == nil && facts.canSpend()
 }
 
 // decide is the decision of a call that needs the store.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 )
@@ -37,4 +38,16 @@ func loadRoutes(t *testing.T, text string) *call.Table {
 		t.Fatal(err)
 	}
 	return table
+}
+
+// Envoy asking again gets no allow once a freeze was acknowledged.
+func TestEnvoyAsksAgainAfterFreeze(t *testing.T) {
+	w := newWorld(t)
+	req := keyedPayment("acc_anna", "k", 1250, "")
+	req.CheckID = "10.0.0.1:5000/42"
+	want(t, w.decide(req), decide.Allow, 0)
+	frozen := anna()
+	frozen.State = authzstore.AccountFrozen
+	putAccount(t, w.backend, frozen)
+	want(t, w.decide(req), decide.Deny, 409, "already_allowed")
 }
