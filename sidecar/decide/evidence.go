@@ -110,7 +110,7 @@ func (ck *check) budget(e *shown) (string, authzstore.Allowance) {
 // shown as two pieces of evidence at once, and what comes when no attempt is left,
 // does not match: nobody is told which.
 func (ck *check) findOut(tx *authzstore.Tx) error {
-	things := map[string]bool{}
+	things, asked := map[string]bool{}, map[string]int64{} // asked: attempts, by budget
 	ck.lockedOut = false
 	for _, e := range ck.evidence {
 		finding, err := e.kind.Check(tx, ck.call, e.secret)
@@ -118,11 +118,13 @@ func (ck *check) findOut(tx *authzstore.Tx) error {
 			return err
 		}
 		e.finding, e.again = finding, spentBefore(ck.known, ck.mac)
-		left, err := tx.AttemptsLeft(ck.budget(e))
+		budget, allowance := ck.budget(e)
+		left, err := tx.AttemptsLeft(budget, allowance)
 		if err != nil {
 			return err
 		}
-		lockedOut := left == 0 && !e.again
+		lockedOut := left <= asked[budget] && !e.again
+		asked[budget]++
 		ck.lockedOut = ck.lockedOut || lockedOut
 		if lockedOut || things[e.finding.Thing] {
 			e.finding.Matched = false

@@ -156,7 +156,7 @@ func TestCodeWorksOnce(t *testing.T) {
 	twice := payment(`{"payee":"mer_bakery","amount_minor":1250,"currency":"EUR","code":"right","second":"right"}`)
 	want(t, other.decide(twice), decide.Deny, 403, "payment_code_invalid")
 	both := payment(`{"payee":"mer_bakery","amount_minor":1250,"currency":"EUR","code":"right 1","second":"right 2"}`)
-	want(t, other.decide(both), decide.Allow, 0)
+	want(t, newWorld(t, withCodes(t, nil)).decide(both), decide.Allow, 0)
 }
 
 // Strangers who guess burn attempts of their own, get the answer that everybody
@@ -438,4 +438,14 @@ func TestLockedOutStaysLockedOut(t *testing.T) {
 	want(t, w.decide(keyedPayment("acc_anna", "k", 100, "right")), decide.Defect, 500, "policy_defect")
 	active = good
 	want(t, w.decide(keyedPayment("acc_anna", "k", 100, "right")), decide.Deny, 403, "payment_code_invalid")
+}
+
+// Two codes in one call need two attempts.
+func TestTwoGuessesTwoAttempts(t *testing.T) {
+	w := newWorld(t, withCodes(t, nil))
+	for i := range codeAllowance.Max - 1 {
+		want(t, w.decide(keyedPayment("acc_anna", fmt.Sprint("w", i), 100, "wrong")), decide.Deny, 403, "payment_code_invalid")
+	}
+	both := payment(`{"payee":"mer_bakery","amount_minor":1250,"currency":"EUR","code":"right 1","second":"right 2"}`)
+	want(t, w.decide(both), decide.Deny, 403, "payment_code_invalid")
 }
