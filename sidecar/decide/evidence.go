@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore"
@@ -106,18 +107,33 @@ func (ck *check) budget(e *shown) (string, authzstore.Allowance) {
 	return e.finding.Budget, e.finding.Allowance
 }
 
+// checkOne has a piece of evidence checked. One whose check panics proves nothing, and
+// costs its sender.
+func (ck *check) checkOne(tx *authzstore.Tx, e *shown) (err error) {
+	e.finding, e.again = Finding{}, spentBefore(ck.known, ck.mac)
+	defer func() {
+		if p := recover(); p != nil {
+			err = ck.panicked(p)
+		}
+	}()
+	e.finding, err = e.kind.Check(tx, ck.call, e.secret)
+	return err
+}
+
 // findOut has every piece of evidence checked. What was used up before, what is
 // shown as two pieces of evidence at once, and what comes when no attempt is left,
-// does not match: nobody is told which.
+// does not match: nobody is told which. With errPanic all of that is known too.
 func (ck *check) findOut(tx *authzstore.Tx) error {
 	things, asked := map[string]bool{}, map[string]int64{} // asked: attempts, by budget
 	ck.lockedOut = false
+	var panicked error
 	for _, e := range ck.evidence {
-		finding, err := e.kind.Check(tx, ck.call, e.secret)
-		if err != nil {
+		switch err := ck.checkOne(tx, e); {
+		case errors.Is(err, errPanic):
+			panicked = err
+		case err != nil:
 			return err
 		}
-		e.finding, e.again = finding, spentBefore(ck.known, ck.mac)
 		budget, allowance := ck.budget(e)
 		left, err := tx.AttemptsLeft(budget, allowance)
 		if err != nil {
@@ -141,7 +157,7 @@ func (ck *check) findOut(tx *authzstore.Tx) error {
 			e.finding.Matched = false
 		}
 	}
-	return nil
+	return panicked
 }
 
 // spend has the evidence pay for the answer: an allow uses up what matched, every

@@ -2,11 +2,13 @@ package decide_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 )
 
@@ -38,5 +40,19 @@ func TestSpentThoughTheKeyWasTaken(t *testing.T) {
 			}
 			clean(t, authzstore.New(backend))
 		})
+	}
+}
+
+// A kind of evidence that panics over an answer does not give it away for nothing.
+type panicCode struct{ testCode }
+
+func (panicCode) Check(*authzstore.Tx, call.Call, string) (decide.Finding, error) { panic("4711") }
+
+func TestSpentThoughItsCheckPanics(t *testing.T) {
+	w := newWorld(t, withCodes(t, nil), func(c *decide.Config) { c.Evidence = map[string]decide.Evidence{"test_code": panicCode{}} })
+	d := w.decide(keyedPayment("acc_anna", "k", 100, "wrong"))
+	want(t, d, decide.Defect, 500, "internal_error")
+	if r := w.kept(t, d.ID); !strings.Contains(r, `"budget":"sender/test_code/`) {
+		t.Errorf("record %s", r)
 	}
 }

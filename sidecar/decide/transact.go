@@ -138,9 +138,7 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 	var undecided undecidedError
 	defer func() {
 		if p := recover(); p != nil {
-			// What it says may quote the call: only its type is told.
-			ck.cfg.Log.Error("panic while deciding", "decision_id", ck.id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			undecided.cause = fmt.Errorf("%w: %T", errPanic, p)
+			undecided.cause = ck.panicked(p)
 			d, err = Decision{}, &undecided
 		}
 	}()
@@ -151,10 +149,15 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 	if d, done, err := ck.fromKnown(tx, facts); done || err != nil {
 		return d, err
 	}
-	if err := ck.findOut(tx); err != nil {
+	err = ck.findOut(tx)
+	if err != nil && !errors.Is(err, errPanic) {
 		return Decision{}, err
 	}
 	undecided.input = newInput(tx.Now(), ck, facts)
+	if err != nil {
+		undecided.cause = err
+		return Decision{}, &undecided
+	}
 	verdict, err := ck.ask(ctx, undecided.input)
 	if err != nil {
 		undecided.cause = err
@@ -175,6 +178,13 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 	return d, ck.write(tx, d, undecided)
 }
 
+// panicked logs a panic and is the error for it. What it says may quote the call:
+// only its type is told.
+func (ck *check) panicked(p any) error {
+	ck.cfg.Log.Error("panic while deciding", "decision_id", ck.id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	return fmt.Errorf("%w: %T", errPanic, p)
+}
+
 // settle writes what stands though there is no decision. It needs nothing that the
 // links lead to.
 func (ck *check) settle(tx *authzstore.Tx, undecided *undecidedError, d Decision) error {
@@ -188,10 +198,8 @@ func (ck *check) settle(tx *authzstore.Tx, undecided *undecidedError, d Decision
 	if course == otherCall {
 		ck.known = nil // what that one spent, this one did not
 	}
-	// What was found out stands. Where that had not come to an end, the evidence
-	// did not match and burns the sender's own attempts.
-	for _, e := range ck.evidence {
-		e.again = spentBefore(ck.known, ck.mac)
+	if err := ck.findOut(tx); err != nil && !errors.Is(err, errPanic) {
+		return err
 	}
 	if err := ck.spend(tx, false); err != nil {
 		return err
