@@ -85,10 +85,14 @@ func Digest(body []byte) string {
 // adds to prove who it is may differ from one try to the next.
 func (p Payment) Fingerprint() string {
 	h := sha256.New()
-	for _, part := range []string{
+	parts := []string{
 		p.System, p.Operation, p.Account, p.Payee, p.Currency, strconv.FormatInt(p.AmountMinor, 10),
 		p.ReservationID, p.Identity.Kind, p.Identity.Issuer, p.Identity.Subject,
-	} {
+	}
+	if p.Identity.OnBehalfOf != "" { // as before it was a part, where there is none
+		parts = append(parts, p.Identity.OnBehalfOf)
+	}
+	for _, part := range parts {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
 	return hex.EncodeToString(h.Sum(nil))

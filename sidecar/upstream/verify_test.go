@@ -272,6 +272,7 @@ func TestFingerprint(t *testing.T) {
 		"kind":        func(p *Payment) { p.Identity.Kind += "x" },
 		"issuer":      func(p *Payment) { p.Identity.Issuer += "x" },
 		"subject":     func(p *Payment) { p.Identity.Subject += "x" },
+		"for whom":    func(p *Payment) { p.Identity.OnBehalfOf = "x" },
 	} {
 		p := goodClaims().Payment
 		change(&p)
