@@ -128,7 +128,7 @@ func pays(ts *testscript.TestScript, neg bool, args []string) {
 			}},
 		}},
 		MetadataContext: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"envoy.filters.http.jwt_authn": claims}},
-	}})
+	}}, grpc.WaitForReady(true)) // the socket is there a moment before somebody listens
 	ts.Check(err)
 	got := struct{ Code string }{"allowed"}
 	headers := answer.GetOkResponse().GetHeaders()
