@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -81,6 +82,11 @@ func (t *lockTable) lock(ctx context.Context, refs []kv.Ref) error {
 		t.mu.Unlock()
 		select {
 		case <-w.granted:
+			// To the end of the queue of those who can run. Who was woken last runs
+			// next, so that transactions which wait for one hot record would hand a
+			// processor on to each other, past everybody else (go run ./bench
+			// fairness: the others kept a third of their rate, with it two thirds).
+			runtime.Gosched()
 			t.mu.Lock()
 			t.waiting--
 		case <-ctx.Done():
