@@ -95,7 +95,7 @@ func newID() string { return authzstore.NewID("dec") }
 
 var (
 	keyOtherCall = policy.Reason{Code: "key_other_call",
-		Message: "The idempotency key stands for another call. Use a new key for a new call."}
+		Message: "The idempotency key stands for another call, and nothing was done. A new payment needs a new key; one that may have been made does not."}
 	alreadyAllowed = policy.Reason{Code: "already_allowed",
 		Message: "The call under this idempotency key was allowed before, and does not run again."}
 )
