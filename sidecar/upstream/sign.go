@@ -47,9 +47,6 @@ func NewSigner(issuer string, keys map[string]Key) (*Signer, error) {
 	return s, nil
 }
 
-// CanSign tells whether there is a key for the audience.
-func (s *Signer) CanSign(audience string) bool { return s.signers[audience] != nil }
-
 // Sign returns the token of one call. It sets issuer, issued-at and expiry.
 func (s *Signer) Sign(c Claims) (string, error) {
 	signer := s.signers[c.Audience]
