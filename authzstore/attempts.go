@@ -36,6 +36,14 @@ func (a Attempts) check() error {
 	return nil
 }
 
+// SenderBudgets is how the names of the senders' own budgets start.
+const SenderBudgets = "sender/"
+
+// SenderBudget is the budget that a sender has of its own for a kind of evidence.
+func SenderBudget(kind string, sender Identity) string {
+	return SenderBudgets + kind + "/" + hashed(sender.parts()...)
+}
+
 // AttemptsRef declares a budget, at most 768 bytes of name.
 func AttemptsRef(budget string) kv.Ref {
 	return kv.Ref{Key: attemptsPrefix + budget, Mode: kv.Exclusive}

@@ -1,6 +1,8 @@
 package authzstore
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"unicode"
@@ -20,6 +22,19 @@ type Identity struct {
 }
 
 const maxIdentityBytes = 256
+
+// parts are what makes an identity, in the order in which they are hashed.
+func (id Identity) parts() []string { return []string{id.Kind, id.Issuer, id.Subject, id.OnBehalfOf} }
+
+// hashed is the SHA-256 of texts, each with its length before it, in hexadecimal
+// digits: for names that are made of what may be long and may hold anything.
+func hashed(texts ...string) string {
+	h := sha256.New()
+	for _, text := range texts {
+		fmt.Fprintf(h, "%d:%s", len(text), text)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
 
 func (id Identity) check() error {
 	for _, part := range []struct {

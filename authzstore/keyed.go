@@ -3,7 +3,6 @@ package authzstore
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -91,13 +90,8 @@ func (k KeyedCall) check() error {
 // Ref declares what is known about the key, to be answered.
 func (k CallKey) Ref() kv.Ref { return kv.Ref{Key: k.storeKey(), Mode: kv.Exclusive} }
 
-// storeKey is a hash: the client's key may be long and may hold anything.
 func (k CallKey) storeKey() string {
-	h := sha256.New()
-	for _, part := range []string{k.Caller.Kind, k.Caller.Issuer, k.Caller.Subject, k.Caller.OnBehalfOf, k.System, k.Operation, k.Key} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
-	}
-	return keyedPrefix + hex.EncodeToString(h.Sum(nil))
+	return keyedPrefix + hashed(append(k.Caller.parts(), k.System, k.Operation, k.Key)...)
 }
 
 // KeyedCall returns what became of the calls under a key, and whether there was

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -98,8 +97,7 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 	id, began, seen := d.cfg.NewID(), time.Now(), &Observation{}
 	defer func() {
 		if p := recover(); p != nil {
-			// What it says may quote the call: only its type is told.
-			d.cfg.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			_ = d.panicked(id, p)
 			decision = defect(InternalError).because(CausePanic)
 		}
 		if decision.ID == "" {

@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -51,6 +50,7 @@ type shown struct {
 	kind   Evidence
 	kindID string
 	secret string
+	sender string // budget of the sender's own
 
 	finding Finding
 	again   bool // an evaluation under the same key was shown it, and spent it
@@ -65,7 +65,10 @@ func (d *Decider) show(c call.Call) ([]*shown, error) {
 		case !known:
 			return nil, fmt.Errorf("%w: evidence %q", errNotKnown, s.Evidence)
 		case c.Secrets[i] != "":
-			evidence = append(evidence, &shown{name: s.Name, kind: kind, kindID: s.Evidence, secret: c.Secrets[i]})
+			evidence = append(evidence, &shown{
+				name: s.Name, kind: kind, kindID: s.Evidence, secret: c.Secrets[i],
+				sender: authzstore.SenderBudget(s.Evidence, c.Identity),
+			})
 		}
 	}
 	return evidence, nil
@@ -86,23 +89,10 @@ func (d *Decider) mac(evidence []*shown) []byte {
 	return mac.Sum(nil)
 }
 
-// SenderBudget is how the names of the senders' own budgets start.
-const SenderBudget = "sender/"
-
-// senderBudget is the sender's own for a kind of evidence.
-func (ck *check) senderBudget(e *shown) string {
-	h := sha256.New()
-	id := ck.call.Identity
-	for _, part := range []string{id.Kind, id.Issuer, id.Subject, id.OnBehalfOf} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
-	}
-	return SenderBudget + e.kindID + "/" + hex.EncodeToString(h.Sum(nil))
-}
-
 // budget is whose attempt the evidence burns.
-func (ck *check) budget(e *shown) (string, authzstore.Allowance) {
+func (e *shown) budget() (string, authzstore.Allowance) {
 	if e.finding.Budget == "" {
-		return ck.senderBudget(e), SenderAllowance
+		return e.sender, SenderAllowance
 	}
 	return e.finding.Budget, e.finding.Allowance
 }
@@ -113,7 +103,7 @@ func (ck *check) checkOne(tx *authzstore.Tx, e *shown) (err error) {
 	e.finding, e.again = Finding{}, spentBefore(ck.known, ck.mac)
 	defer func() {
 		if p := recover(); p != nil {
-			err = ck.panicked(p)
+			err = ck.panicked(ck.id, p)
 		}
 	}()
 	e.finding, err = e.kind.Check(tx, ck.call, e.secret)
@@ -134,7 +124,7 @@ func (ck *check) findOut(tx *authzstore.Tx) error {
 		case err != nil:
 			return err
 		}
-		budget, allowance := ck.budget(e)
+		budget, allowance := e.budget()
 		left, err := tx.AttemptsLeft(budget, allowance)
 		if err != nil {
 			return err
@@ -176,7 +166,7 @@ func (ck *check) spend(tx *authzstore.Tx, allowed bool) error {
 		if allowed || e.again {
 			continue
 		}
-		if err := tx.BurnAttempt(ck.budget(e)); err != nil {
+		if err := tx.BurnAttempt(e.budget()); err != nil {
 			return err
 		}
 	}

@@ -8,26 +8,27 @@ import (
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
-// readKnown reads what is known about the call's key.
-func (ck *check) readKnown(tx *authzstore.Tx) (*authzstore.KeyedCall, bool, error) {
+// readKnown sets known: nil where nothing is known about the call's key, or it has
+// none.
+func (ck *check) readKnown(tx *authzstore.Tx) error {
+	ck.known = nil
 	if ck.key == nil {
-		return nil, false, nil
+		return nil
 	}
 	known, had, err := tx.KeyedCall(*ck.key)
-	ck.known = nil
 	if had {
 		ck.known = &known
 	}
-	return ck.known, had, err
+	return err
 }
 
 // fromKnown answers a call by what is known about its key alone, if that is to be
 // done.
 func (ck *check) fromKnown(tx *authzstore.Tx, facts Facts) (d Decision, done bool, err error) {
-	known, had, err := ck.readKnown(tx)
-	if err != nil || !had {
+	if err := ck.readKnown(tx); err != nil || ck.known == nil {
 		return Decision{}, false, err
 	}
+	known := ck.known
 	var reservation authzstore.Reservation
 	if known.ReservationID != "" {
 		if reservation, _, err = tx.Reservation(known.ReservationID); err != nil {

@@ -72,7 +72,7 @@ func (ck *check) newRecord(nowNanos int64, d Decision, made undecidedError) (Rec
 	for _, e := range ck.evidence {
 		er := EvidenceRecord{Field: e.name, Kind: e.kindID, Matched: e.finding.Matched, SpentBefore: e.again}
 		if d.Outcome != Allow && !e.again {
-			er.Budget, _ = ck.budget(e)
+			er.Budget, _ = e.budget()
 		}
 		r.Evidence = append(r.Evidence, er)
 	}

@@ -138,7 +138,7 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 	var undecided undecidedError
 	defer func() {
 		if p := recover(); p != nil {
-			undecided.cause = ck.panicked(p)
+			undecided.cause = ck.panicked(ck.id, p)
 			d, err = Decision{}, &undecided
 		}
 	}()
@@ -180,21 +180,20 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 
 // panicked logs a panic and is the error for it. What it says may quote the call:
 // only its type is told.
-func (ck *check) panicked(p any) error {
-	ck.cfg.Log.Error("panic while deciding", "decision_id", ck.id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+func (d *Decider) panicked(id string, p any) error {
+	d.cfg.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 	return fmt.Errorf("%w: %T", errPanic, p)
 }
 
 // settle writes what stands though there is no decision. It needs nothing that the
 // links lead to.
 func (ck *check) settle(tx *authzstore.Tx, undecided *undecidedError, d Decision) error {
-	known, _, err := ck.readKnown(tx)
-	if err != nil {
+	if err := ck.readKnown(tx); err != nil {
 		return err
 	}
 	// Another call under the key may have been answered between the two
 	// transactions. Then that stays; what this one has shown is spent all the same.
-	course := chooseCourse(known, ck.fingerprint, ck.mac, false)
+	course := chooseCourse(ck.known, ck.fingerprint, ck.mac, false)
 	if course == otherCall {
 		ck.known = nil // what that one spent, this one did not
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/decide"
 )
 
@@ -125,7 +126,7 @@ func result(e decide.EvidenceRecord) string {
 }
 
 func whose(e decide.EvidenceRecord) string {
-	if strings.HasPrefix(e.Budget, decide.SenderBudget) {
+	if strings.HasPrefix(e.Budget, authzstore.SenderBudgets) {
 		return "sender"
 	}
 	return "thing"

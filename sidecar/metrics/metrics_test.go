@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/decide"
 )
@@ -66,7 +67,7 @@ func TestObserve(t *testing.T) {
 		{Outcome: decide.Allow, Course: decide.CourseForwarded},
 		{Outcome: decide.Deny, Status: 403, Code: "no_permit", Evidence: []decide.EvidenceRecord{
 			{Kind: "code", Matched: true, Budget: "tst_1"},
-			{Kind: "code", Budget: decide.SenderBudget + "code/1"},
+			{Kind: "code", Budget: authzstore.SenderBudgets + "code/1"},
 			{Kind: "code", SpentBefore: true},
 		}},
 	} {
