@@ -216,7 +216,7 @@ func (ck *check) decide(ctx context.Context) Decision {
 
 // evaluate is the decision of a call that needs no store.
 func (ck *check) evaluate(ctx context.Context) Decision {
-	made := undecidedError{input: newInput(ck.arrived.UnixNano(), ck, Facts{})}
+	made := basis{input: newInput(ck.arrived.UnixNano(), ck, Facts{})}
 	var decision Decision
 	made.verdict, made.cause = ck.ask(ctx, made.input)
 	if made.cause == nil {

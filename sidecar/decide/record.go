@@ -43,7 +43,7 @@ type EvidenceRecord struct {
 	Budget string `json:"budget,omitempty"`
 }
 
-func (ck *check) newRecord(nowNanos int64, d Decision, made undecidedError) (Record, error) {
+func (ck *check) newRecord(nowNanos int64, d Decision, made basis) (Record, error) {
 	input, err := made.input.MarshalJSON()
 	if err != nil {
 		return Record{}, err

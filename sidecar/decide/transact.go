@@ -94,7 +94,7 @@ func (ck *check) transactPlanned(ctx context.Context, links []link) (Decision, e
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	decision = ck.fail(ck.id, undecided.cause)
-	err = ck.update(ctx, links, settleTimeout, func(tx *authzstore.Tx) error { return ck.settle(tx, undecided, decision) })
+	err = ck.update(ctx, links, settleTimeout, func(tx *authzstore.Tx) error { return ck.settle(tx, undecided.basis, decision) })
 	return decision, err
 }
 
@@ -124,22 +124,26 @@ func (ck *check) update(ctx context.Context, links []link, maxWait time.Duration
 	return err
 }
 
-// An undecidedError is a transaction that came to no decision.
-type undecidedError struct {
-	cause   error
+// A basis is what a decision was made of: what the policy was asked, its
+// verdict, and why there is none or none that can be carried out.
+type basis struct {
 	input   policy.Value
 	verdict policy.Decision
+	cause   error // nil for a decision
 }
+
+// An undecidedError is a transaction that came to no decision.
+type undecidedError struct{ basis }
 
 func (e *undecidedError) Error() string { return e.cause.Error() }
 
 // decideIn is the transaction.
 func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) (d Decision, err error) {
-	var undecided undecidedError
+	var made basis
 	defer func() {
 		if p := recover(); p != nil {
-			undecided.cause = ck.panicked(ck.id, p)
-			d, err = Decision{}, &undecided
+			made.cause = ck.panicked(ck.id, p)
+			d, err = Decision{}, &undecidedError{made}
 		}
 	}()
 	facts, err := readFacts(tx.Reader, links)
@@ -153,21 +157,21 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 	if err != nil && !errors.Is(err, errPanic) {
 		return Decision{}, err
 	}
-	undecided.input = newInput(tx.Now(), ck, facts)
+	made.input = newInput(tx.Now(), ck, facts)
 	if err != nil {
-		undecided.cause = err
-		return Decision{}, &undecided
+		made.cause = err
+		return Decision{}, &undecidedError{made}
 	}
-	verdict, err := ck.ask(ctx, undecided.input)
+	verdict, err := ck.ask(ctx, made.input)
 	if err != nil {
-		undecided.cause = err
-		return Decision{}, &undecided
+		made.cause = err
+		return Decision{}, &undecidedError{made}
 	}
-	undecided.verdict = verdict
+	made.verdict = verdict
 	if err := ck.carryOut(tx, links, verdict); err != nil {
 		if errors.Is(err, errContradiction) {
-			undecided.cause = err
-			return Decision{}, &undecided
+			made.cause = err
+			return Decision{}, &undecidedError{made}
 		}
 		return Decision{}, err
 	}
@@ -175,7 +179,7 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 	if d.Outcome == Allow && ck.call.Route.MovesMoney {
 		d.Execution = ck.execution(ck.reservationID)
 	}
-	return d, ck.write(tx, d, undecided)
+	return d, ck.write(tx, d, made)
 }
 
 // panicked logs a panic and is the error for it. What it says may quote the call:
@@ -187,7 +191,7 @@ func (d *Decider) panicked(id string, p any) error {
 
 // settle writes what stands though there is no decision. It needs nothing that the
 // links lead to.
-func (ck *check) settle(tx *authzstore.Tx, undecided *undecidedError, d Decision) error {
+func (ck *check) settle(tx *authzstore.Tx, made basis, d Decision) error {
 	if err := ck.readKnown(tx); err != nil {
 		return err
 	}
@@ -208,12 +212,12 @@ func (ck *check) settle(tx *authzstore.Tx, undecided *undecidedError, d Decision
 			return err
 		}
 	}
-	return ck.keep(tx, d, *undecided)
+	return ck.keep(tx, d, made)
 }
 
 // write spends the evidence, and writes what is known about the key from now on,
 // and the record.
-func (ck *check) write(tx *authzstore.Tx, d Decision, made undecidedError) error {
+func (ck *check) write(tx *authzstore.Tx, d Decision, made basis) error {
 	if err := ck.spend(tx, d.Outcome == Allow); err != nil {
 		return err
 	}
@@ -224,7 +228,7 @@ func (ck *check) write(tx *authzstore.Tx, d Decision, made undecidedError) error
 }
 
 // keep writes the record.
-func (ck *check) keep(tx *authzstore.Tx, d Decision, made undecidedError) error {
+func (ck *check) keep(tx *authzstore.Tx, d Decision, made basis) error {
 	record, err := ck.newRecord(tx.Now(), d, made)
 	if err != nil {
 		return err
