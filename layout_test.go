@@ -23,7 +23,8 @@ const module = "github.com/countersign/countersign"
 // packages of layers below its own, so imports point one way, and those of one
 // layer do not know each other. A new package gets its place here.
 var layers = [][]string{
-	{"authzstore/kv", "policies", "sidecar/safelog", "sidecar/call/strictjson", "sidecar/upstream"},
+	{"authzstore/kv", "policies", "sidecar/privatefile", "sidecar/safelog", "sidecar/call/strictjson"},
+	{"sidecar/upstream"},
 	{"authzstore", "authzstore/kv/badgerkv", "authzstore/kv/kvtest"},
 	{"sidecar/call", "sidecar/clock", "sidecar/policy"},
 	{"sidecar/bundle"},

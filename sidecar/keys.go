@@ -8,15 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/privatefile"
 )
 
 // keyBytes is the length of the key that all others are derived from.
 const keyBytes = 32
+
+const maxKeyFile = 1 << 10
 
 // loadKeys reads the store's key from a file, 32 bytes in base64, and derives the
 // keys of decisions from it (HKDF, RFC 5869). With no name given the file is
@@ -45,15 +47,14 @@ func loadKeys(name, dataDir string) (decide.Keys, error) {
 }
 
 func readKey(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
+	text, err := privatefile.Read(name, maxKeyFile)
+	if mode, ok := errors.AsType[privatefile.ModeError](err); ok {
+		return nil, fmt.Errorf("%s has the mode %04o: other users must not read it; chmod 600 it", name, uint32(mode))
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s has the mode %04o: other users must not read it; chmod 600 it", name, info.Mode().Perm())
+	if errors.Is(err, privatefile.ErrNotRegular) {
+		return nil, fmt.Errorf("%s is %w", name, err)
 	}
-	text, err := os.ReadFile(name)
-	if err != nil {
+	if err != nil && !errors.Is(err, privatefile.ErrTooLong) {
 		return nil, err
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
@@ -66,21 +67,6 @@ func readKey(name string) ([]byte, error) {
 // makeKey writes a new key, durably before it is used.
 func makeKey(name string) ([]byte, error) {
 	key := make([]byte, keyBytes)
-	rand.Read(key)
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = file.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, errors.Join(err, os.Remove(name))
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return nil, err
-	}
-	return key, errors.Join(dir.Sync(), dir.Close())
+	rand.Read(key) // never fails
+	return key, privatefile.Create(name, []byte(base64.StdEncoding.EncodeToString(key)+"\n"))
 }

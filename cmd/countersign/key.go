@@ -1,14 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/countersign/countersign/sidecar/privatefile"
 	"github.com/countersign/countersign/sidecar/upstream"
 )
 
@@ -43,7 +41,7 @@ what countersign key jwks prints.`,
 			default:
 				return fmt.Errorf("--algorithm %q is neither HS256 nor EdDSA", algorithm)
 			}
-			if err := createPrivate(args[0], text); err != nil {
+			if err := privatefile.Create(args[0], text); err != nil {
 				return err
 			}
 			key, err := upstream.ReadKey(args[0])
@@ -84,19 +82,6 @@ replaced by another.`,
 			return nil
 		},
 	}
-}
-
-// createPrivate writes a new file that nobody else may read or write.
-func createPrivate(name string, text []byte) error {
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return errors.Join(err, os.Remove(name)) // half a key is none
-	}
-	return nil
 }
 
 // readUpstreamKeys reads the keys of AUDIENCE=FILE.

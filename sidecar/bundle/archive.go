@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/countersign/countersign/sidecar/policy"
+	"github.com/countersign/countersign/sidecar/privatefile"
 )
 
 // An Archive keeps every bundle that was ever active, so that a decision can be
@@ -139,7 +140,7 @@ func (a *Archive) makeDir() error {
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(a.dir))
+	return privatefile.SyncDir(filepath.Dir(a.dir))
 }
 
 // Retire notes for every bundle that this process has not made active, and that
@@ -243,31 +244,9 @@ func (a *Archive) digests() ([]string, error) {
 	return digests, nil
 }
 
-// replaceFile puts a file in the place of another, or of none, whole: whoever
-// looks, also after a loss of power, finds the old one or the new one.
 func replaceFile(name string, content []byte) error {
-	temp := name + ".tmp" // a process that died may have left one: it is written over
-	file, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
+	return privatefile.Replace(name, func(file *os.File) error {
+		_, err := file.Write(content)
 		return err
-	}
-	_, err = file.Write(content)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(name string) error {
-	dir, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	})
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/countersign/countersign/sidecar/privatefile"
 )
 
 // Errors of Accept.
@@ -122,5 +124,5 @@ func removeAcceptance(dir string) error {
 	if err := os.Remove(filepath.Join(dir, acceptName)); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return privatefile.SyncDir(dir)
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/countersign/countersign/sidecar/privatefile"
 )
 
 const (
@@ -104,25 +106,12 @@ func writeSealed(dir, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	temp := filepath.Join(dir, name+".tmp")
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(append(line, '\n'), checksum(line)...))
-	if err == nil {
-		err = giveToOwner(f, dir)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, filepath.Join(dir, name)); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return privatefile.Replace(filepath.Join(dir, name), func(f *os.File) error {
+		if _, err := f.Write(append(append(line, '\n'), checksum(line)...)); err != nil {
+			return err
+		}
+		return giveToOwner(f, dir)
+	})
 }
 
 func giveToOwner(f *os.File, dir string) error {
@@ -135,12 +124,4 @@ func giveToOwner(f *os.File, dir string) error {
 		return nil
 	}
 	return f.Chown(int(owner.Uid), int(owner.Gid))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+
+	"github.com/countersign/countersign/sidecar/privatefile"
 )
 
 // FileExecutions remembers executions in a file that only grows. Each call of
@@ -98,7 +100,7 @@ func (f *FileExecutions) load(file *os.File) error {
 	if err := file.Sync(); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file.Name()))
+	return privatefile.SyncDir(filepath.Dir(file.Name()))
 }
 
 // isTorn tells whether a last line is what a crash leaves of a write: it ends too
@@ -243,12 +245,4 @@ func (f *FileExecutions) Close() error {
 		f.failed = fmt.Errorf("upstream: executions: %w", os.ErrClosed)
 	}
 	return f.file.Close()
-}
-
-func syncDir(name string) error {
-	dir, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

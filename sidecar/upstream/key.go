@@ -13,11 +13,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"log/slog"
-	"os"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/countersign/countersign/sidecar/privatefile"
 )
 
 // A Key signs or verifies the tokens for one audience, with one algorithm:
@@ -117,23 +118,14 @@ func parseKey(text []byte) (Key, error) {
 }
 
 func readPrivate(name string) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, errors.Unwrap(err) // the caller names the file
+	text, err := privatefile.Read(name, maxKeyFile)
+	if mode, ok := errors.AsType[privatefile.ModeError](err); ok {
+		return nil, fmt.Errorf("the mode %04o lets others at it: whoever has the key can allow payments; chmod 600 it", uint32(mode))
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, path.Err // the caller names the file
 	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("the mode %04o lets others at it: whoever has the key can allow payments; chmod 600 it", mode)
-	}
-	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
-	if len(text) > maxKeyFile {
+	if errors.Is(err, privatefile.ErrTooLong) {
 		return nil, errNoKey
 	}
 	return text, err

@@ -1,0 +1,81 @@
+package sidecar
+
+import (
+	"bytes"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A store's key is made once, for its owner alone, and stays; what is derived from
+// it differs by use and by store.
+func TestKeysAreMade(t *testing.T) {
+	dir := t.TempDir()
+	first, err := loadKeys("", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "key")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("key file: %v, %v", info, err)
+	}
+	again, err := loadKeys("", dir)
+	if err != nil || !bytes.Equal(first.Personal, again.Personal) || !bytes.Equal(first.Evidence, again.Evidence) {
+		t.Errorf("other keys after a restart, %v", err)
+	}
+	other, err := loadKeys("", t.TempDir())
+	if err != nil || bytes.Equal(first.Personal, other.Personal) || bytes.Equal(first.Personal, first.Evidence) {
+		t.Errorf("keys that should differ are alike, %v", err)
+	}
+	if len(first.Personal) != keyBytes || len(first.Evidence) != keyBytes {
+		t.Errorf("keys of %d and %d bytes", len(first.Personal), len(first.Evidence))
+	}
+}
+
+// A key file that is not as it must be is refused, and one that was named is never
+// made.
+func TestKeysRefused(t *testing.T) {
+	good := base64.StdEncoding.EncodeToString(make([]byte, keyBytes))
+	for name, c := range map[string]struct {
+		text string
+		mode os.FileMode
+		want string
+	}{
+		"read by others":  {good, 0o604, "has the mode 0604"},
+		"read by a group": {good, 0o640, "has the mode 0640"},
+		"too short":       {good[4:], 0o600, "does not hold 32 bytes"},
+		"too long":        {good + good, 0o600, "does not hold 32 bytes"},
+		"very long":       {strings.Repeat("A", maxKeyFile+4), 0o600, "does not hold 32 bytes"},
+		"no base64":       {"!" + good[1:], 0o600, "does not hold 32 bytes"},
+		"empty":           {"", 0o600, "does not hold 32 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "key")
+			if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(file, c.mode); err != nil {
+				t.Fatal(err)
+			}
+			for _, load := range []func() error{
+				func() error { _, err := loadKeys(file, t.TempDir()); return err },
+				func() error { _, err := loadKeys("", filepath.Dir(file)); return err },
+			} {
+				if err := load(); err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("error %v, want %q", err, c.want)
+				}
+			}
+		})
+	}
+	missing := filepath.Join(t.TempDir(), "key")
+	if _, err := loadKeys(missing, t.TempDir()); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("a named key that is missing: %v", err)
+	}
+	if _, err := os.Stat(missing); err == nil {
+		t.Error("a named key was made")
+	}
+	if _, err := loadKeys(t.TempDir(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a directory: %v", err)
+	}
+}
