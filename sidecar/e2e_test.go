@@ -23,7 +23,7 @@ import (
 	"github.com/countersign/countersign/examples/envoy"
 	"github.com/countersign/countersign/examples/issuer"
 	"github.com/countersign/countersign/examples/payments"
-	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/policies/policiestest"
 	"github.com/countersign/countersign/sidecar"
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/decide"
@@ -279,18 +279,7 @@ func send(t *testing.T, r request) answer {
 // direct_payment.
 func bundleWith(t *testing.T, rego string) fs.FS {
 	t.Helper()
-	bundle := fstest.MapFS{}
-	err := fs.WalkDir(policies.FS, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		text, err := fs.ReadFile(policies.FS, path)
-		bundle[path] = &fstest.MapFile{Data: text}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := policiestest.Files(t)
 	bundle["systems/direct_payment/added.rego"] = &fstest.MapFile{Data: []byte(rego)}
 	return bundle
 }

@@ -26,7 +26,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/examples/issuer"
-	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/policies/policiestest"
 	countersign "github.com/countersign/countersign/sidecar"
 	"github.com/countersign/countersign/sidecar/policy"
 	signed "github.com/countersign/countersign/sidecar/upstream"
@@ -151,18 +151,7 @@ func putAccounts(t *testing.T, dir string) {
 }
 
 func corpusBundle(t *testing.T) fs.FS {
-	bundle := fstest.MapFS{}
-	err := fs.WalkDir(policies.FS, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		text, err := fs.ReadFile(policies.FS, path)
-		bundle[path] = &fstest.MapFile{Data: text}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
+	bundle := policiestest.Files(t)
 	bundle["systems/direct_payment/routes.yaml"] = &fstest.MapFile{Data: []byte(corpusRoutes)}
 	return bundle
 }

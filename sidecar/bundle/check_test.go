@@ -10,6 +10,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/countersign/countersign/policies/policiestest"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -44,7 +45,7 @@ test_allow if data.payments.decision.allow with input as good
 // refused by the checks and not by its tests.
 func bare(t testing.TB) fstest.MapFS {
 	t.Helper()
-	files := builtIn(t)
+	files := policiestest.Files(t)
 	delete(files, "decision_test.rego")
 	files[paymentTests] = &fstest.MapFile{Data: []byte(allowTest)}
 	return files
@@ -101,7 +102,7 @@ func wantLines(t testing.TB, err error, lines ...string) {
 }
 
 func TestGoodBundles(t *testing.T) {
-	if err := loads(t, builtIn(t)); err != nil {
+	if err := loads(t, policiestest.Files(t)); err != nil {
 		t.Errorf("built-in: %v", err)
 	}
 	if err := loads(t, bare(t)); err != nil {
@@ -426,12 +427,12 @@ func TestClosedInTime(t *testing.T) {
 
 // Judging ends with its limit, and with whoever asked for it.
 func TestLoadInTime(t *testing.T) {
-	if _, err := Load(context.Background(), builtIn(t), Config{Limit: 1}); err == nil || err.Error() != "the policy could not be judged within 1ns" {
+	if _, err := Load(context.Background(), policiestest.Files(t), Config{Limit: 1}); err == nil || err.Error() != "the policy could not be judged within 1ns" {
 		t.Errorf("%v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := Load(ctx, builtIn(t), Config{}); !errors.Is(err, context.Canceled) {
+	if _, err := Load(ctx, policiestest.Files(t), Config{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }

@@ -13,27 +13,9 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/policies/policiestest"
 	"github.com/countersign/countersign/sidecar/policy"
 )
-
-// builtIn is the built-in bundle as one can change it.
-func builtIn(t testing.TB) fstest.MapFS {
-	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.FS, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		text, err := fs.ReadFile(policies.FS, name)
-		files[name] = &fstest.MapFile{Data: text}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
 
 // edit replaces a text that stands in a file of the bundle.
 func edit(t testing.TB, files fstest.MapFS, name, before, after string) {
@@ -58,7 +40,7 @@ type site struct {
 }
 
 func newSite(t *testing.T) *site {
-	return &site{t: t, files: builtIn(t), data: t.TempDir()}
+	return &site{t: t, files: policiestest.Files(t), data: t.TempDir()}
 }
 
 func (s *site) open() error {
@@ -221,7 +203,7 @@ func TestLastGoodAtStart(t *testing.T) {
 	s.looks(3)
 	s.wants(first, "decision.rego:24: rego_unsafe_var_error")
 
-	s.files = builtIn(t)
+	s.files = policiestest.Files(t)
 	edit(t, s.files, "decision.rego", "The decision on one call", "The decision")
 	s.start()
 	s.wants(s.digest(), "")
@@ -348,7 +330,7 @@ func TestConcurrent(t *testing.T) {
 		})
 	}
 	for _, title := range []string{"A", "B", "C"} {
-		s.files = builtIn(t)
+		s.files = policiestest.Files(t)
 		edit(t, s.files, "decision.rego", "The decision on one call", title)
 		s.cfg.Dir = s.files
 		s.looks(2)

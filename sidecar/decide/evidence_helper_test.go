@@ -2,7 +2,6 @@ package decide_test
 
 import (
 	"context"
-	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -10,7 +9,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
-	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/policies/policiestest"
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
@@ -48,18 +47,7 @@ func (testCode) Check(_ *authzstore.Tx, c call.Call, secret string) (decide.Find
 // second, and are denied if it does not match. edit changes it further.
 func codeBundle(t testing.TB, edit func(files fstest.MapFS)) *bundle.Bundle {
 	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.FS, ".", func(name string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			var text []byte
-			text, err = fs.ReadFile(policies.FS, name)
-			files[name] = &fstest.MapFile{Data: text}
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := policiestest.Files(t)
 	const routes, rules, table = "systems/direct_payment/routes.yaml", "systems/direct_payment/direct_payment.rego", "shared/data.yaml"
 	replace(t, files, routes, "    currency: {json: /currency}\n", `    currency: {json: /currency}
     code: {json: /code, secret: true, evidence: test_code, optional: true}

@@ -19,7 +19,7 @@ import (
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/authzstore/kv/badgerkv"
-	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/policies/policiestest"
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
@@ -75,18 +75,7 @@ func (word) Check(_ *authzstore.Tx, _ call.Call, secret string) (decide.Finding,
 // direct_payment. It need not be one that would pass its own tests.
 func (w *world) use(t *testing.T, rego string) {
 	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.FS, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		text, err := fs.ReadFile(policies.FS, name)
-		files[name] = &fstest.MapFile{Data: text}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := policiestest.Files(t)
 	routes := files["systems/direct_payment/routes.yaml"]
 	routes.Data = []byte(strings.Replace(string(routes.Data), "    currency: {json: /currency}\n",
 		"    currency: {json: /currency}\n    word: {header: x-word, secret: true, evidence: word, optional: true}\n", 1))
