@@ -3,6 +3,7 @@ package authzstore
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -37,8 +38,8 @@ type KeyedCall struct {
 	// reservation once: an allowed call may be forwarded to it again, and to no
 	// other. Empty where the service promised no such thing.
 	RunsOnceAt string `cbor:"9,keyasint,omitempty" json:"runs_once_at,omitempty"`
-	// Answer is what a denied call was told, to tell it again.
-	Answer []byte `cbor:"7,keyasint,omitempty" json:"answer,omitempty"`
+	// Answer is what a denied call was told, to tell it again: JSON.
+	Answer json.RawMessage `cbor:"7,keyasint,omitempty" json:"answer,omitempty"`
 	// LockedOut: Evidence came when no attempt was left for it. It was not looked
 	// at, so nothing has paid for a look when it comes again.
 	LockedOut bool `cbor:"8,keyasint,omitempty" json:"locked_out,omitempty"`
