@@ -58,8 +58,8 @@ var rules = []rule{
 	{imported: "github.com/prometheus", by: []string{"sidecar/metrics"}, tests: true},
 	// The backend is chosen in one place.
 	{imported: module + "/authzstore/kv/badgerkv", by: []string{"sidecar", "authzstore/kv/badgerkv"}, tests: true},
-	// Of the parser, only the decoder of calls is made.
-	{imported: module + "/sidecar/call/strictjson", by: []string{"sidecar/call", "bench"}, tests: true},
+	// The parser is for what decides: calls, and the terms in them.
+	{imported: module + "/sidecar/call/strictjson", by: []string{"authzstore", "sidecar/call", "bench"}, tests: true},
 }
 
 // exactly are directories in by that mean themselves alone, without what is

@@ -3,7 +3,6 @@ package authzstore
 import (
 	"context"
 	"fmt"
-	"regexp"
 
 	"github.com/countersign/countersign/authzstore/kv"
 )
@@ -17,16 +16,11 @@ type Account struct {
 	Currency string `cbor:"4,keyasint" json:"currency"`
 	// MaxPaymentMinor is the most for one payment, in minor units.
 	MaxPaymentMinor int64 `cbor:"5,keyasint" json:"max_payment_minor"`
-	// Limits on everything the account ever spends.
+	// Limits on everything that is paid from the account, by whatever grant.
 	Limits []Limit `cbor:"6,keyasint,omitempty" json:"limits,omitempty"`
-}
-
-// A Limit bounds what an account's reservations, pending and posted, may come
-// to over its life. Zero means no bound.
-type Limit struct {
-	Name           string `cbor:"1,keyasint" json:"name"` // snake_case, its own within the account
-	MaxAmountMinor int64  `cbor:"2,keyasint,omitempty" json:"max_amount_minor,omitempty"`
-	MaxCount       int64  `cbor:"3,keyasint,omitempty" json:"max_count,omitempty"`
+	// CreatedAtNanos is when the account was first written. Its periods by consent
+	// and its lifetimes start there.
+	CreatedAtNanos int64 `cbor:"7,keyasint,omitempty" json:"created_at_ns,omitempty"`
 }
 
 // AccountState says whether an account pays.
@@ -41,10 +35,7 @@ const (
 const (
 	accountVersion = 1
 	accountPrefix  = "account/"
-	maxLimits      = 16
 )
-
-var limitName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 // AccountRef declares an account for an Update.
 func AccountRef(id string, mode kv.Mode) kv.Ref {
@@ -53,11 +44,7 @@ func AccountRef(id string, mode kv.Mode) kv.Ref {
 
 // Account returns an account, and whether it exists.
 func (r Reader) Account(id string) (Account, bool, error) {
-	a, ok, err := get[Account](r, accountPrefix+id, accountVersion)
-	if ok && a.ID != id {
-		return Account{}, false, fmt.Errorf("%w: %s holds another account", ErrDamaged, accountPrefix+id)
-	}
-	return a, ok, err
+	return getOwn(r, accountPrefix, id, accountVersion, func(a Account) string { return a.ID })
 }
 
 // PutAccount is a transaction of its own with [Tx.PutAccount]. It is how an
@@ -68,10 +55,51 @@ func (s *Store) PutAccount(ctx context.Context, cause Cause, a Account) error {
 	return s.Update(kv.Urgent(ctx), cause, refs, func(tx *Tx) error { return tx.PutAccount(a) })
 }
 
-// PutAccount writes an account, new or in place of what it was. It must be
-// declared Exclusive.
+// PutAccount writes an account, new or in place of what it was. Its
+// CreatedAtNanos is filled in. It must be declared Exclusive.
 func (tx *Tx) PutAccount(a Account) error {
+	old, had, err := tx.Account(a.ID)
+	if err != nil {
+		return err
+	}
+	a.CreatedAtNanos = tx.Now()
+	if had {
+		a.CreatedAtNanos = old.CreatedAtNanos
+	}
+	a.Limits = withKinds(a.Limits)
 	return put(tx, accountPrefix+a.ID, accountVersion, a)
+}
+
+// FreezeAccount stops everything that the account pays, by whatever grant, until
+// it is unfrozen. It must be declared Exclusive. ErrUnknownID, or a *StateError
+// where the account is frozen.
+func (tx *Tx) FreezeAccount(id string) error {
+	return tx.setAccountState(id, AccountActive, AccountFrozen)
+}
+
+// UnfreezeAccount lets a frozen account pay again. It must be declared Exclusive.
+// ErrUnknownID, or a *StateError where the account is not frozen.
+func (tx *Tx) UnfreezeAccount(id string) error {
+	return tx.setAccountState(id, AccountFrozen, AccountActive)
+}
+
+func (tx *Tx) setAccountState(id string, from, to AccountState) error {
+	a, ok, err := tx.Account(id)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return fmt.Errorf("%w: account %s", ErrUnknownID, id)
+	case a.State != from:
+		return &StateError{"account", string(a.State)}
+	}
+	a.State = to
+	return put(tx, accountPrefix+id, accountVersion, a)
+}
+
+// Accounts lists all accounts, by ID, as [Snapshot.Grants] does grants.
+func (s Snapshot) Accounts(after string, most int) (accounts []Account, next string, err error) {
+	return page[Account](s, accountPrefix, accountVersion, after, most)
 }
 
 func (a Account) check() error {
@@ -94,23 +122,4 @@ func (a Account) check() error {
 		return err
 	}
 	return checkLimits(a.Limits)
-}
-
-func checkLimits(limits []Limit) error {
-	if len(limits) > maxLimits {
-		return fmt.Errorf("%w: %d limits, at most %d", ErrInvalid, len(limits), maxLimits)
-	}
-	seen := map[string]bool{}
-	for _, l := range limits {
-		switch {
-		case !limitName.MatchString(l.Name) || seen[l.Name]:
-			return fmt.Errorf("%w: limit name %q is not a snake_case name of its own", ErrInvalid, l.Name)
-		case l.MaxAmountMinor == 0 && l.MaxCount == 0:
-			return fmt.Errorf("%w: limit %s bounds nothing", ErrInvalid, l.Name)
-		case l.MaxAmountMinor < 0 || l.MaxAmountMinor > MaxAmountMinor || l.MaxCount < 0:
-			return fmt.Errorf("%w: limit %s is out of range", ErrInvalid, l.Name)
-		}
-		seen[l.Name] = true
-	}
-	return nil
 }

@@ -22,6 +22,7 @@ func anna() Account {
 		State:           AccountActive,
 		Currency:        "EUR",
 		MaxPaymentMinor: 50000,
+		CreatedAtNanos:  written,
 	}
 }
 
@@ -216,7 +217,7 @@ func TestFreezeIsNotShed(t *testing.T) {
 
 func stored() map[int]any {
 	return map[int]any{
-		1: "acc_anna", 2: map[int]any{1: "user", 2: "https://id.example", 3: "anna"}, 3: "active", 4: "EUR", 5: 50000,
+		1: "acc_anna", 2: map[int]any{1: "user", 2: "https://id.example", 3: "anna"}, 3: "active", 4: "EUR", 5: 50000, 7: written,
 	}
 }
 
@@ -259,7 +260,7 @@ func TestDamagedAccounts(t *testing.T) {
 		"cut off":                 sound[:len(sound)-1],
 		"more behind it":          append(append([]byte{}, sound...), 0),
 		"field twice":             value(0xa2, 0x01, 0x61, 'a', 0x01, 0x61, 'a'),
-		"unknown field":           storedWith(t, func(v map[int]any) { v[7] = true }),
+		"unknown field":           storedWith(t, func(v map[int]any) { v[8] = true }),
 		"unknown field of owner":  storedWith(t, func(v map[int]any) { v[2].(map[int]any)[5] = "x" }),
 		"amount a float":          storedWith(t, func(v map[int]any) { v[5] = 50000.5 }),
 		"amount a text":           storedWith(t, func(v map[int]any) { v[5] = "50000" }),
@@ -304,7 +305,7 @@ func TestAccountEncoding(t *testing.T) {
 	if err := putAccount(s, anna(), kv.Exclusive); err != nil {
 		t.Fatal(err)
 	}
-	want := "\x01\x00\x00\x00\x00\x00\x00\x00\x01\xa5\x01\x68acc_anna\x02\xa3\x01\x64user\x02\x72https://id.example\x03\x64anna\x03\x66active\x04\x63EUR\x05\x19\xc3\x50"
+	want := "\x01\x00\x00\x00\x00\x00\x00\x00\x01\xa6\x01\x68acc_anna\x02\xa3\x01\x64user\x02\x72https://id.example\x03\x64anna\x03\x66active\x04\x63EUR\x05\x19\xc3\x50\x07\x01"
 	err := backend.View(context.Background(), func(snap kv.Snap) error {
 		got, ok, err := snap.Get("account/acc_anna")
 		if string(got) != want || !ok {

@@ -22,16 +22,45 @@ var (
 	ErrFrozen = errors.New("authzstore: account is frozen")
 	// ErrResolved: the reservation was posted or voided before.
 	ErrResolved = errors.New("authzstore: reservation already resolved")
+	// ErrTooManyDelegates: the account has as many open grants as it may.
+	ErrTooManyDelegates = errors.New("authzstore: too many delegates")
+	// ErrState: the noun is in a state that does not allow it. The error is a
+	// *StateError.
+	ErrState = errors.New("authzstore: wrong state")
+	// ErrNotSupported: what the terms ask for does not exist yet.
+	ErrNotSupported = errors.New("authzstore: not supported")
 	// ErrDamaged: a stored value cannot be read: it is damaged, or a newer
 	// program wrote it.
 	ErrDamaged = errors.New("authzstore: stored value cannot be read")
 )
 
-// An OverLimitError names the limit that a reservation would exceed.
+// A StateError says which state a noun is in that does not allow a change.
+type StateError struct {
+	Noun  string // its kind, such as grant
+	State string
+}
+
+func (e *StateError) Error() string {
+	return fmt.Sprintf("authzstore: the %s is %s", e.Noun, e.State)
+}
+
+// Is makes errors.Is(err, ErrState) true.
+func (e *StateError) Is(target error) bool { return target == ErrState }
+
+// An OverLimitError names the limit that a reservation would exceed, and says what
+// remains of it as [Room] does.
 type OverLimitError struct {
-	Limit          string // its name; "payment" for the account's maximum for one payment
+	Holder         string // the account or the grant whose limit it is
+	Limit          string // its name, PaymentLimit or CoolingLimit
 	RemainingMinor int64  // what the limit still allows, in minor units; -1 if it does not limit amounts
 	RemainingCount int64  // how many payments it still allows; -1 if it does not limit them
+	StartsAtNanos  int64
+	ResetsAtNanos  int64 // 0: never
+	WindowFull     bool
+}
+
+func overLimit(holder, limit string, r Room) error {
+	return &OverLimitError{holder, limit, r.Minor, r.Count, r.StartsAtNanos, r.ResetsAtNanos, r.WindowFull}
 }
 
 func (e *OverLimitError) Error() string {

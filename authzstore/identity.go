@@ -52,3 +52,11 @@ func (id Identity) check() error {
 	}
 	return nil
 }
+
+const maxNameBytes = 256
+
+// isName tells whether s is a text that people read: UTF-8 of 1 to 256 bytes
+// without control characters.
+func isName(s string) bool {
+	return s != "" && len(s) <= maxNameBytes && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}

@@ -128,7 +128,7 @@ func (w *world) spendOnce(in spending, givesUp bool) (outcome, error) {
 		return outcome{spent: u.PendingMinor}, err
 	}
 	id := authzstore.NewID("rsv")
-	err := w.Update(ctx, w.cause(), authzstore.ReserveRefs(in.account, id), func(tx *authzstore.Tx) error {
+	err := w.Update(ctx, w.cause(), authzstore.ReserveRefs(reservation(in.account, id, in.amount)), func(tx *authzstore.Tx) error {
 		if givesUp {
 			cancel()
 		}

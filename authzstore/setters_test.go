@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func TestReserveWithinLimits(t *testing.T) {
 	wantLimit(t, w.reserve("acc_anna", authzstore.NewID("rsv"), 50001), "payment", 50000, -1)
 	dollars := reservation("acc_anna", "rsv_dollars", 1)
 	dollars.Currency = "USD"
-	wantErr(t, w.update(authzstore.ReserveRefs("acc_anna", "rsv_dollars"), func(tx *authzstore.Tx) error {
+	wantErr(t, w.update(authzstore.ReserveRefs(dollars), func(tx *authzstore.Tx) error {
 		return tx.ReserveWithinLimits(dollars)
 	}), authzstore.ErrInvalid)
 
@@ -59,7 +60,7 @@ func TestReserveWithinLimits(t *testing.T) {
 	mustDo(t, w.reserve("acc_anna", "rsv_2", 9999))
 	mustDo(t, w.reserve("acc_anna", "rsv_3", 1))
 	wantLimit(t, w.reserve("acc_anna", "rsv_4", 1), "total", 0, -1)
-	if got, want := w.usage(t, "acc_anna"), (authzstore.Usage{Account: "acc_anna", PendingMinor: 60000, Count: 3}); got != want {
+	if got, want := w.usage(t, "acc_anna"), (authzstore.Usage{Holder: "acc_anna", PendingMinor: 60000, Count: 3}); !reflect.DeepEqual(got, want) {
 		t.Errorf("usage %+v, want %+v", got, want)
 	}
 	w.clean(t)
@@ -79,7 +80,7 @@ func TestCountLimit(t *testing.T) {
 func wantLimit(t *testing.T, err error, limit string, minor, count int64) {
 	t.Helper()
 	var over *authzstore.OverLimitError
-	if !errors.As(err, &over) || *over != (authzstore.OverLimitError{Limit: limit, RemainingMinor: minor, RemainingCount: count}) {
+	if !errors.As(err, &over) || *over != (authzstore.OverLimitError{Holder: "acc_anna", Limit: limit, RemainingMinor: minor, RemainingCount: count}) {
 		t.Errorf("got error %v, want over limit %s with %d minor units and %d payments", err, limit, minor, count)
 	}
 }
@@ -100,7 +101,7 @@ func TestResolveOnce(t *testing.T) {
 		"void":      {},
 		"unknown":   {PendingMinor: 100, Count: 1},
 	}
-	want := authzstore.Usage{Account: "acc_anna"}
+	want := authzstore.Usage{Holder: "acc_anna"}
 	for first, doFirst := range steps {
 		for second, doSecond := range steps {
 			id := authzstore.NewID("rsv")
@@ -119,7 +120,7 @@ func TestResolveOnce(t *testing.T) {
 			want.Count += counts[last].Count
 		}
 	}
-	if got := w.usage(t, "acc_anna"); got != want {
+	if got := w.usage(t, "acc_anna"); !reflect.DeepEqual(got, want) {
 		t.Errorf("usage %+v, want %+v", got, want)
 	}
 	w.clean(t)

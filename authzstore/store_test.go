@@ -60,14 +60,14 @@ func (w *world) putAccount(a authzstore.Account) error {
 }
 
 func (w *world) reserve(account, id string, amountMinor int64) error {
-	return w.update(authzstore.ReserveRefs(account, id), func(tx *authzstore.Tx) error {
+	return w.update(authzstore.ReserveRefs(reservation(account, id, amountMinor)), func(tx *authzstore.Tx) error {
 		return tx.ReserveWithinLimits(reservation(account, id, amountMinor))
 	})
 }
 
 // resolve runs one of Post, Void and MarkUnknown.
 func (w *world) resolve(account, id string, fn func(*authzstore.Tx) error) error {
-	return w.update(authzstore.ResolveRefs(account, id), fn)
+	return w.update(authzstore.ResolveRefs(reservation(account, id, 1)), fn)
 }
 
 func account(id string, limits ...authzstore.Limit) authzstore.Account {

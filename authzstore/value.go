@@ -76,6 +76,17 @@ func get[T checked](r Reader, key string, version byte) (T, bool, error) {
 	return noun, true, nil
 }
 
+// getOwn is get for a noun that knows its ID: under the key of another one it is
+// damaged.
+func getOwn[T checked](r Reader, prefix, id string, version byte, idOf func(T) string) (T, bool, error) {
+	noun, ok, err := get[T](r, prefix+id, version)
+	if ok && idOf(noun) != id {
+		var none T
+		return none, false, fmt.Errorf("%w: %s holds the noun %s", ErrDamaged, prefix+id, idOf(noun))
+	}
+	return noun, ok, err
+}
+
 // nouns says how each kind of stored value is read.
 var nouns = map[string]func(key string, val []byte) (any, error){
 	accountPrefix:     reads[Account](accountVersion),
@@ -85,6 +96,16 @@ var nouns = map[string]func(key string, val []byte) (any, error){
 	keyedPrefix:       reads[KeyedCall](keyedVersion),
 	attemptsPrefix:    reads[Attempts](attemptsVersion),
 	openPrefix:        reads[openMark](openVersion),
+	grantPrefix:       reads[Grant](grantVersion),
+	delegatesPrefix:   reads[Delegates](delegatesVersion),
+	grantedPrefix:     reads[indexMark](indexVersion),
+	delegatedPrefix:   reads[indexMark](indexVersion),
+	credentialPrefix:  reads[Credential](credentialVersion),
+	merchantPrefix:    reads[Merchant](merchantVersion),
+	merchantOfPrefix:  reads[MerchantIdentity](merchantOfVersion),
+	terminalPrefix:    reads[Terminal](terminalVersion),
+	terminalOfPrefix:  reads[indexMark](indexVersion),
+	apiTokenPrefix:    reads[APIToken](apiTokenVersion),
 }
 
 func reads[T checked](version byte) func(string, []byte) (any, error) {

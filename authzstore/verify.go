@@ -71,8 +71,8 @@ type verifier struct {
 	last     map[string]lastWrite // key → the last record that wrote it
 	pruned   bool                 // the first records are gone
 	gap      gap                  // the last one between the numbers of records
-	usage    map[string]Usage     // account → sums of its reservations
-	stored   map[string]Usage     // account → sums as stored
+	usage    map[string]Usage     // holder → sums of its reservations
+	stored   map[string]Usage     // holder → sums as stored
 	open     map[string]bool      // index keys that should exist
 	reserved map[string]string    // reservation → the keyed call that was allowed with it
 }
@@ -167,30 +167,27 @@ func (v *verifier) noun(key string, val []byte) error {
 }
 
 func (v *verifier) add(r Reservation) {
-	u := v.usage[r.Account]
-	switch {
-	case r.Open():
-		u.PendingMinor += r.AmountMinor
-		u.Count++
-		v.open[openKey(r.Account, r.ID)] = true
-	case r.State == ReservationPosted:
-		u.PostedMinor += r.PostedMinor
-		u.Count++
+	for _, holder := range r.holders() {
+		u := v.usage[holder]
+		s := u.sums().plus(r.sums(holder))
+		u.Holder, u.PendingMinor, u.PostedMinor, u.Count = holder, s.pendingMinor, s.postedMinor, s.count
+		v.usage[holder] = u
 	}
-	v.usage[r.Account] = u
+	if r.Open() {
+		v.open[openKey(r.Account, r.ID)] = true
+	}
 }
 
-// sums compares each account's stored usage with the sum of its reservations.
+// sums compares each holder's stored usage with the sum of its reservations.
 func (v *verifier) sums() {
-	for account, want := range v.usage {
-		want.Account = account
-		if got := v.stored[account]; got != want {
-			v.report(usagePrefix+account, "usage is the sum of the reservations", "%+v, the reservations come to %+v", got, want)
+	for holder, want := range v.usage {
+		if got := v.stored[holder]; got.sums() != want.sums() {
+			v.report(usagePrefix+holder, "usage is the sum of the reservations", "%+v, the reservations come to %+v", got, want)
 		}
-		delete(v.stored, account)
+		delete(v.stored, holder)
 	}
-	for account, got := range v.stored {
-		v.report(usagePrefix+account, "usage is the sum of the reservations", "%+v without a reservation", got)
+	for holder, got := range v.stored {
+		v.report(usagePrefix+holder, "usage is the sum of the reservations", "%+v without a reservation", got)
 	}
 }
 

@@ -25,7 +25,7 @@ func TestVerifyNames(t *testing.T) {
 		"an index entry gone":       {"open/acc_anna/rsv_1", remove, "the index holds the open reservations"},
 		"a reservation gone":        {"reservation/rsv_1", remove, "usage is the sum of the reservations"},
 		"an index entry too many":   {"open/acc_anna/rsv_2", func([]byte) []byte { return make([]byte, 10) }, "the index holds the open reservations"},
-		"a kind nobody knows":       {"grant/grt_1", func([]byte) []byte { return make([]byte, 10) }, "every stored value can be read"},
+		"a kind nobody knows":       {"ghost/gst_1", func([]byte) []byte { return make([]byte, 10) }, "every stored value can be read"},
 		"an account without record": {"account/acc_eve", func([]byte) []byte { return make([]byte, 10) }, "every change belongs to a record"},
 	} {
 		t.Run(name, func(t *testing.T) {

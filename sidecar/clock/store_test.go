@@ -36,7 +36,7 @@ func newDesk(t *testing.T) *desk {
 		ID: "acc_anna", Owner: anna, State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 1000,
 		Limits: []authzstore.Limit{{Name: "total", MaxAmountMinor: 1000}},
 	}
-	refs := append(authzstore.ReserveRefs(account.ID, "rsv_first"), authzstore.UseRef(thing))
+	refs := append(authzstore.ReserveRefs(reservation("rsv_first")), authzstore.UseRef(thing))
 	err := d.update(append(refs, authzstore.AccountRef(account.ID, kv.Exclusive)), func(tx *authzstore.Tx) error {
 		return errors.Join(tx.PutAccount(account), tx.UseOnce(thing), tx.ReserveWithinLimits(reservation("rsv_first")))
 	})
@@ -98,7 +98,7 @@ func (d *desk) decides(t *testing.T) bool {
 		t.Errorf("used again: %v", err)
 	}
 	id := authzstore.NewID("rsv")
-	err = d.update(authzstore.ReserveRefs("acc_anna", id), func(tx *authzstore.Tx) error {
+	err = d.update(authzstore.ReserveRefs(reservation(id)), func(tx *authzstore.Tx) error {
 		return tx.ReserveWithinLimits(reservation(id))
 	})
 	var over *authzstore.OverLimitError

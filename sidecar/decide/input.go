@@ -88,7 +88,7 @@ func newInput(nowNanos int64, ck *check, f Facts) policy.Value {
 		policy.Member{Key: keyCall, Value: callValue(ck.call)},
 		policy.Member{Key: keyIdentity, Value: identityValue(ck.call.Identity)},
 		policy.Member{Key: keyEvidence, Value: evidenceValue(ck.evidence)},
-		policy.Member{Key: keyFacts, Value: factsValue(f)},
+		policy.Member{Key: keyFacts, Value: factsValue(f, nowNanos)},
 	)
 }
 
@@ -145,7 +145,7 @@ func evidenceValue(evidence []*shown) policy.Value {
 	return policy.Object(members...)
 }
 
-func factsValue(f Facts) policy.Value {
+func factsValue(f Facts, nowNanos int64) policy.Value {
 	var members []policy.Member
 	if a := f.Account; a != nil {
 		members = append(members, policy.Member{Key: keyAccount, Value: policy.Object(
@@ -154,7 +154,7 @@ func factsValue(f Facts) policy.Value {
 			policy.Member{Key: keyState, Value: policy.String(string(a.State))},
 			policy.Member{Key: keyCurrency, Value: policy.String(a.Currency)},
 			policy.Member{Key: keyMaxPayment, Value: policy.Int(a.MaxPaymentMinor)},
-			policy.Member{Key: keyLimits, Value: limitsValue(a.Limits, f.Usage)},
+			policy.Member{Key: keyLimits, Value: limitsValue(a.Limits, f.Usage, a.CreatedAtNanos, nowNanos)},
 		)})
 	}
 	return policy.Object(members...)
@@ -162,14 +162,14 @@ func factsValue(f Facts) policy.Value {
 
 // limitsValue says of each limit what remains of it, or outright that it bounds
 // nothing: a member that is missing must never read as "no limit".
-func limitsValue(limits []authzstore.Limit, u authzstore.Usage) policy.Value {
+func limitsValue(limits []authzstore.Limit, u authzstore.Usage, consentNanos, nowNanos int64) policy.Value {
 	values := make([]policy.Value, 0, len(limits))
 	for _, l := range limits {
-		minor, count := l.Remaining(u)
+		room := l.Remaining(u, consentNanos, nowNanos)
 		values = append(values, policy.Object(
 			policy.Member{Key: keyName, Value: policy.String(l.Name)},
-			policy.Member{Key: keyAmount, Value: bound(keyMaxMinor, l.MaxAmountMinor, keyRemainingMinor, minor)},
-			policy.Member{Key: keyCount, Value: bound(keyMax, l.MaxCount, keyRemaining, count)},
+			policy.Member{Key: keyAmount, Value: bound(keyMaxMinor, l.MaxAmountMinor, keyRemainingMinor, room.Minor)},
+			policy.Member{Key: keyCount, Value: bound(keyMax, l.MaxCount, keyRemaining, room.Count)},
 		))
 	}
 	return policy.Array(values...)

@@ -66,7 +66,7 @@ func (ck *check) refs(links []link) []kv.Ref {
 		case l.noun == nounReservation:
 			refs = append(refs, authzstore.ReservationRef(l.id))
 		case l.write:
-			refs = append(refs, authzstore.ReserveRefs(l.id, ck.reservationID)...)
+			refs = append(refs, authzstore.ReserveRefs(authzstore.Reservation{ID: ck.reservationID, Account: l.id})...)
 		default:
 			refs = append(refs, authzstore.AccountRef(l.id, kv.Shared), authzstore.UsageRef(l.id, kv.Shared))
 		}

@@ -197,7 +197,7 @@ func TestRetryModel(t *testing.T) {
 				return
 			}
 			id := rapid.SampledFrom(ids).Draw(rt, "reservation")
-			err := store.Update(context.Background(), operatorCause(), authzstore.ResolveRefs(account.ID, id), func(tx *authzstore.Tx) error { return do(tx, id) })
+			err := store.Update(context.Background(), operatorCause(), authzstore.ResolveRefs(authzstore.Reservation{ID: id, Account: account.ID}), func(tx *authzstore.Tx) error { return do(tx, id) })
 			if err != nil {
 				rt.Fatal(err)
 			}

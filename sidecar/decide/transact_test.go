@@ -253,7 +253,7 @@ func TestSameCallOver(t *testing.T) {
 	putAccount(t, w.backend, anna())
 	repeat(decide.Allow, 0)
 	id := d.Execution.ReservationID
-	if err := store.Update(context.Background(), operatorCause(), authzstore.ResolveRefs("acc_anna", id), func(tx *authzstore.Tx) error { return tx.Post(id, 1250) }); err != nil {
+	if err := store.Update(context.Background(), operatorCause(), authzstore.ResolveRefs(authzstore.Reservation{ID: id, Account: "acc_anna"}), func(tx *authzstore.Tx) error { return tx.Post(id, 1250) }); err != nil {
 		t.Fatal(err)
 	}
 	repeat(decide.Deny, 409, "already_allowed")
