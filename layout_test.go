@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"policies/policiestest", "sidecar/upstream"},
 	{"authzstore", "authzstore/kv/badgerkv", "authzstore/kv/kvtest"},
 	{"sidecar/call", "sidecar/clock", "sidecar/policy"},
-	{"sidecar/bundle"},
+	{"sidecar/bundle", "sidecar/evidence"},
 	{"sidecar/decide"},
 	{"sidecar/extauthz", "sidecar/metrics", "sidecar/replay"},
 	{"sidecar", "sidecar/replay/replaytest"},

@@ -31,7 +31,7 @@ import (
 	"github.com/countersign/countersign/sidecar"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/clock"
-	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/policy"
 	signed "github.com/countersign/countersign/sidecar/upstream"
 )
@@ -124,23 +124,25 @@ func (testCode) thing(c call.Call) string {
 	return fmt.Sprintf("tst_%x", sha256.Sum256([]byte("test code "+c.IdempotencyKey)))
 }
 
+func (testCode) Lead(authzstore.Reader, call.Call, string) (string, error) { return "", nil }
+
 func (k testCode) Refs(c call.Call, _ string) []kv.Ref {
 	return []kv.Ref{authzstore.UseRef(k.thing(c)), authzstore.AttemptsRef("tst_code")}
 }
 
-func (k testCode) Check(_ *authzstore.Tx, c call.Call, secret string) (decide.Finding, error) {
+func (k testCode) Check(_ *authzstore.Tx, c call.Call, secret string) (evidence.Finding, error) {
 	switch secret {
 	case panicCode:
 		panic("a panic that quotes " + secret)
 	case errorCode:
-		return decide.Finding{}, fmt.Errorf("an error that quotes %s", secret)
+		return evidence.Finding{}, fmt.Errorf("an error that quotes %s", secret)
 	}
 	matched := subtle.ConstantTimeCompare([]byte(secret), []byte(rightCode)) == 1
-	budget := "tst_code"
+	budgets := []evidence.Budget{{Name: "tst_code", Allowance: authzstore.Allowance{Max: 1000}}}
 	if secret == wrongCode {
-		budget = "" // as if it came from somebody else than expected
+		budgets = nil // as if it came from somebody else than expected
 	}
-	return decide.Finding{Matched: matched, Thing: k.thing(c), Budget: budget, Allowance: authzstore.Allowance{Max: 1000}}, nil
+	return evidence.Finding{Matched: matched, Thing: k.thing(c), Budgets: budgets}, nil
 }
 
 // lockedBuffer is a log that may be read while it is written.
@@ -221,7 +223,7 @@ func startGuarded(t *testing.T) *guarded {
 		KeyFile:     g.keyFile,
 		Policies:    os.DirFS(g.policies),
 		DecisionLog: &g.decisions,
-		Evidence:    map[string]decide.Evidence{"test_code": testCode{}},
+		Evidence:    map[string]evidence.Kind{"test_code": testCode{}},
 		TokenKeys:   map[string]signed.Key{payments.Audience: key},
 		Policy:      policy.Config{Budget: 100 * time.Millisecond},
 		Clock:       clock.Config{Wall: func() time.Time { return time.Now().Add(time.Duration(g.ahead.Load())) }},

@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/clock"
 	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/extauthz"
 	"github.com/countersign/countersign/sidecar/metrics"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -51,7 +52,7 @@ type Config struct {
 	// left out. Nil means none.
 	DecisionLog io.Writer
 	// Evidence are the kinds of evidence that a route's secret fields can be.
-	Evidence map[string]decide.Evidence
+	Evidence map[string]evidence.Kind
 	// Policy bounds evaluations. Its Stuck is the server's.
 	Policy policy.Config
 	// MaxInFlight bounds the calls decided at once. Zero means

@@ -91,8 +91,8 @@ func describe(w io.Writer, d decision) error {
 		if e.Matched {
 			what = e.Field + " (" + e.Kind + ") matched"
 		}
-		if e.Budget != "" {
-			what += ", an attempt of " + e.Budget + " was burnt"
+		if len(e.Budgets) > 0 {
+			what += ", an attempt of " + strings.Join(e.Budgets, " and of ") + " was burnt"
 		}
 		line("evidence", what)
 	}

@@ -43,7 +43,7 @@ func TestWriteDecision(t *testing.T) {
 	minor, count, resets := int64(1250), int64(2), int64(1795532400000000000)
 	d := decision{Identity: authzstore.Identity{Kind: "agent", Issuer: "i", Subject: "bo\u202et", OnBehalfOf: "anna"}, Record: decide.Record{
 		DecisionID: "dec_x", Time: time.Unix(0, resets).UTC(), Outcome: decide.Deny, Status: 403, Error: "none",
-		Evidence: []decide.EvidenceRecord{{Field: "code", Kind: "otp", Budget: "sender/x"}, {Field: "word", Kind: "otp", Matched: true}},
+		Evidence: []decide.EvidenceRecord{{Field: "code", Kind: "otp", Budgets: []string{"sender/x"}}, {Field: "word", Kind: "otp", Matched: true}},
 		Input:    []byte(`{"call":{"system":"s","operation":"o"}}`), Decision: []byte("null"),
 	}}
 	d.Reasons = []policy.Reason{{Code: "a", Message: "A\x1b[2J\u009b.", Limit: "day", RemainingMinor: &minor, RemainingCount: &count, ResetsAtNanos: &resets}}

@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -23,7 +24,7 @@ type Config struct {
 	Store  *authzstore.Store
 	Keys   Keys
 	// Evidence are the kinds of evidence that a route may name.
-	Evidence map[string]Evidence
+	Evidence map[string]evidence.Kind
 	// MaxInFlight bounds the calls that are being decided; more are answered
 	// `overloaded` at once, as are more than a quarter of them from one identity, or
 	// that change one account.

@@ -8,79 +8,48 @@ import (
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore"
-	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/call"
-	"github.com/countersign/countersign/sidecar/policy"
+	"github.com/countersign/countersign/sidecar/evidence"
 )
-
-// Evidence is one kind of proof that a secret field can be, such as a code.
-type Evidence interface {
-	// Refs declares what Check reads, with [authzstore.UseRef] of every thing and
-	// [authzstore.AttemptsRef] of every budget that it may name in a Finding.
-	Refs(c call.Call, secret string) []kv.Ref
-	// Check finds out what the secret proves about the call. It writes nothing,
-	// compares in constant time, and does the same work whether or not there is
-	// anything to compare with.
-	Check(tx *authzstore.Tx, c call.Call, secret string) (Finding, error)
-}
-
-// A Finding is what a secret proves.
-type Finding struct {
-	// Matched: it is right, and meant for this very call.
-	Matched bool
-	// Thing is the ID of what a match uses up. It is used once.
-	Thing string
-	// UsedWhenDenied: what matched is used up by a denial too.
-	UsedWhenDenied bool
-	// Budget is what a wrong answer burns an attempt of, where the thing expects
-	// this sender; empty where it does not, and then it is the sender's own.
-	Budget    string
-	Allowance authzstore.Allowance
-	// Facts are what the policy is told beside `matched`.
-	Facts []policy.Member
-}
-
-// SenderAllowance is what each sender has for answers that the thing answered did
-// not expect of it, for each kind of evidence.
-var SenderAllowance = authzstore.Allowance{Max: 20, WindowNanos: 3600 * 1e9}
 
 // shown is a secret field of a call, with what came of it.
 type shown struct {
 	name   string
-	kind   Evidence
+	kind   evidence.Kind
 	kindID string
 	secret string
-	sender string // budget of the sender's own
+	sender evidence.Budget // of the sender's own
 
-	finding Finding
-	again   bool // an evaluation under the same key was shown it, and spent it
+	finding evidence.Finding
+	again   bool              // an evaluation under the same key was shown it, and spent it
+	burns   []evidence.Budget // an attempt of each, unless the call is allowed
 }
 
 // show lines up the secrets that a call has.
 func (d *Decider) show(c call.Call) ([]*shown, error) {
-	var evidence []*shown
+	var all []*shown
 	for i, s := range c.Route.Secrets {
 		kind, known := d.cfg.Evidence[s.Evidence]
 		switch {
 		case !known:
 			return nil, fmt.Errorf("%w: evidence %q", errNotKnown, s.Evidence)
 		case c.Secrets[i] != "":
-			evidence = append(evidence, &shown{
+			all = append(all, &shown{
 				name: s.Name, kind: kind, kindID: s.Evidence, secret: c.Secrets[i],
-				sender: authzstore.SenderBudget(s.Evidence, c.Identity),
+				sender: evidence.Budget{Name: authzstore.SenderBudget(s.Evidence, c.Identity), Allowance: evidence.SenderAllowance},
 			})
 		}
 	}
-	return evidence, nil
+	return all, nil
 }
 
 // mac tells evidence from other evidence without keeping it; empty for none.
-func (d *Decider) mac(evidence []*shown) []byte {
-	if len(evidence) == 0 {
+func (d *Decider) mac(all []*shown) []byte {
+	if len(all) == 0 {
 		return nil
 	}
 	mac := hmac.New(sha256.New, d.cfg.Keys.Evidence)
-	for _, e := range evidence {
+	for _, e := range all {
 		for _, part := range []string{e.name, e.secret} {
 			mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 			mac.Write([]byte(part))
@@ -89,18 +58,18 @@ func (d *Decider) mac(evidence []*shown) []byte {
 	return mac.Sum(nil)
 }
 
-// budget is whose attempt the evidence burns.
-func (e *shown) budget() (string, authzstore.Allowance) {
-	if e.finding.Budget == "" {
-		return e.sender, SenderAllowance
+// budgets are whose attempts the evidence burns.
+func (e *shown) budgets() []evidence.Budget {
+	if len(e.finding.Budgets) == 0 {
+		return []evidence.Budget{e.sender}
 	}
-	return e.finding.Budget, e.finding.Allowance
+	return e.finding.Budgets
 }
 
 // checkOne has a piece of evidence checked. One whose check panics proves nothing, and
 // costs its sender.
 func (ck *check) checkOne(tx *authzstore.Tx, e *shown) (err error) {
-	e.finding, e.again = Finding{}, spentBefore(ck.known, ck.mac)
+	e.finding, e.again, e.burns = evidence.Finding{}, spentBefore(ck.known, ck.mac), nil
 	defer func() {
 		if p := recover(); p != nil {
 			err = ck.panicked(ck.id, p)
@@ -124,13 +93,10 @@ func (ck *check) findOut(tx *authzstore.Tx) error {
 		case err != nil:
 			return err
 		}
-		budget, allowance := e.budget()
-		left, err := tx.AttemptsLeft(budget, allowance)
+		lockedOut, err := e.ask(tx, asked)
 		if err != nil {
 			return err
 		}
-		lockedOut := left <= asked[budget] && !e.again
-		asked[budget]++
 		ck.lockedOut = ck.lockedOut || lockedOut
 		if lockedOut || things[e.finding.Thing] {
 			e.finding.Matched = false
@@ -150,8 +116,26 @@ func (ck *check) findOut(tx *authzstore.Tx) error {
 	return panicked
 }
 
+// ask asks each budget for an attempt, up to the first that has none left.
+func (e *shown) ask(tx *authzstore.Tx, asked map[string]int64) (lockedOut bool, err error) {
+	for _, b := range e.budgets() {
+		left, err := tx.AttemptsLeft(b.Name, b.Allowance)
+		if err != nil {
+			return false, err
+		}
+		lockedOut = left <= asked[b.Name] && !e.again
+		asked[b.Name]++
+		e.burns = append(e.burns, b)
+		if lockedOut {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // spend has the evidence pay for the answer: an allow uses up what matched, every
-// other answer burns an attempt; and what was spent before is not spent again.
+// other answer burns attempts, unless what matched is used up by a denial too; and
+// what was spent before is not spent again.
 func (ck *check) spend(tx *authzstore.Tx, allowed bool) error {
 	for _, e := range ck.evidence {
 		if e.finding.Matched && (allowed || e.finding.UsedWhenDenied) {
@@ -162,11 +146,20 @@ func (ck *check) spend(tx *authzstore.Tx, allowed bool) error {
 			if err != nil {
 				return err
 			}
+			e.burns = nil
 		}
 		if allowed || e.again {
+			e.burns = nil
+		}
+		for _, b := range e.burns {
+			if err := tx.BurnAttempt(b.Name, b.Allowance); err != nil {
+				return err
+			}
+		}
+		if len(e.burns) == 0 || e.finding.Failures == "" {
 			continue
 		}
-		if err := tx.BurnAttempt(e.budget()); err != nil {
+		if err := tx.Count(e.finding.Failures, 1); err != nil {
 			return err
 		}
 	}

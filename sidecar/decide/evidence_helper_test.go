@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -27,18 +28,20 @@ var codeAllowance = authzstore.Allowance{Max: 3, WindowNanos: int64(time.Hour)}
 func codeThing(c call.Call, secret string) string { return "code/" + c.Text("account") + "/" + secret }
 func codeBudget(c call.Call) string               { return "codes/" + c.Text("account") }
 
+func (testCode) Lead(authzstore.Reader, call.Call, string) (string, error) { return "", nil }
+
 func (testCode) Refs(c call.Call, secret string) []kv.Ref {
 	return []kv.Ref{authzstore.UseRef(codeThing(c, secret)), authzstore.AttemptsRef(codeBudget(c))}
 }
 
-func (testCode) Check(_ *authzstore.Tx, c call.Call, secret string) (decide.Finding, error) {
-	f := decide.Finding{
+func (testCode) Check(_ *authzstore.Tx, c call.Call, secret string) (evidence.Finding, error) {
+	f := evidence.Finding{
 		Matched:        strings.HasPrefix(secret, "right"),
 		Thing:          codeThing(c, secret),
 		UsedWhenDenied: strings.HasPrefix(secret, "right once"),
 	}
 	if c.Identity.Subject == "anna" {
-		f.Budget, f.Allowance = codeBudget(c), codeAllowance
+		f.Budgets = []evidence.Budget{{Name: codeBudget(c), Allowance: codeAllowance}}
 	}
 	return f, nil
 }
@@ -94,6 +97,6 @@ func withCodes(t testing.TB, edit func(fstest.MapFS)) func(*decide.Config) {
 	b := codeBundle(t, edit)
 	return func(cfg *decide.Config) {
 		cfg.Bundle = func() *bundle.Bundle { return b }
-		cfg.Evidence = map[string]decide.Evidence{"test_code": testCode{}}
+		cfg.Evidence = map[string]evidence.Kind{"test_code": testCode{}}
 	}
 }

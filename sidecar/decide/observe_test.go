@@ -20,6 +20,7 @@ import (
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -186,12 +187,14 @@ func TestObserveCourses(t *testing.T) {
 // matches is evidence of one right secret.
 type matches struct{}
 
+func (matches) Lead(authzstore.Reader, call.Call, string) (string, error) { return "", nil }
+
 func (matches) Refs(call.Call, string) []kv.Ref {
 	return []kv.Ref{authzstore.UseRef("tst_right"), authzstore.AttemptsRef("tst_right")}
 }
 
-func (matches) Check(_ *authzstore.Tx, _ call.Call, secret string) (decide.Finding, error) {
-	return decide.Finding{Matched: secret == "right", Thing: "tst_right", Budget: "tst_right", Allowance: authzstore.Allowance{Max: 3}}, nil
+func (matches) Check(_ *authzstore.Tx, _ call.Call, secret string) (evidence.Finding, error) {
+	return evidence.Finding{Matched: secret == "right", Thing: "tst_right", Budgets: []evidence.Budget{{Name: "tst_right", Allowance: authzstore.Allowance{Max: 3}}}}, nil
 }
 
 // Evidence is seen where the decision that spent it was kept, and only there.
@@ -205,7 +208,7 @@ func TestObserveEvidence(t *testing.T) {
 	var o observed
 	w := newWorld(t, withRoutes(table), withRule(t, `{"allow": false, "reasons": [], "public_reasons": [], "effects": []}`, policy.Config{Budget: time.Minute}),
 		func(cfg *decide.Config) {
-			cfg.Observe, cfg.Evidence = o.observe, map[string]decide.Evidence{"test_code": matches{}}
+			cfg.Observe, cfg.Evidence = o.observe, map[string]evidence.Kind{"test_code": matches{}}
 		})
 	shows := func(code string) call.Request {
 		return payment(strings.Replace(goodBody, "{", `{"code": "`+code+`", `, 1))
@@ -216,8 +219,8 @@ func TestObserveEvidence(t *testing.T) {
 		req  call.Request
 		want []decide.EvidenceRecord
 	}{
-		{"wrong", shows("wrong"), []decide.EvidenceRecord{{Field: "code", Kind: "test_code", Budget: "tst_right"}}},
-		{"right", right, []decide.EvidenceRecord{{Field: "code", Kind: "test_code", Matched: true, Budget: "tst_right"}}},
+		{"wrong", shows("wrong"), []decide.EvidenceRecord{{Field: "code", Kind: "test_code", Budgets: []string{"tst_right"}}}},
+		{"right", right, []decide.EvidenceRecord{{Field: "code", Kind: "test_code", Matched: true, Budgets: []string{"tst_right"}}}},
 		{"right, told again", right, nil},
 	} {
 		w.Decide(t.Context(), c.req)

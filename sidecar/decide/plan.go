@@ -75,7 +75,7 @@ func (ck *check) refs(links []link) []kv.Ref {
 		refs = append(refs, ck.key.Ref())
 	}
 	for _, e := range ck.evidence {
-		refs = append(refs, authzstore.AttemptsRef(e.sender))
+		refs = append(refs, authzstore.AttemptsRef(e.sender.Name))
 		refs = append(refs, e.kind.Refs(ck.call, e.secret)...)
 	}
 	return refs

@@ -39,8 +39,8 @@ type EvidenceRecord struct {
 	Matched bool   `json:"matched"`
 	// SpentBefore: it was spent by an earlier evaluation under the same key.
 	SpentBefore bool `json:"spent_before,omitempty"`
-	// Budget is whose attempt it burnt; empty where it burnt none.
-	Budget string `json:"budget,omitempty"`
+	// Budgets are whose attempts it burnt.
+	Budgets []string `json:"budgets,omitempty"`
 }
 
 func (ck *check) newRecord(nowNanos int64, d Decision, made basis) (Record, error) {
@@ -71,8 +71,8 @@ func (ck *check) newRecord(nowNanos int64, d Decision, made basis) (Record, erro
 	}
 	for _, e := range ck.evidence {
 		er := EvidenceRecord{Field: e.name, Kind: e.kindID, Matched: e.finding.Matched, SpentBefore: e.again}
-		if d.Outcome != Allow && !e.again {
-			er.Budget, _ = e.budget()
+		for _, b := range e.burns {
+			er.Budgets = append(er.Budgets, b.Name)
 		}
 		r.Evidence = append(r.Evidence, er)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -135,10 +136,11 @@ func (m *retryModel) evaluate(key string, known *modelKey, amount int64, code, d
 	if code == "" {
 		return a
 	}
-	if matched && (a.outcome == decide.Allow || strings.HasPrefix(code, "right once")) && m.usedBy[code] == "" {
+	paid := matched && (a.outcome == decide.Allow || strings.HasPrefix(code, "right once"))
+	if paid && m.usedBy[code] == "" {
 		m.usedBy[code] = decisionID
 	}
-	if a.outcome != decide.Allow && !again {
+	if !paid && !again {
 		m.burnt++
 	}
 	return a
@@ -168,7 +170,7 @@ func TestRetryModel(t *testing.T) {
 	decider := decide.New(decide.Config{
 		Bundle: active.Load, Store: store, Now: func() (time.Time, error) { return noon, nil }, Log: slog.New(slog.DiscardHandler),
 		Keys:     decide.Keys{Personal: make([]byte, 32), Evidence: make([]byte, 32)},
-		Evidence: map[string]decide.Evidence{"test_code": testCode{}},
+		Evidence: map[string]evidence.Kind{"test_code": testCode{}},
 	})
 	rapid.Check(t, func(rt *rapid.T) {
 		account := anna()

@@ -10,6 +10,7 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
 )
 
 // What a call without a decision showed is spent, also if another call was answered
@@ -46,13 +47,13 @@ func TestSpentThoughTheKeyWasTaken(t *testing.T) {
 // A kind of evidence that panics over an answer does not give it away for nothing.
 type panicCode struct{ testCode }
 
-func (panicCode) Check(*authzstore.Tx, call.Call, string) (decide.Finding, error) { panic("4711") }
+func (panicCode) Check(*authzstore.Tx, call.Call, string) (evidence.Finding, error) { panic("4711") }
 
 func TestSpentThoughItsCheckPanics(t *testing.T) {
-	w := newWorld(t, withCodes(t, nil), func(c *decide.Config) { c.Evidence = map[string]decide.Evidence{"test_code": panicCode{}} })
+	w := newWorld(t, withCodes(t, nil), func(c *decide.Config) { c.Evidence = map[string]evidence.Kind{"test_code": panicCode{}} })
 	d := w.decide(keyedPayment("acc_anna", "k", 100, "wrong"))
 	want(t, d, decide.Defect, 500, "internal_error")
-	if r := w.kept(t, d.ID); !strings.Contains(r, `"budget":"sender/test_code/`) {
+	if r := w.kept(t, d.ID); !strings.Contains(r, `"budgets":["sender/test_code/`) {
 		t.Errorf("record %s", r)
 	}
 }

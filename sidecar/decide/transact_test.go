@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -184,7 +185,7 @@ func TestWhoseAttempt(t *testing.T) {
 func TestStrangersBudgetEnds(t *testing.T) {
 	w := newWorld(t, withCodes(t, nil))
 	matched := 0
-	for i := range decide.SenderAllowance.Max + 5 {
+	for i := range evidence.SenderAllowance.Max + 5 {
 		req := keyedPayment("acc_anna", fmt.Sprint("b", i), 100, fmt.Sprint("right ", i))
 		req.Claims["sub"] = "stranger"
 		d := w.decide(req)
@@ -192,15 +193,15 @@ func TestStrangersBudgetEnds(t *testing.T) {
 		if err := json.Unmarshal([]byte(w.kept(t, d.ID)), &r); err != nil {
 			t.Fatal(err)
 		}
-		if len(r.Evidence) != 1 || !strings.HasPrefix(r.Evidence[0].Budget, "sender/test_code/") {
+		if len(r.Evidence) != 1 || len(r.Evidence[0].Budgets) != 1 || !strings.HasPrefix(r.Evidence[0].Budgets[0], "sender/test_code/") {
 			t.Fatalf("evidence %+v", r.Evidence)
 		}
 		if r.Evidence[0].Matched {
 			matched++
 		}
 	}
-	if matched != int(decide.SenderAllowance.Max) {
-		t.Errorf("%d answers were looked at, want %d", matched, decide.SenderAllowance.Max)
+	if matched != int(evidence.SenderAllowance.Max) {
+		t.Errorf("%d answers were looked at, want %d", matched, evidence.SenderAllowance.Max)
 	}
 }
 
@@ -401,21 +402,21 @@ func TestLockWait(t *testing.T) {
 // panicking is a kind of evidence that panics with what it was shown.
 type panicking struct{ testCode }
 
-func (panicking) Check(_ *authzstore.Tx, _ call.Call, secret string) (decide.Finding, error) {
+func (panicking) Check(_ *authzstore.Tx, _ call.Call, secret string) (evidence.Finding, error) {
 	panic(secret)
 }
 
 // A kind of evidence that panics is a defect, on record, and not a free guess; what
 // it was shown is in no log.
 func TestEvidencePanics(t *testing.T) {
-	w := newWorld(t, withCodes(t, nil), func(cfg *decide.Config) { cfg.Evidence = map[string]decide.Evidence{"test_code": panicking{}} })
+	w := newWorld(t, withCodes(t, nil), func(cfg *decide.Config) { cfg.Evidence = map[string]evidence.Kind{"test_code": panicking{}} })
 	d := w.decide(keyedPayment("acc_anna", "k", 100, "secret4711"))
 	want(t, d, decide.Defect, 500, "internal_error")
 	var r decide.Record
 	if err := json.Unmarshal([]byte(w.kept(t, d.ID)), &r); err != nil || r.Outcome != decide.Defect {
 		t.Errorf("record %+v, %v", r, err)
 	}
-	if len(r.Evidence) != 1 || r.Evidence[0].Matched || !strings.HasPrefix(r.Evidence[0].Budget, "sender/test_code/") {
+	if len(r.Evidence) != 1 || r.Evidence[0].Matched || len(r.Evidence[0].Budgets) != 1 || !strings.HasPrefix(r.Evidence[0].Budgets[0], "sender/test_code/") {
 		t.Errorf("evidence %+v", r.Evidence)
 	}
 	if strings.Contains(w.log.String()+w.kept(t, d.ID), "4711") {

@@ -13,7 +13,7 @@ import (
 // docs/operations.md has a row for each metric, and for nothing else.
 func TestDocs(t *testing.T) {
 	m := New(fine())
-	m.Observe(&decide.Observation{Course: decide.CourseForwarded, Evidence: []decide.EvidenceRecord{{Kind: "code", Budget: "tst_1"}}})
+	m.Observe(&decide.Observation{Course: decide.CourseForwarded, Evidence: []decide.EvidenceRecord{{Kind: "code", Budgets: []string{"tst_1"}}}})
 	families, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -97,8 +97,8 @@ func (m *Metrics) Observe(seen *decide.Observation) {
 	}
 	for _, e := range seen.Evidence {
 		m.evidence.WithLabelValues(e.Kind, result(e)).Inc()
-		if e.Budget != "" {
-			m.burnt.WithLabelValues(e.Kind, whose(e)).Inc()
+		for _, budget := range e.Budgets {
+			m.burnt.WithLabelValues(e.Kind, whose(budget)).Inc()
 		}
 	}
 }
@@ -125,8 +125,8 @@ func result(e decide.EvidenceRecord) string {
 	}
 }
 
-func whose(e decide.EvidenceRecord) string {
-	if strings.HasPrefix(e.Budget, authzstore.SenderBudgets) {
+func whose(budget string) string {
+	if strings.HasPrefix(budget, authzstore.SenderBudgets) {
 		return "sender"
 	}
 	return "thing"

@@ -66,8 +66,8 @@ func TestObserve(t *testing.T) {
 		{Outcome: decide.Unavailable, Status: 503, Code: "overloaded", Cause: decide.CauseLocks},
 		{Outcome: decide.Allow, Course: decide.CourseForwarded},
 		{Outcome: decide.Deny, Status: 403, Code: "no_permit", Evidence: []decide.EvidenceRecord{
-			{Kind: "code", Matched: true, Budget: "tst_1"},
-			{Kind: "code", Budget: authzstore.SenderBudgets + "code/1"},
+			{Kind: "code", Matched: true, Budgets: []string{"tst_1"}},
+			{Kind: "code", Budgets: []string{authzstore.SenderBudgets + "code/1"}},
 			{Kind: "code", SpentBefore: true},
 		}},
 	} {

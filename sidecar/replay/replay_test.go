@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/policy"
 	"github.com/countersign/countersign/sidecar/replay"
 	"github.com/countersign/countersign/sidecar/replay/replaytest"
@@ -50,7 +51,7 @@ func newWorld(t *testing.T) *world {
 		Bundle:   func() *bundle.Bundle { return w.active },
 		Store:    w.store,
 		Keys:     decide.Keys{Personal: make([]byte, 32), Evidence: make([]byte, 32)},
-		Evidence: map[string]decide.Evidence{"word": word{}},
+		Evidence: map[string]evidence.Kind{"word": word{}},
 		Log:      slog.New(slog.DiscardHandler),
 	})
 	w.use(t, "")
@@ -60,12 +61,14 @@ func newWorld(t *testing.T) *world {
 // word is a kind of evidence that one word matches.
 type word struct{}
 
+func (word) Lead(authzstore.Reader, call.Call, string) (string, error) { return "", nil }
+
 func (word) Refs(call.Call, string) []kv.Ref {
 	return []kv.Ref{authzstore.UseRef("chl_word")}
 }
 
-func (word) Check(_ *authzstore.Tx, _ call.Call, secret string) (decide.Finding, error) {
-	return decide.Finding{
+func (word) Check(_ *authzstore.Tx, _ call.Call, secret string) (evidence.Finding, error) {
+	return evidence.Finding{
 		Matched: secret == "sesame", Thing: "chl_word",
 		Facts: []policy.Member{{Key: policy.NewKey("hint"), Value: policy.String("„Öffne dich“")}},
 	}, nil

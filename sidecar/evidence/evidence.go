@@ -1,0 +1,60 @@
+// Package evidence holds what the secret fields of calls can be, and prove: a Kind
+// for each. A secret goes in and findings come out; nothing else of it leaves.
+package evidence
+
+import (
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// A Kind is one kind of proof that a secret field can be, such as a code.
+type Kind interface {
+	// Lead returns the ID of the grant that a secret points to, "" for none. It says
+	// nothing of whether the secret is right. It is asked for a guess in a snapshot,
+	// and again under the locks.
+	Lead(r authzstore.Reader, c call.Call, secret string) (grant string, err error)
+	// Refs declares what Check reads, and [authzstore.UseRef] of every thing and
+	// [authzstore.AttemptsRef] of every budget that it may name in a Finding, and
+	// what Lead reads, which may change.
+	Refs(c call.Call, secret string) []kv.Ref
+	// Check finds out what the secret proves about the call. It writes nothing,
+	// compares in constant time, and does the same work whether or not there is
+	// anything to compare with.
+	Check(tx *authzstore.Tx, c call.Call, secret string) (Finding, error)
+}
+
+// A Finding is what a secret proves.
+type Finding struct {
+	// Matched: it is right, and meant for this very call.
+	Matched bool
+	// Thing is the ID of what a match uses up, at Step: once for each step, and the
+	// steps only grow. A thing that is used once in its life has the step 0, which
+	// means 1.
+	Thing string
+	Step  int64
+	// UsedWhenDenied: what matched is used up by a denial too. It pays for itself
+	// then, and no attempt is burnt for it.
+	UsedWhenDenied bool
+	// Budgets are what a wrong answer burns an attempt of each, in order. One that has
+	// none left ends that: the secret does not match, and what comes after it is not
+	// burnt. None means the sender's own ([authzstore.SenderBudget] with
+	// [SenderAllowance]), as for a sender that the thing does not expect.
+	Budgets []Budget
+	// Failures names a counter ([authzstore.Tx.Count]) of wrong answers, whoever gave
+	// them; "" for none.
+	Failures string
+	// Facts are what the policy is told beside `matched`.
+	Facts []policy.Member
+}
+
+// A Budget is what somebody has for wrong answers.
+type Budget struct {
+	Name string
+	authzstore.Allowance
+}
+
+// SenderAllowance is what each sender has for answers that the thing answered did
+// not expect of it, for each kind of evidence.
+var SenderAllowance = authzstore.Allowance{Max: 20, WindowNanos: 3600 * 1e9}
