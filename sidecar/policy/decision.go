@@ -41,8 +41,10 @@ type Reason struct {
 
 // An Effect is what the policy wants done in the decision's transaction.
 type Effect struct {
-	Type        EffectType
-	Account     string
+	Type    EffectType
+	Account string
+	// Grant is by which the account pays, "" where it pays by itself.
+	Grant       string
 	Payee       string
 	AmountMinor int64
 	Currency    string
@@ -138,6 +140,9 @@ func (o *members) effect(term *ast.Term) Effect {
 	switch effect.Type {
 	case Reserve:
 		effect.Account = e.text("account", maxNameBytes)
+		if e.has("grant") {
+			effect.Grant = e.text("grant", maxNameBytes)
+		}
 		effect.Payee = e.text("payee", maxNameBytes)
 		effect.Currency = e.text("currency", maxNameBytes)
 		effect.AmountMinor = e.int("amount_minor", 1, math.MaxInt64)

@@ -87,6 +87,8 @@ func TestWrongShapes(t *testing.T) {
 		"reserve nothing":                         effects(strings.Replace(reserveEffect, "1250", "0", 1)),
 		"reserve less than nothing":               effects(strings.Replace(reserveEffect, "1250", "-1", 1)),
 		"reserve past an int64":                   effects(strings.Replace(reserveEffect, "1250", "9223372036854775808", 1)),
+		"reserve by no grant":                     effects(strings.Replace(reserveEffect, "{", `{"grant": "", `, 1)),
+		"reserve by a grant that is null":         effects(strings.Replace(reserveEffect, "{", `{"grant": null, `, 1)),
 		"reserve for nobody":                      effects(strings.Replace(reserveEffect, "bakery", "", 1)),
 		"17 effects":                              effects(seventeen()...),
 		"effects on a denial too":                 `{"allow": false, "reasons": [], "public_reasons": [], "effects": [{"type": "notify"}]}`,
@@ -192,7 +194,12 @@ func TestDetails(t *testing.T) {
 	}
 
 	d, err = load(t, module("decision := "+effects(reserveEffect)), Config{Budget: longBudget}).Decide(context.Background(), value(t, "{}"))
-	if err != nil || !slices.Equal(d.Effects, []Effect{{Reserve, "acc_anna", "bakery", 1250, "EUR"}}) {
+	if err != nil || !slices.Equal(d.Effects, []Effect{{Reserve, "acc_anna", "", "bakery", 1250, "EUR"}}) {
+		t.Errorf("effects %+v, %v", d.Effects, err)
+	}
+	byGrant := strings.Replace(reserveEffect, "{", `{"grant": "grt_ben", `, 1)
+	d, err = load(t, module("decision := "+effects(byGrant)), Config{Budget: longBudget}).Decide(context.Background(), value(t, "{}"))
+	if err != nil || !slices.Equal(d.Effects, []Effect{{Reserve, "acc_anna", "grt_ben", "bakery", 1250, "EUR"}}) {
 		t.Errorf("effects %+v, %v", d.Effects, err)
 	}
 }
