@@ -80,6 +80,7 @@ type bundleInfo struct {
 type routeInfo struct {
 	System     string            `json:"system"`
 	Operation  string            `json:"operation"`
+	Does       string            `json:"does,omitempty"` // a built-in operation
 	Match      string            `json:"match"`
 	Identity   identityInfo      `json:"identity"`
 	MovesMoney bool              `json:"moves_money"`
@@ -108,14 +109,18 @@ type fieldInfo struct {
 type upstreamInfo struct {
 	Audience   string `json:"audience,omitempty"`
 	Idempotent bool   `json:"idempotent"`
+	Expires    string `json:"expires,omitempty"` // of a reservation that nobody settles
 }
 
 func newRouteInfo(r *call.Route) routeInfo {
 	info := routeInfo{
-		System: r.System, Operation: r.Operation, Match: r.Match(), MovesMoney: r.MovesMoney,
+		System: r.System, Operation: r.Operation, Does: r.Does, Match: r.Match(), MovesMoney: r.MovesMoney,
 		Identity: identityInfo{r.Identity.Source, r.Identity.Kind, r.Identity.Issuer},
-		Upstream: upstreamInfo(r.Upstream), KeyFrom: r.KeyFrom(),
+		Upstream: upstreamInfo{Audience: r.Upstream.Audience, Idempotent: r.Upstream.Idempotent}, KeyFrom: r.KeyFrom(),
 		Fields: []fieldInfo{}, Facts: map[string]string{},
+	}
+	if r.Upstream.Expires > 0 {
+		info.Upstream.Expires = r.Upstream.Expires.String()
 	}
 	for _, f := range r.Fields {
 		info.Fields = append(info.Fields, fieldInfo{Name: f.Name, Type: f.Type.String(), From: f.From(), Optional: f.Optional, Personal: f.Personal})

@@ -43,8 +43,8 @@ func contractOf(routes *call.Table, system string) contract {
 		for _, field := range r.Fields {
 			c.fields[field.Name] = true
 		}
-		for _, fact := range r.Facts {
-			c.facts[fact.Name] = true
+		for _, name := range r.FactsRead() {
+			c.facts[name] = true
 		}
 	}
 	return c

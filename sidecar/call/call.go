@@ -54,7 +54,8 @@ type Call struct {
 }
 
 // A Value is a field's value: Int for an integer or an amount in minor units,
-// Bool for a boolean, and Text for every other type.
+// Bool for a boolean, and Text for every other type. Terms are there as their
+// canonical JSON, which [authzstore.ParseTerms] reads.
 type Value struct {
 	Text   string
 	Int    int64

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A compiler turns one file into routes of the table.
@@ -25,13 +26,14 @@ func (c compiler) compile(file tableYAML, s scope) {
 		s.at("system").fail("system %q stands in the directory of %q: name them alike", file.System, c.system)
 	}
 	identity := compileIdentity(file.Identity, s.at("identity"))
+	checkExpires(file.Upstream, s.at("upstream"))
 	if len(file.Routes) == 0 {
 		s.at("routes").fail("no routes: list at least one under routes")
 	}
 	for i, y := range file.Routes {
 		s := s.at("routes", i)
 		before := len(s.problems.all)
-		route := &Route{System: c.system, Operation: y.Operation, Identity: identity}
+		route := &Route{System: c.system, Operation: y.Operation, Does: y.Does, Identity: identity}
 		if y.Identity != nil {
 			route.Identity = compileIdentity(*y.Identity, s.at("identity"))
 		}
@@ -115,13 +117,15 @@ func (c compiler) compileRest(r *Route, y routeYAML, upstream upstreamYAML, s sc
 	if r.MovesMoney = hasAmount; y.MovesMoney != nil {
 		r.MovesMoney = *y.MovesMoney
 	}
+	r.needsKey = r.MovesMoney || BuiltIns[r.Does].Writes
 	compileIdempotency(r, y.Idempotency, s.at("idempotency"))
 	compileBody(r, y.Body.Members, s)
 	compileFacts(r, y.Facts, s.at("facts"))
-	r.Upstream = compileUpstream(upstream, y.Upstream)
+	compileUpstream(r, upstream, y.Upstream, s.at("upstream"))
 	checkVariables(r, s)
 	checkDecimal(r, s)
 	c.checkMoney(r, s)
+	checkBuiltIn(r, y, s)
 }
 
 func compileMatch(y routeYAML, s scope) match {
@@ -181,7 +185,7 @@ func compileIdempotency(r *Route, y *placeYAML, s scope) {
 			s.fail("idempotency: %s is no key: the caller chooses it", at)
 			return
 		}
-	case !r.MovesMoney:
+	case !r.needsKey:
 		return
 	}
 	r.idempotency = &at
@@ -246,23 +250,53 @@ func compileBody(r *Route, which string, s scope) {
 func compileFacts(r *Route, facts map[string]string, s scope) {
 	for _, name := range sortedKeys(facts) {
 		s := s.at(name)
-		field, known := factFields[name]
-		if !known {
-			s.fail("fact %q is not one of %s", name, list(FactNames()))
+		if !slices.Contains(factNames, name) {
+			s.fail("fact %q is not one of %s", name, list(factNames))
 			continue
 		}
 		if mode := facts[name]; mode != "read" && mode != "write" {
 			s.fail("fact %s: %q: write read, or write where an effect may change it", name, mode)
 		}
-		if f, mapped := r.Field(field); !mapped || f.Optional {
-			s.fail("fact %s is looked up by the field %s: map it, and not as optional", name, field)
+		if why := checkFact(r, name, facts); why != "" {
+			s.fail("fact %s %s", name, why)
 		}
 		r.Facts = append(r.Facts, Fact{Name: name, Write: facts[name] == "write"})
 	}
 }
 
-func compileUpstream(system, route upstreamYAML) Upstream {
-	var u Upstream
+// checkFact says why a route cannot have a fact, "" where it can.
+func checkFact(r *Route, name string, facts map[string]string) string {
+	mapped := func(field string) bool {
+		f, ok := r.Field(field)
+		return ok && !f.Optional
+	}
+	_, byGrant := facts[factGrant]
+	_, named := r.Field(fieldGrant)
+	required := func(s Secret) bool { return !s.Optional }
+	switch {
+	case name == factAccount && byGrant:
+		return "is that of the grant, where there is the fact grant: leave account out"
+	case name == factAccount && !mapped(fieldAccount):
+		return "is looked up by the field account: map it, and not as optional"
+	case name == factGrant && named && !mapped(fieldGrant):
+		return "is looked up by the field grant: map it not as optional"
+	case name == factGrant && !named && !slices.ContainsFunc(r.Secrets, required):
+		return "is looked up by the field grant, or by evidence that leads to one: map it, and not as optional"
+	case name == factMerchant && facts[name] == "write":
+		return "is only read: no effect changes it"
+	}
+	return ""
+}
+
+func compileUpstream(r *Route, system, route upstreamYAML, s scope) {
+	if r.Does != "" {
+		r.Upstream = Upstream{Audience: BuiltInAudience}
+		return
+	}
+	u := &r.Upstream
+	if r.MovesMoney {
+		u.Expires = DefaultExpires
+	}
 	for _, y := range []upstreamYAML{system, route} {
 		if y.Audience != nil {
 			u.Audience = *y.Audience
@@ -270,8 +304,25 @@ func compileUpstream(system, route upstreamYAML) Upstream {
 		if y.Idempotent != nil {
 			u.Idempotent = *y.Idempotent
 		}
+		if y.Expires != nil && r.MovesMoney {
+			u.Expires, _ = readExpires(*y.Expires)
+		}
 	}
-	return u
+	checkExpires(route, s)
+}
+
+func readExpires(text string) (time.Duration, bool) {
+	expires, err := time.ParseDuration(text)
+	return expires, err == nil && expires >= minExpires && expires <= maxExpires
+}
+
+func checkExpires(y upstreamYAML, s scope) {
+	if y.Expires == nil {
+		return
+	}
+	if _, ok := readExpires(*y.Expires); !ok {
+		s.at("expires").fail("expires %q is not from 1m to 2160h: write a duration such as 24h", *y.Expires)
+	}
 }
 
 // checkVariables refuses a path variable that no field reads: it would choose
@@ -298,13 +349,17 @@ func (c *compiler) checkMoney(r *Route, s scope) {
 	if !r.MovesMoney {
 		return
 	}
-	for _, name := range sortedKeys(wellKnown) {
+	needed := moneyFields
+	if !r.PaysByGrant() {
+		needed = append([]string{fieldAccount}, needed...)
+	}
+	for _, name := range needed {
 		if f, ok := r.Field(name); !ok || f.Optional {
 			s.fail("the route moves money: map %s, and not as optional, or write moves_money: false", name)
 		}
 	}
-	if !slices.Contains(r.Facts, Fact{Name: "account", Write: true}) {
-		s.at("facts").fail("the route moves money, so it changes the account: write facts: {account: write}")
+	if !r.PaysByGrant() && !slices.Contains(r.Facts, Fact{Name: factAccount, Write: true}) {
+		s.at("facts").fail("the route moves money, so it changes the account: write facts: {account: write}, or {grant: write} where a grant pays")
 	}
 	if checkText(r.Upstream.Audience) != "" {
 		s.at("upstream").fail("the route moves money: write upstream: {audience: NAME}, whom the signed token is for")

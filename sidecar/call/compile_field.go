@@ -10,7 +10,7 @@ import (
 	"github.com/countersign/countersign/sidecar/call/strictjson"
 )
 
-var fieldTypes = map[string]Type{"": Text, "text": Text, "integer": Integer, "boolean": Boolean}
+var fieldTypes = map[string]Type{"": Text, "text": Text, "integer": Integer, "boolean": Boolean, "grant_terms": GrantTerms}
 
 // notFields are names that the input has for itself beside the fields.
 var notFields = []string{"system", "operation"}
@@ -56,10 +56,13 @@ func fieldType(name string, y fieldYAML) (Type, error) {
 		return 0, fmt.Errorf("type %q: write text, integer or boolean", y.Type)
 	}
 	if fixed, ok := wellKnown[name]; ok {
-		if y.Type != "" {
+		if y.Type != "" && (fixed != GrantTerms || t != GrantTerms) {
 			return 0, fmt.Errorf("its type is %s: leave type out", fixed)
 		}
 		return fixed, nil
+	}
+	if t == GrantTerms {
+		return 0, fmt.Errorf("only the field %s has the type %s", fieldTerms, t)
 	}
 	return t, nil
 }
@@ -86,6 +89,8 @@ func (c compiler) checkFlags(f Field, y fieldYAML) error {
 		return errors.New("most callers act for nobody else: write optional: true")
 	case (f.Personal || y.Secret) && (f.Type != Text || !f.at.chosen()):
 		return errors.New("personal and secret are for texts that the caller sends")
+	case f.Type == GrantTerms && f.at.in != inJSON:
+		return errors.New("a grant's terms are an object of JSON: write {json: /pointer}")
 	case f.Personal && y.Secret:
 		return errors.New("a secret is never seen, so it needs no token: leave personal out")
 	case y.Secret && isWellKnown:

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/countersign/countersign/authzstore"
 )
 
 // The reference names every code with its status, and every key; its example is a
@@ -68,7 +70,7 @@ func TestStatuses(t *testing.T) {
 	for _, r := range []*Refusal{
 		errNoRoute, errPath, errQuery, errQueryInvalid, errFormInvalid, errParamUnknown, errParamDuplicate, errAuthority, errOverride,
 		errTooManyHeaders, errUpgrade, errDuplicateHeader, errHeaderText, errIdentity, errMediaJSON, errMediaForm, errEncoding, errPartial,
-		errLength, errBodyUnexpected, errMemberUnknown, errKeyMissing, errKeyInvalid, fieldMissing("x"), fieldInvalid("x", "is"),
+		errLength, errBodyUnexpected, errMemberUnknown, errKeyMissing, errKeyInvalid, termsInvalid(authzstore.ErrInvalid), fieldMissing("x"), fieldInvalid("x", "is"),
 	} {
 		if r.Status < 400 || r.Status > 499 || r.Message == "" {
 			t.Errorf("%+v", r)

@@ -139,7 +139,7 @@ func TestPlaces(t *testing.T) {
 	if s := c.Route.Secrets[0]; s.Name != "code" || s.Evidence != "code" || !s.Optional {
 		t.Errorf("secret %+v", s)
 	}
-	if want := (call.Upstream{Audience: "shop.example", Idempotent: true}); c.Route.Upstream != want || !c.Route.MovesMoney {
+	if want := (call.Upstream{Audience: "shop.example", Idempotent: true, Expires: call.DefaultExpires}); c.Route.Upstream != want || !c.Route.MovesMoney {
 		t.Errorf("upstream %+v, moves money %t", c.Route.Upstream, c.Route.MovesMoney)
 	}
 }
@@ -255,7 +255,7 @@ func TestForm(t *testing.T) {
 	if got["payee"].Text != "Bäcker Nord" || got["amount_minor"].Int != 1250 || got["express"] != (call.Value{}) {
 		t.Errorf("read as %+v", got)
 	}
-	if c.IdempotencyKey != "key-1" || c.Route.Upstream != (call.Upstream{Audience: "shop.example"}) {
+	if c.IdempotencyKey != "key-1" || c.Route.Upstream != (call.Upstream{Audience: "shop.example", Expires: call.DefaultExpires}) {
 		t.Errorf("key %q, upstream %+v", c.IdempotencyKey, c.Route.Upstream)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
+	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call/strictjson"
 )
 
@@ -42,6 +44,7 @@ var statuses = map[string]int{
 	"field_missing":           http.StatusBadRequest,
 	"field_invalid":           http.StatusBadRequest,
 	"form_invalid":            http.StatusBadRequest,
+	"terms_invalid":           http.StatusBadRequest,
 	"body_length_mismatch":    http.StatusBadRequest,
 	"body_unexpected":         http.StatusBadRequest,
 	"body_member_unknown":     http.StatusBadRequest,
@@ -103,6 +106,18 @@ var (
 func fieldMissing(name string) *Refusal {
 	return refusal("field_missing", "The field "+name+" is missing.")
 }
+
+// termsInvalid says what is wrong with terms, for whoever writes them by hand.
+func termsInvalid(err error) *Refusal {
+	why := strings.TrimPrefix(strings.ReplaceAll(err.Error(), authzstore.ErrInvalid.Error()+": ", ""), "terms: ")
+	if len(why) > maxReasonBytes {
+		why = strings.ToValidUTF8(why[:maxReasonBytes], "") + "…"
+	}
+	return refusal("terms_invalid", "The terms of the grant are not valid: "+why+".")
+}
+
+// maxReasonBytes bounds what a refusal says of terms.
+const maxReasonBytes = 160
 
 func fieldInvalid(name, rule string) *Refusal {
 	return refusal("field_invalid", "The field "+name+" "+rule+".")

@@ -2,6 +2,7 @@ package call
 
 import (
 	"slices"
+	"time"
 
 	"github.com/countersign/countersign/sidecar/call/strictjson"
 )
@@ -13,6 +14,9 @@ type Table struct{ routes []*Route }
 type Route struct {
 	System    string
 	Operation string
+	// Does is the built-in operation that an allow of the call carries out, a key of
+	// [BuiltIns]; "" for a call that a service behind Envoy carries out.
+	Does string
 	// MovesMoney is `moves_money`, by default whether the route maps an amount. An
 	// allow of such a route holds one reservation.
 	MovesMoney bool
@@ -28,6 +32,7 @@ type Route struct {
 	form        []string // the same of the body
 	json        bool     // some field stands in a body of JSON
 	members     *members // of a closed body, nil for an open one
+	needsKey    bool     // a retry of the call must be known
 	idempotency *place   // where the key stands, nil for a route without
 }
 
@@ -66,22 +71,33 @@ type Fact struct {
 type Upstream struct {
 	Audience   string // of the token that goes upstream; a route that moves money has one
 	Idempotent bool   // it runs a reservation once, so an allow may be forwarded again
+	// Expires is how long after an allow its reservation is settled at the latest; of
+	// one that is not, nobody knows what became of it. 0 where no money moves.
+	Expires time.Duration
 }
+
+// Bounds of Upstream.Expires, and what it is where the table does not say.
+const (
+	DefaultExpires = 24 * time.Hour
+	minExpires     = time.Minute
+	maxExpires     = 90 * 24 * time.Hour
+)
 
 // A Type is what values a field has.
 type Type int
 
 // The types of fields.
 const (
-	Text     Type = iota // 1 to 256 bytes without control characters
-	Integer              // from −(2^53−1) to 2^53−1
-	Boolean              // true or false
-	Amount               // minor units, from 1 to 2^53−1
-	Currency             // an ISO 4217 alphabetic code
+	Text       Type = iota // 1 to 256 bytes without control characters
+	Integer                // from −(2^53−1) to 2^53−1
+	Boolean                // true or false
+	Amount                 // minor units, from 1 to 2^53−1
+	Currency               // an ISO 4217 alphabetic code
+	GrantTerms             // a grant's terms ([authzstore.Terms]), as JSON
 )
 
 func (t Type) String() string {
-	return [...]string{"text", "integer", "boolean", "amount", "currency"}[t]
+	return [...]string{"text", "integer", "boolean", "amount", "currency", "grant_terms"}[t]
 }
 
 // Fields that have one meaning in every system.
@@ -90,10 +106,22 @@ const (
 	fieldPayee    = "payee"
 	fieldAmount   = "amount_minor"
 	fieldCurrency = "currency"
+	fieldGrant    = "grant"
+	fieldTerms    = "terms"
+
+	fieldDelegateKind    = "delegate_kind"
+	fieldDelegateIssuer  = "delegate_issuer"
+	fieldDelegateSubject = "delegate_subject"
 )
 
 // wellKnown are their types.
-var wellKnown = map[string]Type{fieldAccount: Text, fieldPayee: Text, fieldAmount: Amount, fieldCurrency: Currency}
+var wellKnown = map[string]Type{
+	fieldAccount: Text, fieldPayee: Text, fieldAmount: Amount, fieldCurrency: Currency, fieldGrant: Text, fieldTerms: GrantTerms,
+	fieldDelegateKind: Text, fieldDelegateIssuer: Text, fieldDelegateSubject: Text,
+}
+
+// moneyFields are those that a route which moves money has, beside whose money it is.
+var moneyFields = []string{fieldAmount, fieldCurrency, fieldPayee}
 
 // A Vocabulary is what route tables may name that other packages know.
 type Vocabulary struct {
@@ -103,11 +131,34 @@ type Vocabulary struct {
 	Audiences []string
 }
 
-// factFields is the vocabulary of facts: each is looked up by a field.
-var factFields = map[string]string{"account": fieldAccount}
+// The facts.
+const (
+	factAccount  = "account"  // that the field account names
+	factGrant    = "grant"    // that the field grant names or a secret leads to, and its account
+	factMerchant = "merchant" // whose the caller's identity is
+)
+
+var factNames = []string{factAccount, factGrant, factMerchant}
 
 // FactNames returns the vocabulary of facts, sorted.
-func FactNames() []string { return sortedKeys(factFields) }
+func FactNames() []string { return slices.Clone(factNames) }
+
+// FactsRead returns the names that rules find the route's facts under.
+func (r *Route) FactsRead() []string {
+	var names []string
+	for _, f := range r.Facts {
+		names = append(names, f.Name)
+		if f.Name == factGrant {
+			names = append(names, factAccount)
+		}
+	}
+	return names
+}
+
+// PaysByGrant tells whether the money that the route moves is a grant's.
+func (r *Route) PaysByGrant() bool {
+	return r.MovesMoney && slices.Contains(r.Facts, Fact{Name: factGrant, Write: true})
+}
 
 // Systems returns the systems that have routes, sorted.
 func (t *Table) Systems() []string {

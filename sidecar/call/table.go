@@ -40,6 +40,7 @@ type identityYAML struct {
 type upstreamYAML struct {
 	Audience   *string `yaml:"audience"`
 	Idempotent *bool   `yaml:"idempotent"`
+	Expires    *string `yaml:"expires"` // as time.ParseDuration reads it
 }
 
 type routeYAML struct {
@@ -49,6 +50,7 @@ type routeYAML struct {
 		Authorities []string `yaml:"authorities"`
 	} `yaml:"match"`
 	Operation  string        `yaml:"operation"`
+	Does       string        `yaml:"does"` // a built-in operation
 	MovesMoney *bool         `yaml:"moves_money"`
 	Identity   *identityYAML `yaml:"identity"` // in place of the system's
 	Body       struct {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"unicode"
@@ -34,11 +35,25 @@ func (f Field) read(p *parts, currency string) (Value, error) {
 	case !ok:
 		return Value{}, fieldMissing(f.Name)
 	}
+	if f.Type == GrantTerms {
+		return readTerms(at)
+	}
 	v, rule := f.parse(at, currency)
 	if rule != "" {
 		return Value{}, fieldInvalid(f.Name, rule)
 	}
 	return v, nil
+}
+
+// readTerms returns terms in their canonical form: those that say the same are the
+// same, however they were written.
+func readTerms(at found) (Value, error) {
+	terms, err := authzstore.ReadTerms(at.json)
+	if err != nil {
+		return Value{}, termsInvalid(err)
+	}
+	canonical, err := json.Marshal(terms)
+	return Value{Text: string(canonical)}, err
 }
 
 // parse returns the value, or the rule that it breaks.
