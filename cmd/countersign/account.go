@@ -42,12 +42,17 @@ func accountPutCommand() *cobra.Command {
 said again (that it is frozen, say) is then no longer so. The store must not be in
 use by a sidecar.
 
-A limit bounds what all payments that the account ever makes may come to: in minor
-units, in number, or both. Those before the limit was written count too.`,
+A limit bounds what the account's payments may come to: in minor units, in number, or
+both. Without per: it is all payments that the account ever makes, and those before
+the limit was written count too. With per:KIND@ZONE it begins anew at a midnight of
+the zone: each day, week (on Monday), month, half_year (in January and July) or year, or
+each fortnight from the account's first day. With per:DURATION it is what was paid in
+the last so long, at any time. These count from when they are written.`,
 		Example: `  countersign account put acc_anna --owner-issuer https://id.example --owner anna \
     --currency EUR --max-payment-minor 50000
   countersign account put acc_cara --owner-issuer https://id.example --owner cara \
-    --currency EUR --max-payment-minor 50000 --limit total=amount:100000,count:20`,
+    --currency EUR --max-payment-minor 50000 --limit total=amount:100000,count:20 \
+    --limit monthly=amount:20000,per:month@Europe/Berlin --limit burst=count:3,per:10m`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			account.ID, account.Limits = args[0], limits
@@ -77,7 +82,7 @@ units, in number, or both. Those before the limit was written count too.`,
 	flags.StringVar(&account.Owner.Subject, "owner", "", "the owner's subject (the token's sub)")
 	flags.StringVar(&account.Currency, "currency", "", "ISO 4217 code")
 	flags.Int64Var(&account.MaxPaymentMinor, "max-payment-minor", 0, "most for one payment, in minor units")
-	flags.Var(&limits, "limit", "a limit on everything that the account ever spends; may be repeated")
+	flags.Var(&limits, "limit", "a limit on what the account spends, ever or per period; may be repeated")
 	flags.BoolVar(&frozen, "frozen", false, "the account pays nothing")
 	flags.BoolVar(&replace, "replace", false, "write all of an account that exists anew")
 	for _, name := range []string{"owner-issuer", "owner", "currency", "max-payment-minor"} {

@@ -5,43 +5,74 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/authzstore"
 )
 
 // limitsFlag is a flag that may be repeated, for an account's limits:
-// NAME=amount:MINOR,count:N, with one of the two or both.
+// NAME=amount:MINOR,count:N,per:PERIOD, with an amount or a count or both.
 type limitsFlag []authzstore.Limit
 
-func (f *limitsFlag) Type() string   { return "NAME=amount:MINOR,count:N" }
+func (f *limitsFlag) Type() string   { return "NAME=amount:MINOR,count:N,per:PERIOD" }
 func (f *limitsFlag) String() string { return "" } // the default: none
 
 func (f *limitsFlag) Set(text string) error {
-	name, bounds, ok := strings.Cut(text, "=")
+	name, parts, ok := strings.Cut(text, "=")
 	if !ok {
-		return errors.New("write a limit as NAME=amount:MINOR,count:N")
+		return errors.New("write a limit as NAME=amount:MINOR,count:N,per:PERIOD")
 	}
 	l := authzstore.Limit{Name: name}
-	for bound := range strings.SplitSeq(bounds, ",") {
-		kind, most, _ := strings.Cut(bound, ":")
-		var of *int64
-		switch kind {
-		case "amount":
-			of = &l.MaxAmountMinor
-		case "count":
-			of = &l.MaxCount
-		default:
-			return fmt.Errorf("%q is neither amount:MINOR nor count:N", bound)
-		}
-		if *of != 0 {
+	seen := map[string]bool{}
+	for part := range strings.SplitSeq(parts, ",") {
+		kind, value, _ := strings.Cut(part, ":")
+		if seen[kind] {
 			return fmt.Errorf("%s stands twice", kind)
 		}
-		n, err := strconv.ParseInt(most, 10, 64)
-		if err != nil || n < 1 { // to the store, zero is no bound
-			return fmt.Errorf("%s is not a whole number above zero", kind)
+		seen[kind] = true
+		var err error
+		switch kind {
+		case "amount":
+			l.MaxAmountMinor, err = bound(kind, value)
+		case "count":
+			l.MaxCount, err = bound(kind, value)
+		case "per":
+			l.Period, err = period(value)
+		default:
+			err = fmt.Errorf("%q is none of amount:MINOR, count:N and per:PERIOD", part)
 		}
-		*of = n
+		if err != nil {
+			return err
+		}
 	}
 	*f = append(*f, l)
 	return nil
+}
+
+func bound(kind, value string) (int64, error) {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n < 1 { // to the store, zero is no bound
+		return 0, fmt.Errorf("%s is not a whole number above zero", kind)
+	}
+	return n, nil
+}
+
+// period reads KIND@ZONE, by the calendar where the kind has one, or a duration:
+// that of a sliding window. The store checks what it says.
+func period(value string) (authzstore.Period, error) {
+	if kind, zone, ok := strings.Cut(value, "@"); ok {
+		p := authzstore.Period{Kind: authzstore.PeriodKind(kind), Alignment: authzstore.ByCalendar, Zone: zone}
+		switch p.Kind {
+		case authzstore.Fortnight:
+			p.Alignment = authzstore.ByConsent
+		case authzstore.Week:
+			p.WeekStart = "monday"
+		}
+		return p, nil
+	}
+	window, err := time.ParseDuration(value)
+	if err != nil || window <= 0 || window%time.Second != 0 {
+		return authzstore.Period{}, errors.New("per is neither KIND@ZONE, such as month@Europe/Berlin, nor the length of a sliding window, such as 24h")
+	}
+	return authzstore.Period{Kind: authzstore.Sliding, WindowSeconds: int64(window.Seconds())}, nil
 }
