@@ -23,7 +23,7 @@ const module = "github.com/countersign/countersign"
 // packages of layers below its own, so imports point one way, and those of one
 // layer do not know each other. A new package gets its place here.
 var layers = [][]string{
-	{"authzstore/kv", "policies", "sidecar/privatefile", "sidecar/safelog", "sidecar/call/strictjson"},
+	{"authzstore/kv", "policies", "sidecar/privatefile", "sidecar/safelog", "sidecar/symbol", "sidecar/call/strictjson"},
 	{"policies/policiestest", "sidecar/upstream"},
 	{"authzstore", "authzstore/kv/badgerkv", "authzstore/kv/kvtest"},
 	{"sidecar/call", "sidecar/clock", "sidecar/policy"},
@@ -56,6 +56,8 @@ var rules = []rule{
 	{imported: "go.yaml.in/yaml", by: []string{"sidecar/call", "sidecar/policy", "examples"}, tests: true},
 	{imported: "github.com/spf13/cobra", by: []string{"cmd"}},
 	{imported: "github.com/prometheus", by: []string{"sidecar/metrics"}, tests: true},
+	{imported: "github.com/boombuler/barcode", by: []string{"sidecar/symbol"}},
+	{imported: "github.com/pquerna/otp", by: []string{"sidecar/evidence"}},
 	// The backend is chosen in one place.
 	{imported: module + "/authzstore/kv/badgerkv", by: []string{"sidecar", "authzstore/kv/badgerkv"}, tests: true},
 	// The parser is for what decides: calls, and the terms in them.
