@@ -43,7 +43,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), configCommand(), accountCommand(), keyCommand(), storeCommand(), decisionCommand(), clockCommand(), versionCommand())
+	root.AddCommand(serveCommand(), configCommand(), accountCommand(), keyCommand(), storeCommand(), decisionCommand(), clockCommand(), codeCommand(), versionCommand())
 	return root
 }
 

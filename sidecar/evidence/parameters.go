@@ -136,7 +136,7 @@ func ParseParameters(uri string) (Parameters, error) {
 	if err != nil {
 		return Parameters{}, errParameters("a query that cannot be read")
 	}
-	members := []string{"secret", "issuer", "algorithm", "digits", "period", "prefix", "handle"}
+	members := []string{"prefix", "handle", "secret", "issuer", "algorithm", "digits", "period"}
 	for _, name := range members {
 		if len(query[name]) != 1 {
 			return Parameters{}, errParameters("%s is not there once", name)
