@@ -29,7 +29,7 @@ var layers = [][]string{
 	{"sidecar/call", "sidecar/clock", "sidecar/policy"},
 	{"sidecar/bundle", "sidecar/evidence"},
 	{"sidecar/decide"},
-	{"sidecar/extauthz", "sidecar/metrics", "sidecar/replay"},
+	{"sidecar/extauthz", "sidecar/metrics", "sidecar/replay", "sidecar/api"},
 	{"sidecar", "sidecar/replay/replaytest"},
 	{"cmd/countersign"},
 }
@@ -58,10 +58,11 @@ var rules = []rule{
 	{imported: "github.com/prometheus", by: []string{"sidecar/metrics"}, tests: true},
 	{imported: "github.com/boombuler/barcode", by: []string{"sidecar/symbol"}},
 	{imported: "github.com/pquerna/otp", by: []string{"sidecar/evidence"}},
+	{imported: "github.com/danielgtaylor/huma", by: []string{"sidecar/api"}},
 	// The backend is chosen in one place.
 	{imported: module + "/authzstore/kv/badgerkv", by: []string{"sidecar", "authzstore/kv/badgerkv"}, tests: true},
-	// The parser is for what decides: calls, and the terms in them.
-	{imported: module + "/sidecar/call/strictjson", by: []string{"authzstore", "sidecar/call", "bench"}, tests: true},
+	// The parser is for what decides, calls and the terms in them, and for what operators send.
+	{imported: module + "/sidecar/call/strictjson", by: []string{"authzstore", "sidecar/call", "sidecar/api", "bench"}, tests: true},
 }
 
 // exactly are directories in by that mean themselves alone, without what is

@@ -1,16 +1,11 @@
 package sidecar
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv/badgerkv"
-	"github.com/countersign/countersign/sidecar/extauthz"
 	"github.com/countersign/countersign/sidecar/metrics"
 )
 
@@ -51,26 +46,9 @@ func serveMetrics(cfg Config, m *metrics.Metrics) (stop func(), err error) {
 	if cfg.Metrics == "" {
 		return func() {}, nil
 	}
-	listener, err := extauthz.Listen(cfg.Metrics, metricsMode)
+	stop, err = serveHTTP(m.Server(), cfg.Metrics, metricsMode, metricsTimeout, cfg.Log)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	server := m.Server()
-	server.ErrorLog = slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		// Calls are decided without it.
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			cfg.Log.Error("no more metrics", "error", err)
-		}
-	}()
-	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), metricsTimeout)
-		defer cancel()
-		if server.Shutdown(ctx) != nil {
-			_ = server.Close() // its listener is closed already
-		}
-		<-ended
-	}, nil
+	return stop, nil
 }

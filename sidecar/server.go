@@ -38,6 +38,9 @@ type Config struct {
 	// Metrics is where /metrics and /healthz are served: a loopback address or a
 	// unix socket, as [extauthz.Listen] takes them. Empty means nowhere.
 	Metrics string
+	// Control is where the control API is served: a unix socket of mode 0600 or a
+	// loopback address, as [extauthz.Listen] takes them. Empty means nowhere.
+	Control string
 	// DataDir is the directory of the store. It is created where missing.
 	DataDir string
 	// KeyFile holds the key that secrets are kept under; see loadKeys. Empty means
@@ -160,6 +163,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			return fmt.Errorf("metrics: %w", err)
 		}
 	}
+	if cfg.Control != "" {
+		if err := extauthz.CheckAddress(cfg.Control, controlMode); err != nil {
+			return fmt.Errorf("control: %w", err)
+		}
+	}
 	stuck := make(chan struct{}, 1)
 	cfg.Policy.Stuck = func() {
 		select {
@@ -215,6 +223,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		cfg.Retention.withDefaults().retain(ctx, store, archive, timekeeper.Now, pruneEvery, cfg.Log)
 	})
 	defer stopRetaining()
+	stopControl, err := serveControl(ctx, cfg, store, timekeeper.Now)
+	if err != nil {
+		return err
+	}
+	defer stopControl()
 	return serve(ctx, cfg, decide.Config{
 		Bundle:      rules.Active,
 		Store:       store,

@@ -1,94 +1,208 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"os/user"
-	"strconv"
-	"time"
+	"io"
+	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/authzstore"
-	"github.com/countersign/countersign/authzstore/kv"
-	"github.com/countersign/countersign/sidecar"
+	"github.com/countersign/countersign/sidecar/api"
 )
 
+// besideAPI is said in the help of every group of commands that ask a sidecar.
+const besideAPI = `A sidecar must be running: the command calls its control API, on control.sock in
+--data or where --control says, with the token in admin-token there or in
+--token-file.`
+
 func accountCommand() *cobra.Command {
-	return group("account", "Keep the accounts that pay", accountPutCommand())
-}
-
-// operatorCause is a change by whoever runs the command.
-func operatorCause() authzstore.Cause { return sidecar.OperatorCause(operatorName(), time.Now()) }
-
-// operatorName is whoever runs the command, a user of this host.
-func operatorName() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return "uid " + strconv.Itoa(os.Getuid())
+	cmd := group("account", "Keep the accounts that pay",
+		accountPutCommand(), accountGetCommand(), accountListCommand(), accountFreezeCommand(), accountUnfreezeCommand())
+	cmd.Long = "Keep the accounts that pay. " + besideAPI
+	return cmd
 }
 
 func accountPutCommand() *cobra.Command {
-	account := authzstore.Account{State: authzstore.AccountActive}
-	var dataDir string
-	var frozen, replace bool
+	var flags controlFlags
+	account := api.AccountTerms{Limits: []authzstore.Limit{}}
+	var replace bool
 	var limits limitsFlag
 	cmd := &cobra.Command{
 		Use:   "put ID",
 		Short: "Write an account",
-		Long: `Write a new account, or with --replace all of an account that exists: what is not
-said again (that it is frozen, say) is then no longer so. The store must not be in
-use by a sidecar.
+		Long: `Write a new account, or with --replace an account that exists: what is not said
+again (a limit, say) is then gone. An account that is frozen stays so.
 
-A limit bounds what the account's payments may come to: in minor units, in number, or
-both. Without per: it is all payments that the account ever makes, and those before
-the limit was written count too. With per:KIND@ZONE it begins anew at a midnight of
-the zone: each day, week (on Monday), month, half_year (in January and July) or year, or
-each fortnight from the account's first day. With per:DURATION it is what was paid in
-the last so long, at any time. These count from when they are written.`,
+` + limitHelp,
 		Example: `  countersign account put acc_anna --owner-issuer https://id.example --owner anna \
     --currency EUR --max-payment-minor 50000
   countersign account put acc_cara --owner-issuer https://id.example --owner cara \
     --currency EUR --max-payment-minor 50000 --limit total=amount:100000,count:20 \
-    --limit monthly=amount:20000,per:month@Europe/Berlin --limit burst=count:3,per:10m`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			account.ID, account.Limits = args[0], limits
-			if frozen {
-				account.State = authzstore.AccountFrozen
+    --limit weekly=amount:20000,per:week@Europe/Berlin`,
+		Args: oneID("account", "acc"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			account.Limits = append(account.Limits, limits...)
+			call := controlCall{method: http.MethodPut, path: "/v1/accounts/" + args[0], body: account}
+			if !replace {
+				call.header = http.Header{"If-None-Match": {"*"}}
 			}
-			store, err := sidecar.OpenStore(cmd.Context(), dataDir, storeLog(cmd))
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, store.Close()) }()
-			refs := []kv.Ref{authzstore.AccountRef(account.ID, kv.Exclusive)}
-			return store.Update(cmd.Context(), operatorCause(), refs, func(tx *authzstore.Tx) error {
-				if _, exists, err := tx.Account(account.ID); err != nil {
-					return err
-				} else if exists && !replace {
-					return fmt.Errorf("the account %s exists; --replace writes all of it anew", account.ID)
-				}
-				return tx.PutAccount(account)
-			})
+			err := run[api.Account](cmd, &flags, call, nil)
+			return explainExists(err, "account", args[0])
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&dataDir, "data", "countersign-data", "directory of the store")
-	flags.StringVar(&account.Owner.Kind, "owner-kind", "user", "kind of the owner's identity")
-	flags.StringVar(&account.Owner.Issuer, "owner-issuer", "", "issuer of the owner's token (its iss)")
-	flags.StringVar(&account.Owner.Subject, "owner", "", "the owner's subject (the token's sub)")
-	flags.StringVar(&account.Currency, "currency", "", "ISO 4217 code")
-	flags.Int64Var(&account.MaxPaymentMinor, "max-payment-minor", 0, "most for one payment, in minor units")
-	flags.Var(&limits, "limit", "a limit on what the account spends, ever or per period; may be repeated")
-	flags.BoolVar(&frozen, "frozen", false, "the account pays nothing")
-	flags.BoolVar(&replace, "replace", false, "write all of an account that exists anew")
-	for _, name := range []string{"owner-issuer", "owner", "currency", "max-payment-minor"} {
+	flags.register(cmd)
+	set := cmd.Flags()
+	set.StringVar(&account.Owner.Kind, "owner-kind", "user", "kind of the owner's identity")
+	set.StringVar(&account.Owner.Issuer, "owner-issuer", "", "issuer of the owner's token (its iss)")
+	set.StringVar(&account.Owner.Subject, "owner", "", "the owner's subject (the token's sub)")
+	set.StringVar(&account.Currency, "currency", "", "ISO 4217 code")
+	set.Int64Var(&account.MaxPaymentMinor, "max-payment-minor", 0, "most for one payment, in minor units")
+	set.Var(&limits, "limit", "a limit on everything that is paid from the account; may be repeated")
+	set.BoolVar(&replace, "replace", false, "write an account that exists anew")
+	require(cmd, "owner-issuer", "owner", "currency", "max-payment-minor")
+	return cmd
+}
+
+// require says which flags must be there.
+func require(cmd *cobra.Command, flags ...string) {
+	for _, name := range flags {
 		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is defined above
+			panic(err) // the flag is not defined
 		}
 	}
+}
+
+// explainExists says what to do about something that is there already.
+func explainExists(err error, noun, id string) error {
+	if problem, ok := err.(*api.Problem); ok && problem.Status == http.StatusPreconditionFailed {
+		return fmt.Errorf("the %s %s exists; --replace writes all of it anew", noun, id)
+	}
+	return err
+}
+
+func accountGetCommand() *cobra.Command {
+	var flags controlFlags
+	cmd := &cobra.Command{
+		Use:     "get ID",
+		Short:   "Look at an account and what remains of its limits",
+		Example: "  countersign account get acc_anna\n  countersign account get acc_anna -o json | jq .remaining",
+		Args:    oneID("account", "acc"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return run(cmd, &flags, controlCall{method: http.MethodGet, path: "/v1/accounts/" + args[0]}, printAccount)
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+func printAccount(w io.Writer, a api.Account) error {
+	out := newTable(w)
+	out.line("", row("account", a.ID))
+	out.line("", row("state", a.State))
+	out.line("", row("owner", who(a.Owner)))
+	out.line("", row("most for one payment", fmt.Sprint(a.MaxPaymentMinor, " ", a.Currency, " minor")))
+	out.line("", row("created", atTime(a.CreatedAtNanos)))
+	printSums(out, a.Usage)
+	printLimits(out, a.Limits, a.Remaining)
+	return out.flush()
+}
+
+func printSums(out *table, s api.Sums) {
+	out.line("", row("payments", fmt.Sprintf("%d: %d minor units pending, %d posted", s.Count, s.PendingMinor, s.PostedMinor)))
+}
+
+// printLimits prints limits with what remains of each.
+func printLimits(out *table, limits []authzstore.Limit, remaining []api.Room) {
+	for i, l := range limits {
+		var parts []string
+		room := remaining[i]
+		if room.Minor != nil {
+			parts = append(parts, fmt.Sprintf("%d of %d minor units remain", *room.Minor, l.MaxAmountMinor))
+		}
+		if room.Count != nil {
+			parts = append(parts, fmt.Sprintf("%d of %d payments remain", *room.Count, l.MaxCount))
+		}
+		if room.WindowFull {
+			parts = append(parts, "its window is full")
+		}
+		if room.ResetsAtNanos != 0 {
+			parts = append(parts, "resets "+atTime(room.ResetsAtNanos))
+		}
+		out.line("", row("limit "+l.Name, "per "+string(l.Period.Kind)+": "+strings.Join(parts, ", ")))
+	}
+}
+
+func accountListCommand() *cobra.Command {
+	var flags listFlags
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List accounts",
+		Long:    "List accounts by their ID, one on a line. With -o json each line is all that\naccount get prints.",
+		Example: "  countersign account list\n  countersign account list -o json | jq -r 'select(.state == \"frozen\").id'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runList(cmd, &flags, controlCall{method: http.MethodGet, path: "/v1/accounts"}, row("ACCOUNT", "STATE", "CURRENCY", "OWNER"),
+				func(a api.Account) string { return row(a.ID, a.State, a.Currency, who(a.Owner)) })
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+func accountFreezeCommand() *cobra.Command {
+	var flags controlFlags
+	cmd := &cobra.Command{
+		Use:   "freeze ID",
+		Short: "Stop everything that an account pays",
+		Long: `Stop everything that an account pays, by whatever grant, until it is unfrozen. When
+the command has ended, nothing passes any more. What was allowed before and is not
+settled is printed: a payment service may still take that money.`,
+		Example: "  countersign account freeze acc_anna",
+		Args:    oneID("account", "acc"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return run(cmd, &flags, controlCall{method: http.MethodPost, path: "/v1/accounts/" + args[0] + "/freeze"},
+				func(w io.Writer, f api.Frozen[api.Account]) error {
+					return printOpen(w, f.Now.ID, string(f.Now.State), f.Open)
+				})
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// printOpen says what a freeze or a revocation left open.
+func printOpen(w io.Writer, id, state string, open api.Page[api.Reservation]) error {
+	out := newTable(w)
+	out.line("", fmt.Sprintf("%s is %s; %s", id, state, howMany(open)))
+	for _, r := range open.Items {
+		out.line("", reservationRow(r))
+	}
+	return out.flush()
+}
+
+func howMany(open api.Page[api.Reservation]) string {
+	switch {
+	case open.Next != "":
+		return "the first of the reservations that are still open:"
+	case len(open.Items) == 0:
+		return "no reservation is still open"
+	}
+	return fmt.Sprintf("%d reservations are still open:", len(open.Items))
+}
+
+func accountUnfreezeCommand() *cobra.Command {
+	var flags controlFlags
+	cmd := &cobra.Command{
+		Use:     "unfreeze ID",
+		Short:   "Let a frozen account pay again",
+		Example: "  countersign account unfreeze acc_anna",
+		Args:    oneID("account", "acc"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return run[api.Account](cmd, &flags, controlCall{method: http.MethodPost, path: "/v1/accounts/" + args[0] + "/unfreeze"}, nil)
+		},
+	}
+	flags.register(cmd)
 	return cmd
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -133,4 +135,12 @@ func writeClock(w io.Writer, s clock.Status) error {
 		err = errors.Join(err, printErr)
 	}
 	return err
+}
+
+// operatorName is whoever runs the command, a user of this host.
+func operatorName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "uid " + strconv.Itoa(os.Getuid())
 }

@@ -10,8 +10,18 @@ import (
 	"github.com/countersign/countersign/authzstore"
 )
 
-// limitsFlag is a flag that may be repeated, for an account's limits:
-// NAME=amount:MINOR,count:N,per:PERIOD, with an amount or a count or both.
+// limitHelp says what a limit is.
+const limitHelp = `A limit bounds what payments may come to: in minor units, in number, or both, and
+without a period all that are ever made. Written NAME=amount:MINOR,count:N, and
+
+  per:month@Europe/Berlin           anew in each period, by the calendar of a zone: day,
+                                    week, month, half_year, year; or fortnight
+  per:week@UTC,week_start:sunday    weeks from another day than monday on
+  per:month@UTC,by:consent          periods counted from the day of consent, which is
+                                    when a grant was accepted or an account made
+  per:24h                           always the last so long, 10s to 2160h`
+
+// limitsFlag is a flag that may be repeated, for limits.
 type limitsFlag []authzstore.Limit
 
 func (f *limitsFlag) Type() string   { return "NAME=amount:MINOR,count:N,per:PERIOD" }
@@ -24,6 +34,7 @@ func (f *limitsFlag) Set(text string) error {
 	}
 	l := authzstore.Limit{Name: name}
 	seen := map[string]bool{}
+	by, weekStart := "", ""
 	for part := range strings.SplitSeq(parts, ",") {
 		kind, value, _ := strings.Cut(part, ":")
 		if seen[kind] {
@@ -32,6 +43,10 @@ func (f *limitsFlag) Set(text string) error {
 		seen[kind] = true
 		var err error
 		switch kind {
+		case "by":
+			by = value
+		case "week_start":
+			weekStart = value
 		case "amount":
 			l.MaxAmountMinor, err = bound(kind, value)
 		case "count":
@@ -39,11 +54,24 @@ func (f *limitsFlag) Set(text string) error {
 		case "per":
 			l.Period, err = period(value)
 		default:
-			err = fmt.Errorf("%q is none of amount:MINOR, count:N and per:PERIOD", part)
+			err = fmt.Errorf("%q is none of amount:MINOR, count:N, per:PERIOD, by:consent and week_start:DAY", part)
 		}
 		if err != nil {
 			return err
 		}
+	}
+	if l.MaxAmountMinor == 0 && l.MaxCount == 0 {
+		return errors.New("a limit has amount:MINOR, count:N or both")
+	}
+	if l.Period.Kind == "" {
+		l.Period.Kind = authzstore.Lifetime
+	}
+	if by != "" {
+		l.Period.Alignment = authzstore.Alignment(by)
+		l.Period.WeekStart = ""
+	}
+	if weekStart != "" {
+		l.Period.WeekStart = weekStart
 	}
 	*f = append(*f, l)
 	return nil

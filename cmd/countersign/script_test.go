@@ -25,9 +25,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/policies"
-	"github.com/countersign/countersign/sidecar"
 )
 
 func TestMain(m *testing.M) {
@@ -45,7 +43,6 @@ func TestMain(m *testing.M) {
 //	mode MODE FILE          the file must have this mode
 //	bundle DIR              write the built-in bundle to a directory
 //	flip FILE OFFSET        change one byte of the file
-//	stored DIR ID TEXT      the store must hold this account, written as {fields}, CreatedAtNanos as 0
 //	clocked DIR DURATION    the last sidecar on this store ran by a clock ahead by so much
 //	answers SOCKET CODE     the sidecar must come to refuse a call to nowhere with this code
 func TestScripts(t *testing.T) {
@@ -54,7 +51,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "signal": signalBackground, "await": await, "pays": pays, "mode": mode, "bundle": copyBundle, "stored": stored, "flip": flip,
+			"exits": exits, "signal": signalBackground, "await": await, "pays": pays, "mode": mode, "bundle": copyBundle, "flip": flip,
 			"clocked": clocked, "answers": answers,
 		},
 	})
@@ -176,25 +173,4 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	text[at] ^= 1
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
-}
-
-func stored(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 3 {
-		ts.Fatalf("usage: stored DIR ID TEXT")
-	}
-	store, err := sidecar.OpenStore(context.Background(), ts.MkAbs(args[0]), nil)
-	ts.Check(err)
-	defer store.Close()
-	err = store.View(context.Background(), func(s authzstore.Snapshot) error {
-		account, ok, err := s.Account(args[1])
-		if ok && account.CreatedAtNanos == 0 {
-			return errors.New("the account does not know since when it is there")
-		}
-		account.CreatedAtNanos = 0
-		if got := fmt.Sprintf("%v", account); err == nil && (!ok || got != args[2]) {
-			return fmt.Errorf("the store has %s, %v, want %s", got, ok, args[2])
-		}
-		return err
-	})
-	ts.Check(err)
 }

@@ -46,5 +46,5 @@ func writeJSON(w io.Writer, v any) error {
 }
 
 func storeCommand() *cobra.Command {
-	return group("store", "Check and look into a store", storeVerifyCommand(), storeInfoCommand(), storeTailCommand())
+	return group("store", "Check and look into a store", storeVerifyCommand(), storeInfoCommand(), storeIDCommand(), storeTailCommand())
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -62,13 +63,16 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 	if w.issuer, err = issuer.New(); err != nil {
 		return nil, err
 	}
+	if err := w.makeKey(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.startSidecar(ctx); err != nil {
+		return nil, err
+	}
 	if err := w.putAccounts(ctx); err != nil {
 		return nil, err
 	}
 	if err := w.openPayments(ctx); err != nil {
-		return nil, err
-	}
-	if err := w.startSidecar(ctx); err != nil {
 		return nil, err
 	}
 	address, err := w.startPayments()
@@ -91,43 +95,55 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 
 func (w *world) socket() string { return filepath.Join(w.socketDir, "authz.sock") }
 
-// putAccounts writes the demo's accounts, with the command an operator has.
+// countersign runs the command that an operator has, on the demo's data.
+func (w *world) countersign(ctx context.Context, args ...string) ([]byte, error) {
+	out, err := exec.CommandContext(ctx, w.binary, append(args, "--data", filepath.Join(w.dir, "data"))...).Output()
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+		err = fmt.Errorf("%w\n%s", err, failed.Stderr)
+	}
+	if err != nil {
+		err = fmt.Errorf("countersign %s: %w", args[0], err)
+	}
+	return out, err
+}
+
+// putAccounts writes the demo's accounts.
 func (w *world) putAccounts(ctx context.Context) error {
 	for _, account := range [][]string{
-		{"acc_anna", "--owner", "anna", "--max-payment-minor", "50000"},
-		{"acc_ben", "--owner", "ben", "--max-payment-minor", "50000", "--frozen"},
-		{"acc_cara", "--owner", "cara", "--max-payment-minor", "50000", "--limit", "total=amount:10000"},
+		{"acc_anna", "--owner", "anna"},
+		{"acc_ben", "--owner", "ben"},
+		{"acc_cara", "--owner", "cara", "--limit", "total=amount:10000"},
 	} {
-		args := append([]string{"account", "put", "--data", filepath.Join(w.dir, "data"),
-			"--owner-issuer", issuer.URL, "--currency", "EUR"}, account...)
-		if out, err := exec.CommandContext(ctx, w.binary, args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("account put: %w\n%s", err, out)
+		args := append([]string{"account", "put", "--owner-issuer", issuer.URL, "--currency", "EUR", "--max-payment-minor", "50000"}, account...)
+		if _, err := w.countersign(ctx, args...); err != nil {
+			return err
 		}
 	}
-	return nil
+	_, err := w.countersign(ctx, "account", "freeze", "acc_ben")
+	return err
 }
 
 func (w *world) keyFile() string { return filepath.Join(w.dir, "payments.key") }
 
-// openPayments makes the key that the sidecar and the payment service share, asks
-// which store it is that will decide, and opens the service.
-func (w *world) openPayments(ctx context.Context) error {
+// makeKey makes the key that the sidecar and the payment service share.
+func (w *world) makeKey(ctx context.Context) error {
 	if out, err := exec.CommandContext(ctx, w.binary, "key", "new", w.keyFile()).CombinedOutput(); err != nil {
 		return fmt.Errorf("key new: %w\n%s", err, out)
 	}
-	out, err := exec.CommandContext(ctx, w.binary, "store", "info", "--data", filepath.Join(w.dir, "data"), "-o", "json").Output()
+	return nil
+}
+
+// openPayments asks which store it is that decides, and opens the service.
+func (w *world) openPayments(ctx context.Context) error {
+	out, err := w.countersign(ctx, "store", "id")
 	if err != nil {
-		return fmt.Errorf("store info: %w", err)
-	}
-	var info struct{ Store string }
-	if err := json.Unmarshal(out, &info); err != nil {
-		return fmt.Errorf("store info: %w", err)
+		return err
 	}
 	key, err := upstream.ReadKey(w.keyFile())
 	if err != nil {
 		return err
 	}
-	verifier, err := upstream.NewVerifier(info.Store, payments.Audience, key)
+	verifier, err := upstream.NewVerifier(strings.TrimSpace(string(out)), payments.Audience, key)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ var Keys = map[string]string{
 	"error":          "what went wrong, without values of a call",
 	"cause":          "why a payment service refused a call, without values of it",
 
+	"operation": "which call of the control API it was",
+
 	// Of the sidecar.
 	"listen":   "where Envoy finds it",
 	"metrics":  "where its metrics are",

@@ -1,0 +1,231 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// Bounds of a request. Whoever calls is a program of the operator's.
+const (
+	maxBodyBytes   = 64 << 10
+	maxHeaderBytes = 16 << 10
+	requestTimeout = 10 * time.Second
+	answerTimeout  = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+)
+
+// ControlConfig is what a Control needs.
+type ControlConfig struct {
+	// Store that it shows and changes. It is needed.
+	Store *authzstore.Store
+	// Now is the time that changes happen at and tokens expire by; an error where
+	// nobody can say. It is needed.
+	Now func() (time.Time, error)
+	// Log receives what went wrong, and no values of a call. Nil means
+	// slog.Default.
+	Log *slog.Logger
+}
+
+// Control is the control API.
+type Control struct {
+	ControlConfig
+	mux *http.ServeMux
+	api huma.API
+}
+
+// huma is configured by package variables. Nothing else here uses it.
+func init() {
+	huma.ValidateStrictCasing = true
+	huma.DefaultArrayNullable = false
+	huma.NewError = newError
+}
+
+// NewControl returns the control API.
+func NewControl(cfg ControlConfig) *Control {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	c := &Control{ControlConfig: cfg, mux: http.NewServeMux()}
+	c.api = humago.New(c.mux, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title:       "Countersign control API",
+				Version:     "1",
+				Description: "For backends and operators. docs/control.md introduces it.",
+			},
+			Components: &huma.Components{
+				Schemas: newSchemas(),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"token": {Type: "http", Scheme: "bearer", Description: "cst_…, the secret of a token that create-token made"},
+				},
+			},
+			Security: []map[string][]string{{"token": {}}},
+		},
+		Formats: map[string]huma.Format{
+			"application/json": jsonFormat,
+			"json":             jsonFormat, // of application/problem+json
+		},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+	})
+	c.api.UseMiddleware(c.authorize)
+	c.registerStore()
+	c.registerAccounts()
+	c.registerTokens()
+	return c
+}
+
+// OpenAPI is the API's description, OpenAPI 3.1 in YAML.
+func (c *Control) OpenAPI() ([]byte, error) { return c.api.OpenAPI().YAML() }
+
+// Server returns a server of the API.
+func (c *Control) Server() *http.Server {
+	return &http.Server{
+		Handler:        c,
+		ReadTimeout:    requestTimeout,
+		WriteTimeout:   answerTimeout,
+		IdleTimeout:    idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+	}
+}
+
+// register adds an operation of the table.
+func register[I, O any](c *Control, id string, handle func(context.Context, *I) (*O, error)) {
+	o, ok := operation(id)
+	if !ok {
+		panic("api: no operation " + id) // whoever adds one decides who may
+	}
+	noun := strings.Split(o.Path, "/")[2]
+	huma.Register(c.api, huma.Operation{
+		OperationID:  o.ID,
+		Method:       o.Method,
+		Path:         o.Path,
+		Summary:      o.Says,
+		Description:  "For the roles " + strings.Join(append(strings.Fields(o.For), string(Admin)), ", ") + ".",
+		Tags:         []string{noun},
+		MaxBodyBytes: maxBodyBytes + 1, // huma refuses a body of exactly as many
+	}, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err == nil {
+			return out, nil
+		}
+		if p := asProblem(err); p != nil {
+			return nil, p
+		}
+		// The caller learns no more; an operator finds it in the log.
+		c.Log.ErrorContext(ctx, "a control call failed", "operation", o.ID, "error", err)
+		return nil, problem(http.StatusServiceUnavailable, "store_unavailable", "The store cannot answer now. The change may have been made: look.")
+	})
+}
+
+// ServeHTTP answers one request. What comes before huma is what huma leaves open.
+func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.Log.Error("panic", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			problem(http.StatusInternalServerError, "internal_error", "The call hit a defect of the program.").write(w)
+		}
+	}()
+	w.Header().Set("cache-control", "no-store")
+	w.Header().Set("x-content-type-options", "nosniff")
+	if p := checkRequest(r); p != nil {
+		p.write(w)
+		return
+	}
+	if handler, pattern := c.mux.Handler(r); pattern == "" {
+		unmatched(w, handler, r)
+		return
+	}
+	ctx, p := c.authenticate(r)
+	if p != nil {
+		w.Header().Set("www-authenticate", `Bearer realm="countersign control"`)
+		p.write(w)
+		return
+	}
+	c.mux.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// checkRequest refuses what two programs could read differently.
+func checkRequest(r *http.Request) *Problem {
+	if r.URL.RawPath != "" || path.Clean(r.URL.Path) != r.URL.Path {
+		return problem(http.StatusNotFound, "not_found", "There is nothing by that path: it is not canonical.")
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return problem(http.StatusBadRequest, "request_malformed", "The query cannot be read.")
+	}
+	for _, values := range query {
+		if len(values) > 1 {
+			return problem(http.StatusBadRequest, "request_malformed", "A query parameter is there twice.")
+		}
+	}
+	if r.Header.Get("content-encoding") != "" {
+		return problem(http.StatusUnsupportedMediaType, "media_type", "A body must not be encoded.")
+	}
+	if r.ContentLength == 0 {
+		return nil
+	}
+	kind, params, err := mime.ParseMediaType(r.Header.Get("content-type"))
+	charset, hasCharset := params["charset"]
+	if err != nil || kind != "application/json" || len(r.Header.Values("content-type")) != 1 || hasCharset && !strings.EqualFold(charset, "utf-8") {
+		return problem(http.StatusUnsupportedMediaType, "media_type", "A body must be application/json.")
+	}
+	return nil
+}
+
+// unmatched answers what a mux does not know, by what the handler that it has for
+// that would say: it knows which methods a path has.
+func unmatched(w http.ResponseWriter, handler http.Handler, r *http.Request) {
+	said := sink{header: http.Header{}}
+	handler.ServeHTTP(&said, r)
+	if allow := said.header.Get("allow"); said.status == http.StatusMethodNotAllowed {
+		w.Header().Set("allow", allow)
+		problem(http.StatusMethodNotAllowed, "method_not_allowed", "By this path there are only the methods "+allow+".").write(w)
+		return
+	}
+	problem(http.StatusNotFound, "not_found", "There is nothing by that path.").write(w)
+}
+
+// sink keeps the status and headers of an answer.
+type sink struct {
+	header http.Header
+	status int
+}
+
+func (s *sink) Header() http.Header            { return s.header }
+func (s *sink) Write(text []byte) (int, error) { return len(text), nil }
+func (s *sink) WriteHeader(status int)         { s.status = status }
+
+// change makes a change that its record has the caller as the actor of.
+func (c *Control) change(ctx context.Context, refs []kv.Ref, fn func(*authzstore.Tx) error) error {
+	now, err := c.now()
+	if err != nil {
+		return err
+	}
+	cause := authzstore.Cause{ID: authzstore.NewID("chg"), Actor: caller(ctx).actor(), NowNanos: now.UnixNano()}
+	return c.Store.Update(ctx, cause, refs, fn)
+}
+
+// now is the time, or the answer while nobody can say.
+func (c *Control) now() (time.Time, error) {
+	now, err := c.Now()
+	if err != nil {
+		return time.Time{}, problem(http.StatusServiceUnavailable, "clock_jumped", "The clock is not to be trusted until an operator accepts it (countersign clock).")
+	}
+	return now, nil
+}
