@@ -32,7 +32,7 @@ func annaWith(change func(*Account)) Account {
 	return a
 }
 
-func newStore(t *testing.T) (*Store, kv.Store) {
+func newStore(t testing.TB) (*Store, kv.Store) {
 	t.Helper()
 	backend, err := badgerkv.Open(context.Background(), badgerkv.Options{Dir: t.TempDir(), BallastBytes: -1})
 	if err != nil {

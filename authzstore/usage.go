@@ -177,7 +177,10 @@ type Counted struct {
 	EndsAtNanos   int64  `cbor:"4,keyasint" json:"ends_at_ns"`
 }
 
-func (c Counted) keptSeconds() int64 { return (c.EndsAtNanos - c.StartsAtNanos) / nanosPerSecond }
+// entry is what stands in the window for a reservation that comes to s.
+func (c Counted) entry(s sums) WindowEntry {
+	return WindowEntry{AtNanos: c.StartsAtNanos, Minor: s.minor(), KeptSeconds: (c.EndsAtNanos - c.StartsAtNanos) / nanosPerSecond}
+}
 
 // count returns what a payment at nowNanos is counted in under the limits of a
 // holder.
@@ -247,11 +250,8 @@ func (u *Usage) replacePeriod(c Counted, before, after sums) {
 // replaceEntry finds an entry by what it holds: those that hold the same are
 // interchangeable.
 func (u *Usage) replaceEntry(c Counted, before, after sums) {
-	entry := func(s sums) WindowEntry {
-		return WindowEntry{AtNanos: c.StartsAtNanos, Minor: s.minor(), KeptSeconds: c.keptSeconds()}
-	}
 	if before != (sums{}) {
-		i := slices.Index(u.Window, entry(before))
+		i := slices.Index(u.Window, c.entry(before))
 		if i < 0 {
 			return // dropped
 		}
@@ -264,6 +264,6 @@ func (u *Usage) replaceEntry(c Counted, before, after sums) {
 			}
 			return -1
 		})
-		u.Window = slices.Insert(u.Window, i, entry(after))
+		u.Window = slices.Insert(u.Window, i, c.entry(after))
 	}
 }

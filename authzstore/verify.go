@@ -22,12 +22,14 @@ func (p Problem) String() string { return p.Key + ": " + p.Invariant + "; found 
 // kv.Store.Verify's to check.
 func (s *Store) Verify(ctx context.Context) ([]Problem, error) {
 	v := verifier{
-		last:   map[string]lastWrite{},
-		usage:  map[string]Usage{},
-		stored: map[string]Usage{},
-		open:   map[string]bool{},
-
+		last:     map[string]lastWrite{},
 		reserved: map[string]string{},
+		usage:    map[string]*holderSums{},
+		grants:   map[string]Grant{},
+		handles:  map[string]Credential{},
+		open:     map[string]Delegates{},
+		index:    map[string]any{},
+		indexed:  map[string]any{},
 	}
 	err := s.View(ctx, func(snap Snapshot) error {
 		if err := v.records(snap); err != nil {
@@ -36,11 +38,13 @@ func (s *Store) Verify(ctx context.Context) ([]Problem, error) {
 		if err := v.nouns(snap); err != nil {
 			return err
 		}
-		v.sums()
 		for reservation, key := range v.reserved {
 			v.report(key, "an allowed call has its reservation", "no %s", reservation)
 		}
-		return v.index(snap)
+		v.checkSums()
+		v.checkIndexes()
+		v.checkGrants()
+		return nil
 	})
 	if err == nil && v.pruned {
 		err = v.gapIsPruned(ctx, s)
@@ -71,10 +75,14 @@ type verifier struct {
 	last     map[string]lastWrite // key → the last record that wrote it
 	pruned   bool                 // the first records are gone
 	gap      gap                  // the last one between the numbers of records
-	usage    map[string]Usage     // holder → sums of its reservations
-	stored   map[string]Usage     // holder → sums as stored
-	open     map[string]bool      // index keys that should exist
 	reserved map[string]string    // reservation → the keyed call that was allowed with it
+
+	usage   map[string]*holderSums // holder → its sums
+	grants  map[string]Grant       // ID → grant
+	handles map[string]Credential  // handle → credential
+	open    map[string]Delegates   // account → its open grants as stored
+	index   map[string]any         // index records that should exist
+	indexed map[string]any         // index records that do
 }
 
 // A gap lies between two records: numbers from and later are missing, up to the
@@ -153,7 +161,7 @@ func (v *verifier) noun(key string, val []byte) error {
 	}
 	switch noun := noun.(type) {
 	case Reservation:
-		v.add(noun)
+		v.addReservation(noun)
 		delete(v.reserved, noun.ID)
 	case KeyedCall:
 		// Keys come in order, reservations after keyed calls.
@@ -161,47 +169,26 @@ func (v *verifier) noun(key string, val []byte) error {
 			v.reserved[noun.ReservationID] = key
 		}
 	case Usage:
-		v.stored[strings.TrimPrefix(key, usagePrefix)] = noun
+		written, err := writtenAt(key, val)
+		if err != nil {
+			return err
+		}
+		sums := v.sumsOf(strings.TrimPrefix(key, usagePrefix))
+		sums.stored, sums.writtenNanos = noun, written
+	case Grant:
+		v.addGrant(noun)
+	case Credential:
+		v.handles[noun.Handle] = noun
+	case Delegates:
+		v.open[noun.Account] = noun
+	case Merchant:
+		for _, c := range noun.Channels {
+			v.index[merchantOfKey(c.Identity)] = MerchantIdentity{noun.ID, c.Channel}
+		}
+	case Terminal:
+		v.index[terminalOfKey(noun)] = indexMark{}
+	case openMark, indexMark, MerchantIdentity:
+		v.indexed[key] = noun
 	}
 	return nil
-}
-
-func (v *verifier) add(r Reservation) {
-	for _, holder := range r.holders() {
-		u := v.usage[holder]
-		s := u.sums().plus(r.sums(holder))
-		u.Holder, u.PendingMinor, u.PostedMinor, u.Count = holder, s.pendingMinor, s.postedMinor, s.count
-		v.usage[holder] = u
-	}
-	if r.Open() {
-		v.open[openKey(r.Account, r.ID)] = true
-	}
-}
-
-// sums compares each holder's stored usage with the sum of its reservations.
-func (v *verifier) sums() {
-	for holder, want := range v.usage {
-		if got := v.stored[holder]; got.sums() != want.sums() {
-			v.report(usagePrefix+holder, "usage is the sum of the reservations", "%+v, the reservations come to %+v", got, want)
-		}
-		delete(v.stored, holder)
-	}
-	for holder, got := range v.stored {
-		v.report(usagePrefix+holder, "usage is the sum of the reservations", "%+v without a reservation", got)
-	}
-}
-
-// index compares the index of open reservations with the reservations.
-func (v *verifier) index(snap Snapshot) error {
-	err := snap.snap.Scan(openPrefix, "", func(key string, _ []byte) error {
-		if !v.open[key] {
-			v.report(key, "the index holds the open reservations", "an entry without an open reservation")
-		}
-		delete(v.open, key)
-		return nil
-	})
-	for key := range v.open {
-		v.report(key, "the index holds the open reservations", "no entry for an open reservation")
-	}
-	return err
 }

@@ -22,9 +22,9 @@ func TestVerifyNames(t *testing.T) {
 		"a version from the future": {"account/acc_anna", func(v []byte) []byte { v[0] = 9; return v }, "every stored value can be read"},
 		"cut short":                 {"account/acc_anna", func(v []byte) []byte { return v[:4] }, "every stored value can be read"},
 		"usage gone":                {"usage/acc_anna", remove, "usage is the sum of the reservations"},
-		"an index entry gone":       {"open/acc_anna/rsv_1", remove, "the index holds the open reservations"},
+		"an index entry gone":       {"open/acc_anna/rsv_1", remove, "the indexes hold the nouns"},
 		"a reservation gone":        {"reservation/rsv_1", remove, "usage is the sum of the reservations"},
-		"an index entry too many":   {"open/acc_anna/rsv_2", func([]byte) []byte { return make([]byte, 10) }, "the index holds the open reservations"},
+		"an index entry too many":   {"open/acc_anna/rsv_2", func([]byte) []byte { return []byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0xa0} }, "the indexes hold the nouns"},
 		"a kind nobody knows":       {"ghost/gst_1", func([]byte) []byte { return make([]byte, 10) }, "every stored value can be read"},
 		"an account without record": {"account/acc_eve", func([]byte) []byte { return make([]byte, 10) }, "every change belongs to a record"},
 	} {
