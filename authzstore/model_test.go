@@ -3,6 +3,7 @@ package authzstore_test
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"reflect"
 	"testing"
@@ -15,6 +16,7 @@ import (
 // TestMain asks rapid for 200 seeds of everything, unless the command line says
 // otherwise.
 func TestMain(m *testing.M) {
+	childMain()
 	if err := flag.Set("rapid.checks", "200"); err != nil {
 		panic(err)
 	}
@@ -122,4 +124,32 @@ func mustBe(rt *rapid.T, err, want error) {
 	if !errors.Is(err, want) {
 		rt.Fatalf("got error %v, want %v", err, want)
 	}
+}
+
+// TestLedger plays random payments of an account and two grants, with the clock
+// leaping over the bounds of their periods, against a ledger that adds up anew.
+func TestLedger(t *testing.T) {
+	w := open(t)
+	games := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		games++
+		l := newLedger(fmt.Sprintf("game_%d", games))
+		must(rt, w.found(l))
+		pick := func(n int64) int64 { return rapid.Int64Range(0, n-1).Draw(rt, "pick") }
+		for range rapid.IntRange(1, 60).Draw(rt, "moves") {
+			m := l.draw(pick)
+			got := w.play(l, m)
+			if want := l.play(m); got != want {
+				rt.Fatalf("%+v: %s, want %s", m, got, want)
+			}
+			how, err := w.differs(l)
+			must(rt, err)
+			if how != "" {
+				rt.Fatalf("after %+v:\n%s", m, how)
+			}
+		}
+	})
+	w.close(t)
+	w.reopen(t)
+	w.clean(t)
 }

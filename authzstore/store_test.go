@@ -3,6 +3,7 @@ package authzstore_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,8 @@ type world struct {
 	kv  kv.Store
 	dir string
 	now time.Time // the clock of the causes
+
+	handles atomic.Int64 // given to credentials so far
 }
 
 func open(t testing.TB) *world {
