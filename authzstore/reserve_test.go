@@ -1,6 +1,7 @@
 package authzstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -359,6 +360,36 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("open are %+v, then %+v", first, rest)
 		}
 		return errors.Join(err, err2, err3)
+	})
+	d.clean(t)
+}
+
+// TestExpireReservations: what is past its expiry becomes unknown, once, and under
+// a record of its own; what is not, or is resolved, stays.
+func TestExpireReservations(t *testing.T) {
+	d := newDesk(t)
+	for i := range 5 {
+		r := Reservation{ID: fmt.Sprintf("rsv_%d", i), Account: "acc_anna", Payee: "mer_bakery", AmountMinor: 1, Currency: "EUR", ExpiresAtNanos: d.now + int64(i)*hour}
+		d.must(t, ReserveRefs(r), func(tx *Tx) error { return tx.ReserveWithinLimits(r) })
+	}
+	if err := d.resolve("rsv_0", "", func(tx *Tx) error { return tx.Void("rsv_0") }); err != nil {
+		t.Fatal(err)
+	}
+	d.now += 3 * hour
+	for _, want := range []int{2, 0} {
+		got, err := d.ExpireReservations(context.Background(), func() Cause { return Cause{NewID("chg"), ben, d.now} })
+		if got != want || err != nil {
+			t.Errorf("%d expired, %v; want %d", got, err, want)
+		}
+	}
+	d.read(t, func(s Snapshot) error {
+		for i, want := range []ReservationState{ReservationVoided, ReservationUnknown, ReservationUnknown, ReservationPending, ReservationPending} {
+			r, _, err := s.Reservation(fmt.Sprintf("rsv_%d", i))
+			if r.State != want || err != nil {
+				t.Errorf("%s is %s, %v; want %s", r.ID, r.State, err, want)
+			}
+		}
+		return nil
 	})
 	d.clean(t)
 }
