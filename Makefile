@@ -42,6 +42,7 @@ soak:
 	else echo "LEFT OUT: power loss and a full disk (they need root and /dev/loop-control)"; fi
 	go test -run='^$$' -fuzz=FuzzJournal -fuzztime=60s ./authzstore/kv/badgerkv
 	go test -run='^$$' -fuzz=FuzzDecodeBody -fuzztime=60s ./authzstore/kv/badgerkv
+	go test -run='^$$' -fuzz=FuzzParseTerms -fuzztime=60s ./authzstore
 	go test -run='^$$' -fuzz=FuzzParse -fuzztime=60s ./sidecar/call/strictjson
 	go test -run='^$$' -fuzz=FuzzLenientReader -fuzztime=60s ./sidecar/call/strictjson
 	go test -run='^$$' -fuzz=FuzzDecode -fuzztime=60s ./sidecar/call

@@ -56,7 +56,8 @@ func (s *Store) PutAccount(ctx context.Context, cause Cause, a Account) error {
 }
 
 // PutAccount writes an account, new or in place of what it was. Its
-// CreatedAtNanos is filled in. It must be declared Exclusive.
+// CreatedAtNanos is filled in. A limit that is new, or has another period than
+// before, counts from now. It must be declared Exclusive.
 func (tx *Tx) PutAccount(a Account) error {
 	old, had, err := tx.Account(a.ID)
 	if err != nil {

@@ -121,7 +121,9 @@ func GrantRef(id string, mode kv.Mode) kv.Ref { return kv.Ref{Key: grantPrefix +
 
 // GrantRefs declares what setters of a grant touch, g as a snapshot has it: the
 // grant, the delegates of its account, and its credential in force. AcceptGrant
-// and IssueCredential touch the new credential besides ([CredentialRef]).
+// and IssueCredential touch the new credential besides ([CredentialRef]). Where the
+// grant has another credential by then, what is declared is not enough
+// (kv.ErrUndeclared), and the caller looks again.
 func GrantRefs(g Grant) []kv.Ref {
 	refs := []kv.Ref{GrantRef(g.ID, kv.Exclusive), DelegatesRef(g.Account, kv.Exclusive)}
 	if g.Handle != "" {

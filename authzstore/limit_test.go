@@ -96,17 +96,23 @@ func TestEqualAmountsMeetTheLimit(t *testing.T) {
 	w.clean(t)
 }
 
-// TestOneUseUnderCallers: of 64 callers with one code, one wins.
+// TestOneUseUnderCallers: of 64 callers with one code, one wins, also where it is
+// one of many steps.
 func TestOneUseUnderCallers(t *testing.T) {
 	w := open(t)
-	for range 20 {
+	for round := range 20 {
 		thing := authzstore.NewID("chl")
 		var won atomic.Int64
 		var wg sync.WaitGroup
 		for range callers {
 			wg.Go(func() {
 				cause := w.cause()
-				err := w.Update(context.Background(), cause, []kv.Ref{authzstore.UseRef(thing)}, func(tx *authzstore.Tx) error { return tx.UseOnce(thing) })
+				err := w.Update(context.Background(), cause, []kv.Ref{authzstore.UseRef(thing)}, func(tx *authzstore.Tx) error {
+					if round%2 == 0 {
+						return tx.UseOnce(thing)
+					}
+					return tx.UseStep(thing, 1_800_000_000/30)
+				})
 				if err == nil {
 					won.Add(1)
 				} else if !errors.Is(err, authzstore.ErrUsed) {

@@ -21,12 +21,16 @@ func utc(text string) int64 {
 	return at.UnixNano()
 }
 
-// everyPeriod is one of each kind with the bounds that hold on 2 March 2026 at
-// noon, when desks open and their grants are accepted.
-var everyPeriod = []struct {
+type periodCase struct {
 	period         Period
 	starts, resets int64
-}{
+}
+
+func (c periodCase) limit(name string) Limit { return Limit{Name: name, MaxCount: 1, Period: c.period} }
+
+// everyPeriod is one of each kind with the bounds that hold on 2 March 2026 at
+// noon, when desks open and their grants are accepted.
+var everyPeriod = []periodCase{
 	{Period{Kind: Lifetime}, 0, 0},
 	{Period{Kind: Day, Alignment: ByCalendar, Zone: "UTC"}, utc("2026-03-02T00:00:00"), utc("2026-03-03T00:00:00")},
 	{Period{Kind: Week, Alignment: ByCalendar, Zone: "UTC", WeekStart: "sunday"}, utc("2026-03-01T00:00:00"), utc("2026-03-08T00:00:00")},
@@ -445,42 +449,56 @@ func TestSumsDoNotOverflow(t *testing.T) {
 // TestCallersAgainstEveryLimit: of 64 callers at once, as many pay as each kind of
 // limit has room for, no matter whose it is.
 func TestCallersAgainstEveryLimit(t *testing.T) {
-	const callers, room = 64, 25
+	const room = 25
 	for i, kind := range everyPeriod {
 		for _, limit := range []Limit{
 			{Name: "bound", MaxAmountMinor: room * 7, Period: kind.period},
 			{Name: "bound", MaxCount: room, Period: kind.period},
 			{Name: "bound", MaxAmountMinor: room*7 + 6, Period: kind.period},
 		} {
-			byGrant := i%2 == 0
-			grant := ""
-			d := newDesk(t, total)
-			if byGrant {
-				grant = d.accepted(t, "grt_1", grantTerms(limit)).ID
-			} else {
-				d = newDesk(t, limit)
-			}
-			var wg sync.WaitGroup
-			var mu sync.Mutex
-			paid := 0
-			for caller := range callers {
-				wg.Go(func() {
-					err := d.pay(fmt.Sprintf("rsv_%d", caller), grant, 7)
-					_, over := errors.AsType[*OverLimitError](err)
-					mu.Lock()
-					defer mu.Unlock()
-					if err == nil {
-						paid++
-					} else if !over {
-						t.Error(err)
-					}
-				})
-			}
-			wg.Wait()
-			if paid != room {
-				t.Errorf("%s %s: %d of %d paid, want exactly %d", kind.period.Kind, kind.period.Alignment, paid, callers, room)
-			}
-			d.clean(t)
+			t.Run(fmt.Sprintf("%s %s", kind.period.Kind, kind.period.Alignment), func(t *testing.T) {
+				t.Parallel()
+				if i%2 == 0 {
+					d := newDesk(t, total)
+					d.accepted(t, "grt_1", grantTerms(limit))
+					callersPay(t, d, "grt_1", room)
+				} else {
+					callersPay(t, newDesk(t, limit), "", room)
+				}
+			})
 		}
 	}
+	t.Run("cooling", func(t *testing.T) {
+		t.Parallel()
+		d := newDesk(t)
+		terms := grantTerms(total)
+		terms.Cooling = Cooling{ModeFirst, 3600, room*7 + 6}
+		d.accepted(t, "grt_1", terms)
+		callersPay(t, d, "grt_1", room)
+	})
+}
+
+func callersPay(t *testing.T, d *desk, grant string, room int) {
+	const callers = 64
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	paid := 0
+	for caller := range callers {
+		wg.Go(func() {
+			err := d.pay(fmt.Sprintf("rsv_%d", caller), grant, 7)
+			_, over := errors.AsType[*OverLimitError](err)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				paid++
+			} else if !over {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if paid != room {
+		t.Errorf("%d of %d paid, want exactly %d", paid, callers, room)
+	}
+	d.clean(t)
 }
