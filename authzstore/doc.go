@@ -4,15 +4,28 @@
 // # Nouns
 //
 // An [Account] is whose money pays: it has an owner (an [Identity]), a currency,
-// a state, the most it may spend in one payment, and [Limit]s on what it spends
-// in all. Balances are the payment service's business, not ours.
+// a state, the most it may spend in one payment, and [Limit]s on what it spends,
+// ever or in a [Period]. Balances are the payment service's business, not ours.
+//
+// A [Grant] lets a second user, the delegate, pay from an account within [Terms].
+// It is offered by the owner, becomes active when the delegate accepts it, and
+// can be frozen, and then revoked by the one or ended by the other; it is never
+// active again after that. A [Credential] is what the delegate's device makes
+// payment codes from: an accepted grant has one in force, or none after its terms
+// were changed. [Delegates] are the open grants from one account.
+//
+// A [Merchant] is who is paid by a grant, and by which identities it calls. A
+// [Terminal] is a device bound to an account. An [APIToken] lets a backend or an
+// operator call the control API.
 //
 // A [Reservation] is money that an allowed payment may take. It is pending until
 // the payment service says what became of it: posted, in full or in part, or
-// voided; unknown where nobody can say, and then it still counts. [Usage] is the
-// sum of an account's reservations, limit by limit.
+// voided; unknown where nobody can say, as past its expiry, and then it still
+// counts. What was posted can be refunded. [Usage] is the sum of the reservations
+// of an account or a grant, since it exists and period by period.
 //
-// A [Use] marks something that works once: a code, a challenge. A [KeyedCall]
+// A [Use] marks something that works once, such as a challenge, or once at each
+// step, such as a payment code. A [KeyedCall]
 // remembers what became of the calls under an idempotency key. [Attempts] count
 // the wrong answers that burnt one budget.
 //
@@ -24,12 +37,24 @@
 // Nouns are written by setters of [Tx] alone, and each setter is named for what
 // it holds:
 //
-//   - [Tx.UseOnce]: nothing is used twice.
+//   - [Tx.UseOnce], [Tx.UseStep]: nothing is used twice, and steps only grow.
 //   - [Tx.ReserveWithinLimits]: pending and posted together never exceed a limit
-//     in force at that moment; a frozen account reserves nothing.
-//   - [Tx.Post], [Tx.Void], [Tx.MarkUnknown]: a reservation resolves once. A void
-//     gives back exactly what was reserved; nothing else gives anything back but
-//     a partial post, its rest.
+//     of the account or the grant that is in force at that moment, in the period
+//     that holds it; a frozen account and a grant that is not active, not valid
+//     yet or not any more reserve nothing.
+//   - [Tx.Post], [Tx.Void], [Tx.MarkUnknown], [Tx.Expire]: a reservation resolves
+//     once. A void gives back exactly what was reserved, in exactly the periods in
+//     which it counted. Nothing else gives anything back but a partial post, its
+//     rest, and [Tx.Refund], under the grant's limits and if its terms said so.
+//   - [Tx.OfferGrant], [Tx.AcceptGrant], [Tx.DeclineGrant], [Tx.FreezeGrant],
+//     [Tx.UnfreezeGrant], [Tx.RevokeGrant], [Tx.EndGrant]: a grant takes no other
+//     way, nobody is their own delegate, and an account has at most [MaxDelegates].
+//   - [Tx.ChangeGrant]: a grant keeps its currency, a limit its period; what
+//     allowed less before a raise stays known ([Raise]); old codes end.
+//   - [Tx.IssueCredential]: a grant has at most one credential in force. A handle is
+//     never given twice.
+//   - [Tx.MarkParametersFetched]: a credential's parameters are obtained once.
+//   - [Tx.PutMerchant]: an identity calls for one merchant, through one channel.
 //   - [Tx.AnswerOnce]: a key has one call and one final answer; another call
 //     under it is refused.
 //   - [Tx.BurnAttempt]: attempts only grow within their window.
@@ -45,6 +70,8 @@
 //     2^53−1 ([MaxAmountMinor]), so that every JSON and Rego reader holds it
 //     exactly.
 //   - Time is an int64 count of nanoseconds since 1970-01-01 UTC.
+//   - Bounds are inclusive: a payment that fills a limit exactly passes, and so does
+//     one at the very last instant. A period holds its start and not its end.
 //   - An ID is opaque, prefixed by its kind (acc_…, rsv_…), of at most 64
 //     characters; random ones hold 130 bits ([NewID]).
 //   - A stored value is one byte of version, the time of its last write, and CBOR

@@ -33,6 +33,15 @@ func picks(seed uint64, i int) func(int64) int64 {
 	return random.Int64N
 }
 
+// soak is by how much longer the test runs than in its short form.
+func soak() int {
+	n, err := strconv.Atoi(os.Getenv("COUNTERSIGN_SOAK"))
+	if err != nil || n < 1 {
+		return 1
+	}
+	return n
+}
+
 func childMain() {
 	dir := os.Getenv(killDirEnv)
 	if dir == "" {
@@ -126,9 +135,12 @@ func TestLedgersAcrossKills(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1<<32))
-	dir := t.TempDir()
+	var dir string
 	total, further := 0, 0
-	for round := range 6 {
+	for round := range 6 * soak() {
+		if round%20 == 0 { // a fresh store, or checking it takes ever longer
+			dir = t.TempDir()
+		}
 		moves := killedRound(t, dir, seed+uint64(round), round, time.Duration(50+random.IntN(200))*time.Millisecond)
 		w := &world{dir: dir}
 		w.reopen(t)
