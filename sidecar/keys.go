@@ -20,13 +20,21 @@ const keyBytes = 32
 
 const maxKeyFile = 1 << 10
 
+// A keyring is what is derived from the store's key.
+type keyring struct {
+	decide.Keys
+	// Sealing keeps the secrets of credentials.
+	Sealing []byte
+}
+
 // loadKeys reads the store's key from a file, 32 bytes in base64, and derives the
-// keys of decisions from it (HKDF, RFC 5869). With no name given the file is
+// keys of everything from it (HKDF, RFC 5869). With no name given the file is
 // `key` in the store's directory, and made where it is missing.
 //
 // Who loses it can no longer tell whether evidence was shown before, nor what a
-// personal field's token stands for; nothing that is refused becomes allowed.
-func loadKeys(name, dataDir string) (decide.Keys, error) {
+// personal field's token stands for, and has to issue all credentials anew: their
+// secrets do not open. Nothing that is refused becomes allowed.
+func loadKeys(name, dataDir string) (keys keyring, err error) {
 	own := name == ""
 	if own {
 		name = filepath.Join(dataDir, "key")
@@ -36,14 +44,18 @@ func loadKeys(name, dataDir string) (decide.Keys, error) {
 		key, err = makeKey(name)
 	}
 	if err != nil {
-		return decide.Keys{}, fmt.Errorf("key: %w", err)
+		return keyring{}, fmt.Errorf("key: %w", err)
 	}
-	personal, err := hkdf.Key(sha256.New, key, nil, "countersign personal fields", keyBytes)
-	if err != nil {
-		return decide.Keys{}, err
+	for use, derived := range map[string]*[]byte{
+		"countersign personal fields": &keys.Personal,
+		"countersign evidence":        &keys.Evidence,
+		"countersign sealing":         &keys.Sealing,
+	} {
+		if *derived, err = hkdf.Key(sha256.New, key, nil, use, keyBytes); err != nil {
+			return keyring{}, err
+		}
 	}
-	evidence, err := hkdf.Key(sha256.New, key, nil, "countersign evidence", keyBytes)
-	return decide.Keys{Personal: personal, Evidence: evidence}, err
+	return keys, nil
 }
 
 func readKey(name string) ([]byte, error) {

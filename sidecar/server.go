@@ -54,7 +54,10 @@ type Config struct {
 	// asked for, written behind the calls: where it does not keep up, lines are
 	// left out. Nil means none.
 	DecisionLog io.Writer
-	// Evidence are the kinds of evidence that a route's secret fields can be.
+	// PaymentCodes are the codes by which delegates pay. Its Sealer is the server's.
+	PaymentCodes evidence.Config
+	// Evidence are the kinds of evidence that a route's secret fields can be, beside
+	// payment codes.
 	Evidence map[string]evidence.Kind
 	// Policy bounds evaluations. Its Stuck is the server's.
 	Policy policy.Config
@@ -202,6 +205,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	kinds, err := evidenceKinds(cfg, keys)
+	if err != nil {
+		return err
+	}
 	if err := announce(ctx, store, cfg); err != nil {
 		return err
 	}
@@ -231,8 +238,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return serve(ctx, cfg, decide.Config{
 		Bundle:      rules.Active,
 		Store:       store,
-		Keys:        keys,
-		Evidence:    cfg.Evidence,
+		Keys:        keys.Keys,
+		Evidence:    kinds,
 		MaxInFlight: cfg.MaxInFlight,
 		Now:         timekeeper.Now,
 		Log:         cfg.Log,
@@ -243,10 +250,24 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	})
 }
 
+// evidenceKinds are the kinds of evidence, by the names that routes have for them.
+func evidenceKinds(cfg Config, keys keyring) (kinds map[string]evidence.Kind, err error) {
+	if cfg.PaymentCodes.Sealer, err = evidence.NewSealer(keys.Sealing); err != nil {
+		return nil, err
+	}
+	codes, err := evidence.NewPaymentCodes(cfg.PaymentCodes)
+	if err != nil {
+		return nil, err
+	}
+	kinds = map[string]evidence.Kind{evidence.PaymentCode: codes}
+	maps.Copy(kinds, cfg.Evidence)
+	return kinds, nil
+}
+
 // vocabulary is what route tables may name.
 func vocabulary(cfg Config) call.Vocabulary {
 	return call.Vocabulary{
-		Evidence:  slices.Sorted(maps.Keys(cfg.Evidence)),
+		Evidence:  append(slices.Sorted(maps.Keys(cfg.Evidence)), evidence.PaymentCode),
 		Audiences: slices.AppendSeq([]string{}, maps.Keys(cfg.TokenKeys)),
 	}
 }
