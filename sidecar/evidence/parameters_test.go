@@ -182,3 +182,42 @@ func TestSecretDoesNotPrint(t *testing.T) {
 		}
 	}
 }
+
+// What is read is what would be written, and a text that is refused is not repeated.
+func FuzzParseParameters(f *testing.F) {
+	f.Add(parameters(nil).URI())
+	f.Add("otpauth://totp/A:280123456789?secret=canarycanary&prefix=28")
+	f.Add("otpauth://totp/Example%20Bank:280123456789?algorithm=SHA512&digits=6&handle=0123456789&issuer=Example+Bank&period=300&prefix=28&secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")
+	f.Fuzz(func(t *testing.T, uri string) {
+		p, err := ParseParameters(uri)
+		if err != nil {
+			if strings.Contains(err.Error(), "canary") {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		again, err := ParseParameters(p.URI())
+		if err != nil || again.URI() != p.URI() {
+			t.Errorf("%q is read, its own %q is not: %v", uri, p.URI(), err)
+		}
+		if _, err := p.Code(1); err != nil {
+			t.Errorf("%q: %v", uri, err)
+		}
+	})
+}
+
+// A code is split as it is put together, whatever it is.
+func FuzzParseCode(f *testing.F) {
+	codes := &PaymentCodes{cfg: Config{Prefix: "28"}}
+	f.Add("28012345678912345678")
+	f.Add("2801234567891234567８")
+	f.Fuzz(func(t *testing.T, code string) {
+		handle, password := codes.parse(code)
+		if handle == "" && password == "" {
+			return
+		}
+		if "28"+handle+password != code || len(handle) != HandleDigits || len(password) < MinDigits || len(password) > MaxDigits || !onlyDigits(handle+password) {
+			t.Errorf("%q is split into %q and %q", code, handle, password)
+		}
+	})
+}
