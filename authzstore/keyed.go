@@ -34,6 +34,9 @@ type KeyedCall struct {
 	SpentBy string `cbor:"5,keyasint,omitempty" json:"spent_by,omitempty"`
 	// ReservationID is that of an allowed call that moves money.
 	ReservationID string `cbor:"6,keyasint,omitempty" json:"reservation_id,omitempty"`
+	// Grant is the one by which the money moves, or of a built-in operation the grant
+	// that it made or was about; empty where there is none.
+	Grant string `cbor:"10,keyasint,omitempty" json:"grant,omitempty"`
 	// RunsOnceAt is the service that the call was allowed to go to, if it runs a
 	// reservation once: an allowed call may be forwarded to it again, and to no
 	// other. Empty where the service promised no such thing.
@@ -80,8 +83,8 @@ func (k KeyedCall) check() error {
 		return fail("in the state %q", k.State)
 	case (k.State == KeyedDenied) != (k.Answer != nil):
 		return fail("that is %s, with an answer of %d bytes", k.State, len(k.Answer))
-	case k.State != KeyedAllowed && k.ReservationID != "":
-		return fail("that is %s, with a reservation", k.State)
+	case k.State != KeyedAllowed && (k.ReservationID != "" || k.Grant != ""):
+		return fail("that is %s, with a reservation or a grant", k.State)
 	case k.RunsOnceAt != "" && k.ReservationID == "":
 		return fail("that can be forwarded again, without a reservation")
 	}

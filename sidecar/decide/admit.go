@@ -23,14 +23,14 @@ type admission struct {
 
 	mu          sync.Mutex
 	perIdentity map[authzstore.Identity]int
-	perEntity   map[link]int
+	perEntity   map[string]int
 }
 
 func newAdmission(maxInFlight int) *admission {
 	return &admission{
 		places:      make(chan struct{}, maxInFlight),
 		perIdentity: map[authzstore.Identity]int{},
-		perEntity:   map[link]int{},
+		perEntity:   map[string]int{},
 	}
 }
 
@@ -46,41 +46,51 @@ func (a *admission) enter() bool {
 
 func (a *admission) leave() { <-a.places }
 
-// enterAs counts a call of an identity, with the entities that it is about, once
-// they are known.
-func (a *admission) enterAs(id authzstore.Identity, about []link) bool {
+// most is how many calls of one identity, or about one entity, may be in flight.
+func (a *admission) most() int { return max(1, cap(a.places)/share) }
+
+// enterAs counts a call of an identity.
+func (a *admission) enterAs(id authzstore.Identity) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	most := max(1, cap(a.places)/share)
-	if a.perIdentity[id] >= most {
+	if a.perIdentity[id] >= a.most() {
 		return false
 	}
-	for _, l := range about {
-		if l.write && a.perEntity[l] >= most {
+	a.perIdentity[id]++
+	return true
+}
+
+func (a *admission) leaveAs(id authzstore.Identity) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	leave(a.perIdentity, id)
+}
+
+// enterAbout counts a call that changes these entities, once they are known.
+func (a *admission) enterAbout(entities []string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range entities {
+		if a.perEntity[e] >= a.most() {
 			return false
 		}
 	}
-	a.perIdentity[id]++
-	for _, l := range about {
-		if l.write {
-			a.perEntity[l]++
-		}
+	for _, e := range entities {
+		a.perEntity[e]++
 	}
 	return true
 }
 
-func (a *admission) leaveAs(id authzstore.Identity, about []link) {
+func (a *admission) leaveAbout(entities []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.perIdentity[id]--; a.perIdentity[id] == 0 {
-		delete(a.perIdentity, id)
+	for _, e := range entities {
+		leave(a.perEntity, e)
 	}
-	for _, l := range about {
-		if !l.write {
-			continue
-		}
-		if a.perEntity[l]--; a.perEntity[l] == 0 {
-			delete(a.perEntity, l)
-		}
+}
+
+func leave[K comparable](counts map[K]int, key K) {
+	if counts[key]--; counts[key] == 0 {
+		delete(counts, key)
 	}
 }

@@ -33,6 +33,10 @@ type Config struct {
 	// Now is the clock; its error means that nobody knows what time it is. Nil
 	// means time.Now.
 	Now func() (time.Time, error)
+	// NewCredential makes the credential of a grant that is accepted, changed or given
+	// new parameters; what it is a credential of is filled in. Only a route that does
+	// one of these needs it.
+	NewCredential func() (authzstore.Credential, error)
 	// NewID makes the ID of a decision. Nil means [authzstore.NewID] of "dec".
 	NewID func() string
 	// Record receives every decision that the policy was asked for, before it is
@@ -125,14 +129,10 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 		return d.fail(id, err)
 	}
 	seen.System, seen.Operation = c.Route.System, c.Route.Operation
-	about, err := factLinks(c)
-	if err != nil {
-		return d.fail(id, err)
-	}
-	if !d.admission.enterAs(c.Identity, about) {
+	if !d.admission.enterAs(c.Identity) {
 		return overloaded.because(CauseIdentity)
 	}
-	defer d.admission.leaveAs(c.Identity, about)
+	defer d.admission.leaveAs(c.Identity)
 	ck, err := d.newCheck(id, now, active, c, seen)
 	if err != nil {
 		return d.fail(id, err)
@@ -186,16 +186,17 @@ func (ck *check) once(ctx context.Context, checkID string) Decision {
 // canStillSpend tells whether nothing that the call leads to was frozen, as far as
 // is known now.
 func (ck *check) canStillSpend(ctx context.Context) bool {
-	links, err := factLinks(ck.call)
-	if err != nil || len(links) == 0 {
-		return err == nil
-	}
-	var facts Facts
-	err = ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
-		facts, err = readFacts(s.Reader, links)
+	can := true
+	err := ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) error {
+		l, err := ck.follow(s.Reader)
+		for _, from := range [][2]string{{l.account, l.grant}, {l.paidFrom, l.paidBy}} {
+			if err == nil && can && from[0] != "" {
+				can, err = canPay(s.Reader, from[0], from[1])
+			}
+		}
 		return err
 	})
-	return err == nil && facts.canSpend()
+	return err == nil && can
 }
 
 // decide is the decision of a call that needs the store.
@@ -221,12 +222,11 @@ func (ck *check) evaluate(ctx context.Context) Decision {
 	var decision Decision
 	made.verdict, made.cause = ck.ask(ctx, made.input)
 	if made.cause == nil {
-		made.cause = ck.carryOut(nil, nil, made.verdict)
+		decision = fromPolicy(made.verdict)
+		decision.Execution, made.cause = ck.carryOut(nil, Facts{}, made.verdict)
 	}
 	if made.cause != nil {
 		decision = ck.fail(ck.id, made.cause)
-	} else {
-		decision = fromPolicy(made.verdict)
 	}
 	if ck.cfg.Record != nil {
 		record, err := ck.newRecord(ck.arrived.UnixNano(), decision, made)
@@ -244,7 +244,10 @@ func (ck *check) ask(ctx context.Context, input policy.Value) (policy.Decision, 
 	return ck.bundle.Policy.Decide(ctx, input)
 }
 
-var errStore = errors.New("store")
+var (
+	errStore   = errors.New("store")
+	errCrowded = errors.New("too many calls change the same")
+)
 
 var (
 	overloaded = unavailable("overloaded", "Too many calls are being decided. Try again.")
@@ -306,6 +309,7 @@ var failures = []struct {
 	answer  Decision
 	cause   Cause
 }{
+	{errCrowded, slog.LevelWarn, "overloaded", true, overloaded, CauseIdentity},
 	{errReplan, slog.LevelWarn, "the facts keep changing", false, busyFacts, CauseReplan},
 	{errContradiction, slog.LevelError, "policy defect", true, defect(policyDefect), CauseContradiction},
 	{policy.ErrDefect, slog.LevelError, "policy defect", true, defect(policyDefect), CausePolicy},

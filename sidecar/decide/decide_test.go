@@ -23,7 +23,7 @@ import (
 )
 
 // want checks a whole answer: its outcome, status and the codes of its reasons.
-func want(t *testing.T, d decide.Decision, outcome decide.Outcome, status int, codes ...string) {
+func want(t testing.TB, d decide.Decision, outcome decide.Outcome, status int, codes ...string) {
 	t.Helper()
 	var got []string
 	for _, r := range d.Reasons {
@@ -352,12 +352,12 @@ func TestShareInFlight(t *testing.T) {
 			real := openBadger(t)
 			putAccount(t, real, anna())
 			hold := true
-			w := newWorld(t, withStore(fakeKV{Store: real, view: func(ctx context.Context, fn func(kv.Snap) error) error {
+			w := newWorld(t, withStore(fakeKV{Store: real, update: func(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) error {
 				if hold {
 					entered <- struct{}{}
 					<-release
 				}
-				return real.View(ctx, fn)
+				return real.Update(context.WithoutCancel(ctx), refs, fn)
 			}}), func(cfg *decide.Config) { cfg.MaxInFlight = 8 })
 			var wg sync.WaitGroup
 			wg.Go(func() { want(t, w.Decide(context.Background(), c.first), decide.Allow, 0) })
@@ -391,13 +391,25 @@ func TestIDs(t *testing.T) {
 
 // Every fact that a route may name is read.
 func TestFactVocabulary(t *testing.T) {
+	facts := map[string]string{
+		"account":  "{account: write}",
+		"grant":    "{grant: write}",
+		"merchant": "{account: write, merchant: read}",
+	}
 	for _, fact := range call.FactNames() {
-		text := strings.Replace(routesText(t), "facts: {account: write}", "facts: {"+fact+": write}", 1)
+		text := strings.Replace(routesText(t), "facts: {account: write}", "facts: "+facts[fact], 1)
+		if fact == "grant" {
+			text = strings.Replace(text, "    payee:", "    grant: {identity: subject}\n    payee:", 1)
+		}
 		table, err := call.Load(fstest.MapFS{"systems/direct_payment/routes.yaml": {Data: []byte(text)}}, call.Vocabulary{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		w := newWorld(t, withRoutes(table))
+		if fact == "grant" { // there is none
+			want(t, w.Decide(context.Background(), good()), decide.Deny, 403, "account_unknown")
+			continue
+		}
 		want(t, w.Decide(context.Background(), good()), decide.Allow, 0)
 	}
 }

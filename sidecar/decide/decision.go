@@ -30,8 +30,9 @@ type Decision struct {
 	// ReservationState says what became of the reservation of a call that was
 	// allowed before and does not pass again; empty otherwise.
 	ReservationState string
-	// Execution is what an allow lets the payment service do; nil where the call
-	// moves no money, and nil where it is no allow.
+	// Execution is what an allow lets the service behind Envoy do that must be done
+	// as it was decided: make a payment, or show what a built-in operation did. Nil
+	// where there is no such thing, and where it is no allow.
 	Execution *Execution
 
 	cause Cause // why nothing was decided
@@ -43,13 +44,16 @@ func (d Decision) because(cause Cause) Decision {
 }
 
 // An Execution is one payment that the payment service may make once, in the
-// terms of the canonical call.
+// terms of the canonical call; or a built-in operation that was done, and that the
+// sidecar's own API may show.
 type Execution struct {
 	Audience      string // the service that may make it
+	Does          string // the built-in operation, a key of call.BuiltIns; "" for a payment
 	Identity      authzstore.Identity
 	System        string
 	Operation     string
 	Account       string
+	Grant         string // by which Account pays, or that the operation is about; "" for none
 	Payee         string
 	Currency      string // ISO 4217
 	AmountMinor   int64

@@ -3,7 +3,6 @@ package decide
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -22,19 +21,26 @@ func contradiction(format string, args ...any) error {
 type claim struct {
 	movesMoney bool
 	account    string
+	grant      string // by which account pays, "" where it pays by itself
 	payee      string
 	amount     int64 // minor units
 	currency   string
 	unmatched  string // name of a field
 }
 
-func (ck *check) claim() claim {
+func (ck *check) claim(f Facts) claim {
 	c := claim{
 		movesMoney: ck.call.Route.MovesMoney,
 		account:    ck.call.Text("account"),
 		payee:      ck.call.Text("payee"),
 		amount:     ck.call.AmountMinor(),
 		currency:   ck.call.Text("currency"),
+	}
+	if ck.call.Route.PaysByGrant() {
+		c.account, c.grant = "", ""
+		if f.Grant != nil {
+			c.account, c.grant = f.Grant.Account, f.Grant.ID
+		}
 	}
 	for _, e := range ck.evidence {
 		if !e.finding.Matched {
@@ -60,6 +66,8 @@ func (c claim) hold(v policy.Decision) error {
 			return contradiction("a reservation on a route that moves no money")
 		case e.Account != c.account:
 			return contradiction("a reservation of another account")
+		case e.Grant != c.grant:
+			return contradiction("a reservation by another grant")
 		case e.Payee != c.payee:
 			return contradiction("a reservation for another payee")
 		case e.AmountMinor != c.amount:
@@ -74,31 +82,46 @@ func (c claim) hold(v policy.Decision) error {
 	return nil
 }
 
-// carryOut does what the verdict wants done, once it was held to the call.
-func (ck *check) carryOut(tx *authzstore.Tx, links []link, v policy.Decision) error {
-	if err := ck.claim().hold(v); err != nil {
-		return err
+// carryOut does what the verdict wants done, once it was held to the call, and what
+// the call itself does if it is allowed. The Execution is what an allow lets the
+// service behind Envoy do, nil where that is nothing to count.
+func (ck *check) carryOut(tx *authzstore.Tx, f Facts, v policy.Decision) (*Execution, error) {
+	c := ck.claim(f)
+	switch err := c.hold(v); {
+	case err != nil:
+		return nil, err
+	case !v.Allow:
+		return nil, nil
+	case ck.call.Route.Does != "":
+		return ck.builtIn(tx, f)
+	case !c.movesMoney:
+		return nil, nil
+	case !ck.writes():
+		return nil, contradiction("a reservation of an account that the route does not declare `write`")
 	}
-	if len(v.Effects) == 0 {
-		return nil
+	r := authzstore.Reservation{
+		ID:             ck.reservationID,
+		Account:        c.account,
+		Grant:          c.grant,
+		Payee:          c.payee,
+		AmountMinor:    c.amount,
+		Currency:       c.currency,
+		ExpiresAtNanos: tx.Now() + ck.call.Route.Upstream.Expires.Nanoseconds(),
 	}
-	if !slices.Contains(links, link{nounAccount, v.Effects[0].Account, true}) {
-		return contradiction("a reservation of an account that the route does not declare `write`")
+	if err := tx.ReserveWithinLimits(r); err != nil {
+		return nil, refusedByStore(err)
 	}
-	return ck.reserve(tx)
+	return ck.execution(r), nil
 }
 
-func (ck *check) reserve(tx *authzstore.Tx) error {
-	err := tx.ReserveWithinLimits(authzstore.Reservation{
-		ID:          ck.reservationID,
-		Account:     ck.call.Text("account"),
-		Payee:       ck.call.Text("payee"),
-		AmountMinor: ck.call.AmountMinor(),
-		Currency:    ck.call.Text("currency"),
-	})
+// refusedByStore is a contradiction where a setter says that what the policy allows
+// must not be; any other error stays.
+func refusedByStore(err error) error {
 	_, overLimit := errors.AsType[*authzstore.OverLimitError](err)
-	if overLimit || errors.Is(err, authzstore.ErrFrozen) || errors.Is(err, authzstore.ErrUnknownID) || errors.Is(err, authzstore.ErrInvalid) {
-		return contradiction("the store refuses what the policy allows: %s", withoutValues(err))
+	for _, refusal := range []error{authzstore.ErrFrozen, authzstore.ErrState, authzstore.ErrUnknownID, authzstore.ErrInvalid, authzstore.ErrTooManyDelegates, authzstore.ErrNotSupported} {
+		if overLimit || errors.Is(err, refusal) {
+			return contradiction("the store refuses what the policy allows: %s", withoutValues(err))
+		}
 	}
 	return err
 }

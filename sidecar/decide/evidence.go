@@ -21,6 +21,7 @@ type shown struct {
 	sender evidence.Budget // of the sender's own
 
 	finding evidence.Finding
+	lead    string            // the grant that it leads to, "" for none
 	again   bool              // an evaluation under the same key was shown it, and spent it
 	burns   []evidence.Budget // an attempt of each, unless the call is allowed
 }
@@ -80,9 +81,9 @@ func (ck *check) checkOne(tx *authzstore.Tx, e *shown) (err error) {
 }
 
 // findOut has every piece of evidence checked. What was used up before, what is
-// shown as two pieces of evidence at once, and what comes when no attempt is left,
-// does not match: nobody is told which. With errPanic all of that is known too.
-func (ck *check) findOut(tx *authzstore.Tx) error {
+// shown as two pieces of evidence at once, what leads to another grant than the call,
+// and what comes when no attempt is left, does not match: nobody is told which. With errPanic all of that is known too.
+func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 	things, asked := map[string]bool{}, map[string]int64{} // asked: attempts, by budget
 	ck.lockedOut = false
 	var panicked error
@@ -98,7 +99,7 @@ func (ck *check) findOut(tx *authzstore.Tx) error {
 			return err
 		}
 		ck.lockedOut = ck.lockedOut || lockedOut
-		if lockedOut || things[e.finding.Thing] {
+		if lockedOut || things[e.finding.Thing] || e.lead != "" && e.lead != planned.grant {
 			e.finding.Matched = false
 		}
 		things[e.finding.Thing] = true
@@ -109,7 +110,7 @@ func (ck *check) findOut(tx *authzstore.Tx) error {
 		if err != nil {
 			return err
 		}
-		if used && !(e.again && use.RecordID == ck.known.SpentBy) {
+		if used && use.Step >= e.finding.Step && !(e.again && use.Step == e.finding.Step && use.RecordID == ck.known.SpentBy) {
 			e.finding.Matched = false
 		}
 	}
@@ -136,14 +137,10 @@ func (e *shown) ask(tx *authzstore.Tx, asked map[string]int64) (lockedOut bool, 
 // spend has the evidence pay for the answer: an allow uses up what matched, every
 // other answer burns attempts, unless what matched is used up by a denial too; and
 // what was spent before is not spent again.
-func (ck *check) spend(tx *authzstore.Tx, allowed bool) error {
+func (ck *check) spend(tx *authzstore.Tx, planned leads, allowed bool) error {
 	for _, e := range ck.evidence {
 		if e.finding.Matched && (allowed || e.finding.UsedWhenDenied) {
-			_, used, err := tx.Use(e.finding.Thing)
-			if err == nil && !used {
-				err = tx.UseOnce(e.finding.Thing)
-			}
-			if err != nil {
+			if err := e.useUp(tx, planned); err != nil {
 				return err
 			}
 			e.burns = nil
@@ -164,4 +161,23 @@ func (ck *check) spend(tx *authzstore.Tx, allowed bool) error {
 		}
 	}
 	return nil
+}
+
+// useUp uses up what the evidence matched, unless it was by an earlier evaluation of
+// the same, and notes that the credential of the grant that it leads to is in use.
+func (e *shown) useUp(tx *authzstore.Tx, planned leads) error {
+	use, used, err := tx.Use(e.finding.Thing)
+	switch {
+	case err != nil:
+		return err
+	case used && use.Step == e.finding.Step: // findOut has seen that it was this
+	case e.finding.Step == 0:
+		err = tx.UseOnce(e.finding.Thing)
+	default:
+		err = tx.UseStep(e.finding.Thing, e.finding.Step)
+	}
+	if err == nil && e.lead != "" {
+		err = tx.MarkFirstUsed(planned.handle)
+	}
+	return err
 }

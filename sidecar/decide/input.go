@@ -1,6 +1,8 @@
 package decide
 
 import (
+	"fmt"
+
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -9,37 +11,6 @@ import (
 // inputVersion is the version of the document that newInput builds.
 // policies/schemas/input.json describes it.
 const inputVersion = 1
-
-// Facts is what the store holds about a call.
-type Facts struct {
-	Account *authzstore.Account // nil where there is none
-	Usage   authzstore.Usage    // of Account
-}
-
-// canSpend tells whether what the call would spend from is there and not frozen.
-func (f Facts) canSpend() bool {
-	return f.Account != nil && f.Account.State == authzstore.AccountActive
-}
-
-// readFacts reads what the links of a call lead to.
-func readFacts(r authzstore.Reader, links []link) (f Facts, err error) {
-	for _, l := range links {
-		if l.noun != nounAccount {
-			continue
-		}
-		account, ok, err := r.Account(l.id)
-		if err != nil {
-			return Facts{}, err
-		}
-		if ok {
-			f.Account = &account
-		}
-		if f.Usage, err = r.Usage(l.id); err != nil {
-			return Facts{}, err
-		}
-	}
-	return f, nil
-}
 
 var (
 	keyVersion  = policy.NewKey("version")
@@ -58,23 +29,6 @@ var (
 	keyIssuer     = policy.NewKey("issuer")
 	keySubject    = policy.NewKey("subject")
 	keyOnBehalfOf = policy.NewKey("on_behalf_of")
-
-	keyAccount    = policy.NewKey("account")
-	keyID         = policy.NewKey("id")
-	keyOwner      = policy.NewKey("owner")
-	keyState      = policy.NewKey("state")
-	keyCurrency   = policy.NewKey("currency")
-	keyMaxPayment = policy.NewKey("max_payment_minor")
-	keyLimits     = policy.NewKey("limits")
-
-	keyName           = policy.NewKey("name")
-	keyAmount         = policy.NewKey("amount")
-	keyCount          = policy.NewKey("count")
-	keyMode           = policy.NewKey("mode")
-	keyMax            = policy.NewKey("max")
-	keyMaxMinor       = policy.NewKey("max_minor")
-	keyRemaining      = policy.NewKey("remaining")
-	keyRemainingMinor = policy.NewKey("remaining_minor")
 )
 
 // newInput builds the document that the policy decides on, a pure function of
@@ -113,6 +67,12 @@ func fieldValue(f call.Field, v call.Value) policy.Value {
 		return policy.Int(v.Int)
 	case f.Type == call.Boolean:
 		return policy.Bool(v.Bool)
+	case f.Type == call.GrantTerms:
+		terms, err := policy.ParseValue([]byte(v.Text))
+		if err != nil {
+			panic(fmt.Errorf("terms as they were decoded: %w", err))
+		}
+		return terms
 	default:
 		return policy.String(v.Text)
 	}
@@ -143,45 +103,4 @@ func evidenceValue(evidence []*shown) policy.Value {
 		members = append(members, policy.Member{Key: policy.NewKey(e.name), Value: policy.Object(facts...)})
 	}
 	return policy.Object(members...)
-}
-
-func factsValue(f Facts, nowNanos int64) policy.Value {
-	var members []policy.Member
-	if a := f.Account; a != nil {
-		members = append(members, policy.Member{Key: keyAccount, Value: policy.Object(
-			policy.Member{Key: keyID, Value: policy.String(a.ID)},
-			policy.Member{Key: keyOwner, Value: identityValue(a.Owner)},
-			policy.Member{Key: keyState, Value: policy.String(string(a.State))},
-			policy.Member{Key: keyCurrency, Value: policy.String(a.Currency)},
-			policy.Member{Key: keyMaxPayment, Value: policy.Int(a.MaxPaymentMinor)},
-			policy.Member{Key: keyLimits, Value: limitsValue(a.Limits, f.Usage, a.CreatedAtNanos, nowNanos)},
-		)})
-	}
-	return policy.Object(members...)
-}
-
-// limitsValue says of each limit what remains of it, or outright that it bounds
-// nothing: a member that is missing must never read as "no limit".
-func limitsValue(limits []authzstore.Limit, u authzstore.Usage, consentNanos, nowNanos int64) policy.Value {
-	values := make([]policy.Value, 0, len(limits))
-	for _, l := range limits {
-		room := l.Remaining(u, consentNanos, nowNanos)
-		values = append(values, policy.Object(
-			policy.Member{Key: keyName, Value: policy.String(l.Name)},
-			policy.Member{Key: keyAmount, Value: bound(keyMaxMinor, l.MaxAmountMinor, keyRemainingMinor, room.Minor)},
-			policy.Member{Key: keyCount, Value: bound(keyMax, l.MaxCount, keyRemaining, room.Count)},
-		))
-	}
-	return policy.Array(values...)
-}
-
-func bound(maxKey policy.Key, atMost int64, remainingKey policy.Key, remaining int64) policy.Value {
-	if atMost == 0 {
-		return policy.Object(policy.Member{Key: keyMode, Value: policy.String("any")})
-	}
-	return policy.Object(
-		policy.Member{Key: keyMode, Value: policy.String("at_most")},
-		policy.Member{Key: maxKey, Value: policy.Int(atMost)},
-		policy.Member{Key: remainingKey, Value: policy.Int(remaining)},
-	)
 }

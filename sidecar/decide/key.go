@@ -24,7 +24,7 @@ func (ck *check) readKnown(tx *authzstore.Tx) error {
 
 // fromKnown answers a call by what is known about its key alone, if that is to be
 // done.
-func (ck *check) fromKnown(tx *authzstore.Tx, facts Facts) (d Decision, done bool, err error) {
+func (ck *check) fromKnown(tx *authzstore.Tx, f Facts) (d Decision, done bool, err error) {
 	if err := ck.readKnown(tx); err != nil || ck.known == nil {
 		return Decision{}, false, err
 	}
@@ -35,8 +35,10 @@ func (ck *check) fromKnown(tx *authzstore.Tx, facts Facts) (d Decision, done boo
 			return Decision{}, false, err
 		}
 	}
-	canRunAgain := known.RunsOnceAt != "" && known.RunsOnceAt == ck.runsOnceAt() &&
-		reservation.State == authzstore.ReservationPending && facts.canSpend()
+	canRunAgain, err := ck.canRunAgain(tx, reservation, f)
+	if err != nil {
+		return Decision{}, false, err
+	}
 	switch chooseCourse(known, ck.fingerprint, ck.mac, canRunAgain) {
 	case evaluate:
 		ck.seen.Course = CourseEvaluated
@@ -54,7 +56,10 @@ func (ck *check) fromKnown(tx *authzstore.Tx, facts Facts) (d Decision, done boo
 		d = denied(told.Status, told.Reasons...)
 	case forward:
 		ck.seen.Course = CourseForwarded
-		d = Decision{Outcome: Allow, Execution: ck.execution(known.ReservationID)}
+		d = Decision{Outcome: Allow, Execution: ck.execution(reservation)}
+		if ck.call.Route.Does != "" {
+			d.Execution = ck.shows(f, known.Grant)
+		}
 		d.Execution.Replayed = true
 	default:
 		ck.seen.Course = CourseConflict
@@ -64,6 +69,22 @@ func (ck *check) fromKnown(tx *authzstore.Tx, facts Facts) (d Decision, done boo
 	// The decision that is told is the one that was made then.
 	d.ID, d.Replayed = known.RecordID, true
 	return d, true, nil
+}
+
+// canRunAgain tells whether a call that was allowed before may be forwarded again: to
+// the service that runs its reservation once, while that is pending and what it takes
+// money from still pays; or to what shows the state that a built-in operation left.
+func (ck *check) canRunAgain(tx *authzstore.Tx, r authzstore.Reservation, f Facts) (bool, error) {
+	if ck.known.State != authzstore.KeyedAllowed {
+		return false, nil
+	}
+	if ck.call.Route.Does != "" {
+		return ck.canShowAgain(tx, f)
+	}
+	if ck.known.RunsOnceAt == "" || ck.known.RunsOnceAt != ck.runsOnceAt() || r.State != authzstore.ReservationPending {
+		return false, nil
+	}
+	return canPay(tx.Reader, r.Account, r.Grant)
 }
 
 // A toldAnswer is what a denied call was told.
@@ -89,6 +110,7 @@ func (ck *check) answer(tx *authzstore.Tx, d Decision) error {
 		now.State = authzstore.KeyedAllowed
 		if d.Execution != nil {
 			now.ReservationID, now.RunsOnceAt = d.Execution.ReservationID, ck.runsOnceAt()
+			now.Grant = d.Execution.Grant
 		}
 	case Deny:
 		told, err := json.Marshal(toldAnswer{d.Status, d.Reasons})
@@ -110,17 +132,17 @@ func (ck *check) runsOnceAt() string {
 }
 
 // execution is what an allow lets the payment service do.
-func (ck *check) execution(reservationID string) *Execution {
-	c := ck.call
+func (ck *check) execution(r authzstore.Reservation) *Execution {
 	return &Execution{
-		Audience:      c.Route.Upstream.Audience,
-		Identity:      c.Identity,
-		System:        c.Route.System,
-		Operation:     c.Route.Operation,
-		Account:       c.Text("account"),
-		Payee:         c.Text("payee"),
-		Currency:      c.Text("currency"),
-		AmountMinor:   c.AmountMinor(),
-		ReservationID: reservationID,
+		Audience:      ck.call.Route.Upstream.Audience,
+		Identity:      ck.call.Identity,
+		System:        ck.call.Route.System,
+		Operation:     ck.call.Route.Operation,
+		Account:       r.Account,
+		Grant:         r.Grant,
+		Payee:         r.Payee,
+		Currency:      r.Currency,
+		AmountMinor:   r.AmountMinor,
+		ReservationID: r.ID,
 	}
 }

@@ -94,7 +94,8 @@ var Courses = []Course{CourseEvaluated, CourseToldAgain, CourseForwarded, Course
 func Codes() []string {
 	codes := call.Codes()
 	for _, d := range []Decision{overloaded, tooLate, busyFacts, unknown, noStore, clockJumped,
-		defect(InternalError), defect(policyDefect), denied(0, keyOtherCall), denied(0, alreadyAllowed), denied(0, noPermit)} {
+		defect(InternalError), defect(policyDefect), denied(0, keyOtherCall), denied(0, alreadyAllowed), denied(0, noPermit),
+		refused(changeInvalid), refused(termsNotSupported), refused(parametersFetched)} {
 		codes = append(codes, d.Reasons[0].Code)
 	}
 	slices.Sort(codes)

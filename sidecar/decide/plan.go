@@ -17,59 +17,120 @@ const maxPlans = 3
 // errReplan: the call leads elsewhere than planned. Nothing was written.
 var errReplan = errors.New("the call leads elsewhere than planned")
 
-// A link is an entity that a call leads to: by a fact that its route names, or by
-// its idempotency key.
-type link struct {
-	noun  string
-	id    string
-	write bool // an effect may change it
-}
-
+// The facts that a route can name.
 const (
-	nounAccount     = "account"
-	nounReservation = "reservation"
+	factAccount  = "account"
+	factGrant    = "grant"
+	factMerchant = "merchant"
 )
 
-// factLinks returns what the facts of a call's route lead to.
-func factLinks(c call.Call) ([]link, error) {
-	var links []link
-	for _, fact := range c.Route.Facts {
-		switch fact.Name {
-		case nounAccount:
-			links = append(links, link{nounAccount, c.Text("account"), fact.Write})
-		default:
-			return nil, fmt.Errorf("%w: fact %q", errNotKnown, fact.Name)
-		}
-	}
-	return links, nil
+// leads are what a call leads to: IDs, "" where to nothing.
+type leads struct {
+	account  string // that the call names, or the grant's
+	grant    string
+	handle   string // of the grant's credential in force
+	merchant string
+
+	// The reservation that the call's key stands for, and what it takes money from.
+	reservation, paidFrom, paidBy string
 }
 
-// follow returns what a call leads to. A plan follows it in a snapshot, as a
-// guess; the transaction follows it again under its locks.
-func (ck *check) follow(r authzstore.Reader) ([]link, error) {
-	links, err := factLinks(ck.call)
-	if err != nil || ck.key == nil {
-		return links, err
+// follow returns what a call leads to, by the facts that its route names and by its
+// idempotency key. A plan follows it in a snapshot, as a guess; the transaction
+// follows it again under its locks.
+func (ck *check) follow(r authzstore.Reader) (l leads, err error) {
+	for _, e := range ck.evidence {
+		if e.lead, err = e.kind.Lead(r, ck.call, e.secret); err != nil {
+			return leads{}, err
+		}
+	}
+	for _, fact := range ck.call.Route.Facts {
+		switch fact.Name {
+		case factAccount:
+			l.account = ck.call.Text("account")
+		case factGrant:
+			err = ck.followGrant(r, &l)
+		case factMerchant:
+			var m authzstore.Merchant
+			m, _, _, err = r.MerchantOf(ck.call.Identity)
+			l.merchant = m.ID
+		default:
+			err = fmt.Errorf("%w: fact %q", errNotKnown, fact.Name)
+		}
+		if err != nil {
+			return leads{}, err
+		}
+	}
+	if ck.key == nil {
+		return l, nil
 	}
 	known, _, err := r.KeyedCall(*ck.key)
-	if known.ReservationID != "" {
-		links = append(links, link{nounReservation, known.ReservationID, false})
+	if err != nil || known.ReservationID == "" {
+		return l, err
 	}
-	return links, err
+	reservation, _, err := r.Reservation(known.ReservationID)
+	l.reservation, l.paidFrom, l.paidBy = known.ReservationID, reservation.Account, reservation.Grant
+	return l, err
+}
+
+// evidenceLead is the grant that the call's evidence leads to. What leads to two grants
+// leads to none.
+func (ck *check) evidenceLead() string {
+	found := ""
+	for _, e := range ck.evidence {
+		if e.lead != "" && found != "" && e.lead != found {
+			return ""
+		}
+		if e.lead != "" {
+			found = e.lead
+		}
+	}
+	return found
+}
+
+// followGrant follows the call to a grant and its account: by the field grant, or
+// where the route has none, by its evidence.
+func (ck *check) followGrant(r authzstore.Reader, l *leads) (err error) {
+	if _, named := ck.call.Route.Field("grant"); named {
+		l.grant = ck.call.Text("grant")
+	} else {
+		l.grant = ck.evidenceLead()
+	}
+	if l.grant == "" {
+		return nil
+	}
+	grant, _, err := r.Grant(l.grant)
+	l.account, l.handle = grant.Account, grant.Handle
+	return err
 }
 
 // refs declares everything that the transaction of a check touches.
-func (ck *check) refs(links []link) []kv.Ref {
+func (ck *check) refs(l leads) []kv.Ref {
 	var refs []kv.Ref
-	for _, l := range links {
-		switch {
-		case l.noun == nounReservation:
-			refs = append(refs, authzstore.ReservationRef(l.id))
-		case l.write:
-			refs = append(refs, authzstore.ReserveRefs(authzstore.Reservation{ID: ck.reservationID, Account: l.id})...)
-		default:
-			refs = append(refs, authzstore.AccountRef(l.id, kv.Shared), authzstore.UsageRef(l.id, kv.Shared))
-		}
+	if l.account != "" {
+		refs = append(refs, authzstore.AccountRef(l.account, kv.Shared), authzstore.UsageRef(l.account, kv.Shared),
+			authzstore.DelegatesRef(l.account, kv.Shared))
+	}
+	if l.grant != "" {
+		refs = append(refs, authzstore.GrantRef(l.grant, kv.Shared), authzstore.UsageRef(l.grant, kv.Shared))
+	}
+	if l.handle != "" && len(ck.evidence) > 0 {
+		refs = append(refs, authzstore.CredentialRef(l.handle, kv.Exclusive)) // perhaps a code of it is used for the first time
+	}
+	if slices.Contains(ck.call.Route.Facts, call.Fact{Name: factMerchant}) {
+		refs = append(refs, authzstore.MerchantOfRef(ck.call.Identity))
+	}
+	if l.merchant != "" {
+		refs = append(refs, authzstore.MerchantRef(l.merchant, kv.Shared))
+	}
+	if l.account != "" && ck.writes() {
+		refs = append(refs, ck.effectRefs(l)...)
+	}
+	if l.reservation != "" {
+		refs = append(refs, authzstore.ReservationRef(l.reservation), authzstore.AccountRef(l.paidFrom, kv.Shared))
+	}
+	if l.paidBy != "" {
+		refs = append(refs, authzstore.GrantRef(l.paidBy, kv.Shared))
 	}
 	if ck.key != nil {
 		refs = append(refs, ck.key.Ref())
@@ -81,14 +142,35 @@ func (ck *check) refs(links []link) []kv.Ref {
 	return refs
 }
 
-// sameLinks fails with errReplan where the call leads elsewhere than planned.
-func (ck *check) sameLinks(r authzstore.Reader, planned []link) error {
-	links, err := ck.follow(r)
-	if err != nil {
-		return err
+// writes tells whether an effect may change what the call leads to.
+func (ck *check) writes() bool {
+	return slices.ContainsFunc(ck.call.Route.Facts, func(f call.Fact) bool { return f.Write })
+}
+
+// changes are the entities that an effect may change, and of whose changes only so
+// many are decided at once.
+func (ck *check) changes(l leads) []string {
+	if !ck.writes() || builtIns[ck.call.Route.Does].stops {
+		return nil
 	}
-	if !slices.Equal(links, planned) {
+	return slices.DeleteFunc([]string{l.account, l.grant}, func(id string) bool { return id == "" })
+}
+
+// effectRefs declares what an effect may change.
+func (ck *check) effectRefs(l leads) []kv.Ref {
+	if does := ck.call.Route.Does; does != "" {
+		return builtIns[does].refs(ck, l)
+	}
+	return authzstore.ReserveRefs(authzstore.Reservation{ID: ck.reservationID, Account: l.account, Grant: l.grant})
+}
+
+// sameLeads fails with errReplan where the call leads elsewhere than planned: then
+// what it leads to is perhaps not even declared.
+func (ck *check) sameLeads(r authzstore.Reader, planned leads) error {
+	l, err := ck.follow(r)
+	ck.moved = errors.Is(err, kv.ErrUndeclared) || err == nil && l != planned
+	if ck.moved {
 		return errReplan
 	}
-	return nil
+	return err
 }

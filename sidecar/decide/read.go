@@ -47,6 +47,9 @@ func (r Record) Would(v policy.Decision, movesMoney bool) (Outcome, error) {
 			Amount                   int64 `json:"amount_minor"`
 		}
 		Evidence map[string]struct{ Matched bool }
+		Facts    struct {
+			Grant *struct{ ID, Account string }
+		}
 	}
 	if err := json.Unmarshal(r.Input, &input); err != nil {
 		return Defect, fmt.Errorf("record %s: input: %w", r.DecisionID, err)
@@ -57,6 +60,9 @@ func (r Record) Would(v policy.Decision, movesMoney bool) (Outcome, error) {
 		payee:      input.Call.Payee,
 		amount:     input.Call.Amount,
 		currency:   input.Call.Currency,
+	}
+	if grant := input.Facts.Grant; grant != nil {
+		c.account, c.grant = grant.Account, grant.ID
 	}
 	for name, e := range input.Evidence {
 		if !e.Matched {

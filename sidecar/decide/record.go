@@ -22,6 +22,9 @@ type Record struct {
 	// Evidence says of each secret field what was found out.
 	Evidence      []EvidenceRecord `json:"evidence,omitempty"`
 	ReservationID string           `json:"reservation_id,omitempty"`
+	// Grant is the one by which the reservation was made, or that the built-in
+	// operation made or was about.
+	Grant string `json:"grant,omitempty"`
 	// Error says why there is no verdict, or none that could be carried out.
 	Error string `json:"error,omitempty"`
 	// Bundle is the digest of rules, data and routes.
@@ -64,7 +67,7 @@ func (ck *check) newRecord(nowNanos int64, d Decision, made basis) (Record, erro
 		Decision:      verdict,
 	}
 	if d.Execution != nil {
-		r.ReservationID = d.Execution.ReservationID
+		r.ReservationID, r.Grant = d.Execution.ReservationID, d.Execution.Grant
 	}
 	if made.cause != nil {
 		r.Error = made.cause.Error()

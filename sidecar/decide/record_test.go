@@ -27,6 +27,9 @@ const goldenInput = `{
   "facts": {
     "account": {
       "currency": "EUR",
+      "delegates": {
+        "open": 0
+      },
       "id": "acc_anna",
       "limits": [
         {
@@ -38,7 +41,11 @@ const goldenInput = `{
           "count": {
             "mode": "any"
           },
-          "name": "total"
+          "name": "total",
+          "period": {
+            "kind": "lifetime"
+          },
+          "window_full": false
         },
         {
           "amount": {
@@ -49,7 +56,11 @@ const goldenInput = `{
             "mode": "at_most",
             "remaining": 10
           },
-          "name": "first_ten"
+          "name": "first_ten",
+          "period": {
+            "kind": "lifetime"
+          },
+          "window_full": false
         }
       ],
       "max_payment_minor": 50000,

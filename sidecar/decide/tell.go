@@ -19,7 +19,7 @@ var errNotKnown = errors.New("a route names what this program does not have")
 var tellable = []error{
 	kv.ErrUnknown, kv.ErrOverloaded, kv.ErrTooBig, kv.ErrUndeclared, kv.ErrFailed, kv.ErrClosed, kv.ErrPruned, kv.ErrDamaged,
 	authzstore.ErrInvalid, authzstore.ErrUnknownID, authzstore.ErrUsed, authzstore.ErrOtherCall, authzstore.ErrAnswered,
-	authzstore.ErrFrozen, authzstore.ErrResolved, authzstore.ErrDamaged,
+	authzstore.ErrFrozen, authzstore.ErrResolved, authzstore.ErrTooManyDelegates, authzstore.ErrNotSupported, authzstore.ErrDamaged,
 	call.ErrNoPersonalKey, context.Canceled, context.DeadlineExceeded,
 }
 
@@ -35,6 +35,9 @@ func withoutValues(err error) string {
 	}
 	if _, ok := errors.AsType[*authzstore.OverLimitError](err); ok {
 		texts = append(texts, "authzstore: over a limit")
+	}
+	if state, ok := errors.AsType[*authzstore.StateError](err); ok {
+		texts = append(texts, state.Error())
 	}
 	if damage, ok := errors.AsType[*kv.DamageError](err); ok {
 		texts = append(texts, damage.File, damage.Do)

@@ -31,6 +31,10 @@ type check struct {
 	fingerprint   []byte
 	reservationID string // of the reservation that an allow makes
 
+	grantID    string                // of the grant that an allow offers
+	credential authzstore.Credential // that an allow issues
+
+	moved  bool                  // what the call leads to is not what was planned
 	known  *authzstore.KeyedCall // what the store knows about the key, once it was read
 	record *Record               // what was written of the decision; nil where nothing was
 }
@@ -57,15 +61,18 @@ var (
 // decision, and then nothing was written.
 func (ck *check) transact(ctx context.Context) (Decision, error) {
 	for range maxPlans {
-		var links []link
+		if err := ck.prepareBuiltIn(); err != nil {
+			return Decision{}, err
+		}
+		var planned leads
 		err := ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
-			links, err = ck.follow(s.Reader)
+			planned, err = ck.follow(s.Reader)
 			return err
 		})
 		if err != nil {
 			return Decision{}, err
 		}
-		d, err := ck.transactPlanned(ctx, links)
+		d, err := ck.transactPlanned(ctx, planned)
 		if !errors.Is(err, errReplan) {
 			return d, err
 		}
@@ -77,15 +84,23 @@ func (ck *check) transact(ctx context.Context) (Decision, error) {
 // or none that can be carried out, the transaction is given up whole, and a second
 // one writes what stands nevertheless: the evidence is spent, the key is not free
 // for another call, and the record says why.
-func (ck *check) transactPlanned(ctx context.Context, links []link) (Decision, error) {
+func (ck *check) transactPlanned(ctx context.Context, planned leads) (Decision, error) {
+	changes := ck.changes(planned)
+	if !ck.admission.enterAbout(changes) {
+		return Decision{}, errCrowded
+	}
+	defer ck.admission.leaveAbout(changes)
 	var decision Decision
-	err := ck.update(ctx, links, maxLockWait, func(tx *authzstore.Tx) (err error) {
-		if err := ck.sameLinks(tx.Reader, links); err != nil {
+	err := ck.update(ctx, planned, maxLockWait, func(tx *authzstore.Tx) (err error) {
+		if err := ck.sameLeads(tx.Reader, planned); err != nil {
 			return err
 		}
-		decision, err = ck.decideIn(ctx, tx, links)
+		decision, err = ck.decideIn(ctx, tx, planned)
 		return err
 	})
+	if ck.moved {
+		return Decision{}, errReplan
+	}
 	undecided, ok := errors.AsType[*undecidedError](err)
 	if !ok {
 		return decision, err
@@ -94,14 +109,14 @@ func (ck *check) transactPlanned(ctx context.Context, links []link) (Decision, e
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	decision = ck.fail(ck.id, undecided.cause)
-	err = ck.update(ctx, links, settleTimeout, func(tx *authzstore.Tx) error { return ck.settle(tx, undecided.basis, decision) })
+	err = ck.update(ctx, planned, settleTimeout, func(tx *authzstore.Tx) error { return ck.settle(tx, planned, undecided.basis, decision) })
 	return decision, err
 }
 
 // update is Store.Update under the bound of the wait for locks. It returns once what
 // was written, and what was read, is durable (package kv): so nothing is answered
 // before, also not a retry that wrote nothing.
-func (ck *check) update(ctx context.Context, links []link, maxWait time.Duration, fn func(*authzstore.Tx) error) error {
+func (ck *check) update(ctx context.Context, planned leads, maxWait time.Duration, fn func(*authzstore.Tx) error) error {
 	began := time.Now()
 	var ended time.Time // the transaction, but for its being made durable
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -109,7 +124,7 @@ func (ck *check) update(ctx context.Context, links []link, maxWait time.Duration
 	wait := time.AfterFunc(maxWait, func() { cancel(errLockWait) })
 	defer wait.Stop()
 	cause := authzstore.Cause{ID: ck.id, Actor: ck.call.Identity, NowNanos: ck.arrived.UnixNano()}
-	err := ck.cfg.Store.Update(ctx, cause, ck.refs(links), func(tx *authzstore.Tx) error {
+	err := ck.cfg.Store.Update(ctx, cause, ck.refs(planned), func(tx *authzstore.Tx) error {
 		wait.Stop()
 		ck.seen.took(StageLocks, began)
 		defer func() { ended = time.Now() }()
@@ -138,7 +153,7 @@ type undecidedError struct{ basis }
 func (e *undecidedError) Error() string { return e.cause.Error() }
 
 // decideIn is the transaction.
-func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) (d Decision, err error) {
+func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, planned leads) (d Decision, err error) {
 	var made basis
 	defer func() {
 		if p := recover(); p != nil {
@@ -146,14 +161,14 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 			d, err = Decision{}, &undecidedError{made}
 		}
 	}()
-	facts, err := readFacts(tx.Reader, links)
+	facts, err := ck.readFacts(tx.Reader, planned)
 	if err != nil {
 		return Decision{}, err
 	}
 	if d, done, err := ck.fromKnown(tx, facts); done || err != nil {
 		return d, err
 	}
-	err = ck.findOut(tx)
+	err = ck.findOut(tx, planned)
 	if err != nil && !errors.Is(err, errPanic) {
 		return Decision{}, err
 	}
@@ -168,18 +183,21 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, links []link) 
 		return Decision{}, &undecidedError{made}
 	}
 	made.verdict = verdict
-	if err := ck.carryOut(tx, links, verdict); err != nil {
-		if errors.Is(err, errContradiction) {
-			made.cause = err
-			return Decision{}, &undecidedError{made}
-		}
+	execution, err := ck.carryOut(tx, facts, verdict)
+	wrong, isWrong := errors.AsType[*call.Refusal](err)
+	switch {
+	case errors.Is(err, errContradiction):
+		made.cause = err
+		return Decision{}, &undecidedError{made}
+	case err != nil && !isWrong:
 		return Decision{}, err
 	}
 	d = fromPolicy(verdict)
-	if d.Outcome == Allow && ck.call.Route.MovesMoney {
-		d.Execution = ck.execution(ck.reservationID)
+	d.Execution = execution
+	if isWrong {
+		d = refused(wrong)
 	}
-	return d, ck.write(tx, d, made)
+	return d, ck.write(tx, planned, d, made)
 }
 
 // panicked logs a panic and is the error for it. What it says may quote the call:
@@ -191,7 +209,7 @@ func (d *Decider) panicked(id string, p any) error {
 
 // settle writes what stands though there is no decision. It needs nothing that the
 // links lead to.
-func (ck *check) settle(tx *authzstore.Tx, made basis, d Decision) error {
+func (ck *check) settle(tx *authzstore.Tx, planned leads, made basis, d Decision) error {
 	if err := ck.readKnown(tx); err != nil {
 		return err
 	}
@@ -201,10 +219,10 @@ func (ck *check) settle(tx *authzstore.Tx, made basis, d Decision) error {
 	if course == otherCall {
 		ck.known = nil // what that one spent, this one did not
 	}
-	if err := ck.findOut(tx); err != nil && !errors.Is(err, errPanic) {
+	if err := ck.findOut(tx, planned); err != nil && !errors.Is(err, errPanic) {
 		return err
 	}
-	if err := ck.spend(tx, false); err != nil {
+	if err := ck.spend(tx, planned, false); err != nil {
 		return err
 	}
 	if course == evaluate {
@@ -217,8 +235,8 @@ func (ck *check) settle(tx *authzstore.Tx, made basis, d Decision) error {
 
 // write spends the evidence, and writes what is known about the key from now on,
 // and the record.
-func (ck *check) write(tx *authzstore.Tx, d Decision, made basis) error {
-	if err := ck.spend(tx, d.Outcome == Allow); err != nil {
+func (ck *check) write(tx *authzstore.Tx, planned leads, d Decision, made basis) error {
+	if err := ck.spend(tx, planned, d.Outcome == Allow); err != nil {
 		return err
 	}
 	if err := ck.answer(tx, d); err != nil {

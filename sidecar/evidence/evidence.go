@@ -13,7 +13,9 @@ import (
 type Kind interface {
 	// Lead returns the ID of the grant that a secret points to, "" for none. It says
 	// nothing of whether the secret is right. It is asked for a guess in a snapshot,
-	// and again under the locks.
+	// and again under the locks. A secret that points to a grant proves something of
+	// calls about that grant alone, and what it matches is its credential in force,
+	// which the delegate has fetched: the use of it is marked there.
 	Lead(r authzstore.Reader, c call.Call, secret string) (grant string, err error)
 	// Refs declares what Check reads, and [authzstore.UseRef] of every thing and
 	// [authzstore.AttemptsRef] of every budget that it may name in a Finding, and
@@ -29,9 +31,8 @@ type Kind interface {
 type Finding struct {
 	// Matched: it is right, and meant for this very call.
 	Matched bool
-	// Thing is the ID of what a match uses up, at Step: once for each step, and the
-	// steps only grow. A thing that is used once in its life has the step 0, which
-	// means 1.
+	// Thing is the ID of what a match uses up: for good, with Step 0, or up to Step,
+	// which is at least 1 and only grows ([authzstore.Tx.UseStep]).
 	Thing string
 	Step  int64
 	// UsedWhenDenied: what matched is used up by a denial too. It pays for itself

@@ -15,7 +15,8 @@ import (
 var errNoSigner = errors.New("no key to sign with")
 
 // forUpstream returns the headers that an allow adds to the request: the
-// decision's ID, and where money moves, the signed token. The others repeat what
+// decision's ID, and where money moves or a built-in operation was done, the signed
+// token. The others repeat what
 // is in the token, for logs and for services that trust their network.
 func (s *Service) forUpstream(d decide.Decision, req call.Request) ([]*corev3.HeaderValueOption, error) {
 	ours := []*corev3.HeaderValueOption{header(headerDecisionID, d.ID)}
@@ -32,12 +33,18 @@ func (s *Service) forUpstream(d decide.Decision, req call.Request) ([]*corev3.He
 	}
 	ours = append(ours,
 		header(upstream.HeaderToken, token),
-		header(headerReservationID, e.ReservationID),
-		header(headerPrefix+"account", encoded(e.Account)),
-		header(headerPrefix+"payee", encoded(e.Payee)),
-		header(headerPrefix+"amount-minor", strconv.FormatInt(e.AmountMinor, 10)),
-		header(headerPrefix+"currency", e.Currency),
 	)
+	for _, text := range []struct{ name, value string }{
+		{"account", e.Account}, {"grant", e.Grant}, {"payee", e.Payee}, {"currency", e.Currency},
+	} {
+		if text.value != "" {
+			ours = append(ours, header(headerPrefix+text.name, encoded(text.value)))
+		}
+	}
+	if e.Does == "" {
+		ours = append(ours, header(headerReservationID, e.ReservationID),
+			header(headerPrefix+"amount-minor", strconv.FormatInt(e.AmountMinor, 10)))
+	}
 	if e.Replayed {
 		ours = append(ours, header(upstream.HeaderReplayed, "true"))
 	}
@@ -54,10 +61,12 @@ func claims(d decide.Decision, req call.Request) upstream.Claims {
 		Authority:  req.Authority,
 		Target:     req.Path,
 		BodySHA256: upstream.Digest(req.Body),
+		Does:       e.Does,
 		Payment: upstream.Payment{
 			System:        e.System,
 			Operation:     e.Operation,
 			Account:       e.Account,
+			Grant:         e.Grant,
 			Payee:         e.Payee,
 			Currency:      e.Currency,
 			AmountMinor:   e.AmountMinor,

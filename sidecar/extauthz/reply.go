@@ -79,8 +79,12 @@ func allowed(d decide.Decision, req call.Request, ours []*corev3.HeaderValueOpti
 		Headers:              ours,
 		ResponseHeadersToAdd: []*corev3.HeaderValueOption{header(headerDecisionID, d.ID)},
 	}
-	if d.Execution != nil {
-		ok.ResponseHeadersToAdd = append(ok.ResponseHeadersToAdd, header(headerReservationID, d.Execution.ReservationID))
+	switch e := d.Execution; {
+	case e == nil:
+	case e.Does == "":
+		ok.ResponseHeadersToAdd = append(ok.ResponseHeadersToAdd, header(headerReservationID, e.ReservationID))
+	case e.Grant != "":
+		ok.ResponseHeadersToAdd = append(ok.ResponseHeadersToAdd, header(headerPrefix+"grant", encoded(e.Grant)))
 	}
 	if d.Replayed {
 		ok.ResponseHeadersToAdd = append(ok.ResponseHeadersToAdd, header(upstream.HeaderReplayed, "true"))

@@ -41,6 +41,10 @@ type Claims struct {
 	Target     string `json:"target"`      // path and query, as in the request line
 	BodySHA256 string `json:"body_sha256"` // 64 hexadecimal digits in lower case
 
+	// Does is the built-in operation that was done, and whose outcome the sidecar's own
+	// API may show; empty for a payment. Such a token has no reservation.
+	Does string `json:"does,omitempty"`
+
 	Payment
 }
 
@@ -48,9 +52,11 @@ type Claims struct {
 type Payment struct {
 	System    string `json:"system"`
 	Operation string `json:"operation"`
-	Account   string `json:"account"`  // whose money
-	Payee     string `json:"payee"`    // empty where the operation has none
-	Currency  string `json:"currency"` // ISO 4217, alphabetic
+	Account   string `json:"account"` // whose money
+	// Grant is by which a delegate pays from Account; empty where the owner does.
+	Grant    string `json:"grant,omitempty"`
+	Payee    string `json:"payee"`    // empty where the operation has none
+	Currency string `json:"currency"` // ISO 4217, alphabetic
 	// AmountMinor is in minor units, 1 to 2^53−1. In the token it is a string of
 	// digits, because some readers of JSON make every number a float.
 	AmountMinor int64 `json:"-"`
@@ -92,6 +98,9 @@ func (p Payment) Fingerprint() string {
 	if p.Identity.OnBehalfOf != "" { // as before it was a part, where there is none
 		parts = append(parts, p.Identity.OnBehalfOf)
 	}
+	if p.Grant != "" {
+		parts = append(parts, "grant", p.Grant) // two: nobody else's OnBehalfOf
+	}
 	for _, part := range parts {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
@@ -101,22 +110,25 @@ func (p Payment) Fingerprint() string {
 // claimsJSON is Claims in a token.
 type claimsJSON struct {
 	Claims
-	AmountMinor string `json:"amount_minor"`
+	AmountMinor string `json:"amount_minor"` // empty where Does is not
 }
 
 func (c Claims) encode() ([]byte, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	return json.Marshal(claimsJSON{c, strconv.FormatInt(c.AmountMinor, 10)})
+	amount := ""
+	if c.Does == "" {
+		amount = strconv.FormatInt(c.AmountMinor, 10)
+	}
+	return json.Marshal(claimsJSON{c, amount})
 }
 
 // check holds the rules of form that no token breaks, whoever signed it.
 func (c Claims) check() error {
 	for _, part := range []struct{ name, value string }{
 		{"iss", c.Issuer}, {"aud", c.Audience}, {"method", c.Method}, {"authority", c.Authority},
-		{"system", c.System}, {"operation", c.Operation}, {"account", c.Account},
-		{"reservation_id", c.ReservationID}, {"decision_id", c.DecisionID},
+		{"system", c.System}, {"operation", c.Operation}, {"decision_id", c.DecisionID},
 		{"identity.kind", c.Identity.Kind}, {"identity.issuer", c.Identity.Issuer}, {"identity.subject", c.Identity.Subject},
 	} {
 		if part.value == "" {
@@ -128,12 +140,31 @@ func (c Claims) check() error {
 		return errors.New("target does not start with /")
 	case len(c.BodySHA256) != 2*sha256.Size || strings.Trim(c.BodySHA256, "0123456789abcdef") != "":
 		return errors.New("body_sha256 is not a digest")
+	case c.IssuedAt <= 0 || c.Expiry <= c.IssuedAt || c.Expiry-c.IssuedAt > int64(MaxLife/time.Second):
+		return fmt.Errorf("exp is not within %s of iat", MaxLife)
+	case c.Does != "":
+		return c.checkBuiltIn()
+	}
+	return c.checkPayment()
+}
+
+func (c Claims) checkPayment() error {
+	switch {
+	case c.Account == "":
+		return errors.New("no account")
+	case c.ReservationID == "":
+		return errors.New("no reservation_id")
 	case len(c.Currency) != 3 || strings.Trim(c.Currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "":
 		return errors.New("currency is not a code")
 	case c.AmountMinor < 1 || c.AmountMinor > maxAmountMinor:
 		return errors.New("amount_minor is out of range")
-	case c.IssuedAt <= 0 || c.Expiry <= c.IssuedAt || c.Expiry-c.IssuedAt > int64(MaxLife/time.Second):
-		return fmt.Errorf("exp is not within %s of iat", MaxLife)
+	}
+	return nil
+}
+
+func (c Claims) checkBuiltIn() error {
+	if c.ReservationID != "" || c.Payee != "" || c.Currency != "" || c.AmountMinor != 0 {
+		return errors.New("a built-in operation with a payment")
 	}
 	return nil
 }

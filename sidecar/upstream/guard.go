@@ -66,31 +66,65 @@ func (g Guard) Handler(next http.Handler) http.Handler {
 // admit returns the payment that the call stands for, and the body. With a
 // refusal, the payment is what a good token says, if there is one.
 func (g Guard) admit(w http.ResponseWriter, r *http.Request) (Payment, []byte, *Refusal) {
-	tokens := r.Header.Values(HeaderToken)
-	switch len(tokens) {
-	case 0:
-		return Payment{}, nil, tokenMissing
-	case 1:
-	default:
-		return Payment{}, nil, tokenInvalid.because(fmt.Errorf("%d tokens", len(tokens)))
+	token, refusal := tokenOf(r)
+	if refusal != nil {
+		return Payment{}, nil, refusal
 	}
-	claims, err := g.Verifier.Verify(tokens[0])
+	claims, body, refusal := g.Verifier.admit(w, r, token, g.MaxBodyBytes)
+	if refusal == nil && claims.Does != "" {
+		refusal = tokenNotForUs.because(errors.New("the token of a built-in operation"))
+	}
+	return claims.Payment, body, refusal
+}
+
+// Admit returns what the token of a request says, and its body of at most
+// maxBodyBytes, if the request is the one that the token is for. It is for what shows
+// the outcome of built-in operations ([Claims.Does]); what moves money stands behind
+// a [Guard].
+func (v *Verifier) Admit(w http.ResponseWriter, r *http.Request, maxBodyBytes int64) (Claims, []byte, error) {
+	token, refusal := tokenOf(r)
+	if refusal != nil {
+		return Claims{}, nil, refusal
+	}
+	claims, body, refusal := v.admit(w, r, token, maxBodyBytes)
+	if refusal != nil {
+		return Claims{}, nil, refusal
+	}
+	return claims, body, nil
+}
+
+// tokenOf returns the one token of a request.
+func tokenOf(r *http.Request) (string, *Refusal) {
+	switch tokens := r.Header.Values(HeaderToken); len(tokens) {
+	case 0:
+		return "", tokenMissing
+	case 1:
+		return tokens[0], nil
+	default:
+		return "", tokenInvalid.because(fmt.Errorf("%d tokens", len(tokens)))
+	}
+}
+
+// admit returns what a token says, also with the refusal of a request that it is not
+// for.
+func (v *Verifier) admit(w http.ResponseWriter, r *http.Request, token string, maxBodyBytes int64) (Claims, []byte, *Refusal) {
+	claims, err := v.Verify(token)
 	if err != nil {
 		var refusal *Refusal
 		if !errors.As(err, &refusal) {
 			refusal = tokenInvalid.because(err)
 		}
-		return Payment{}, nil, refusal
+		return Claims{}, nil, refusal
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.MaxBodyBytes))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	var tooBig *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooBig):
-		return claims.Payment, nil, bodyTooBig
+		return claims, nil, bodyTooBig
 	case err != nil:
-		return claims.Payment, nil, bodyUnreadable.because(err)
+		return claims, nil, bodyUnreadable.because(err)
 	}
-	return claims.Payment, body, claims.compare(r, body)
+	return claims, body, claims.compare(r, body)
 }
 
 // compare returns a refusal if the call is not the one that the claims are for.

@@ -109,9 +109,11 @@ func parseClaims(payload []byte) (Claims, error) {
 	if err := json.Unmarshal(payload, &c); err != nil {
 		return Claims{}, fmt.Errorf("claims: %w", err)
 	}
-	var err error
-	if c.Claims.AmountMinor, err = parseAmount(c.AmountMinor); err != nil {
-		return Claims{}, fmt.Errorf("claims: %w", err)
+	if c.Does == "" || c.AmountMinor != "" {
+		var err error
+		if c.Claims.AmountMinor, err = parseAmount(c.AmountMinor); err != nil {
+			return Claims{}, fmt.Errorf("claims: %w", err)
+		}
 	}
 	if err := c.check(); err != nil {
 		return Claims{}, fmt.Errorf("claims: %w", err)

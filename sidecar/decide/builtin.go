@@ -1,0 +1,219 @@
+package decide
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/call"
+)
+
+// A builtIn is how an operation of call.BuiltIns is done.
+type builtIn struct {
+	// refs declares what do touches beside what every call declares.
+	refs func(*check, leads) []kv.Ref
+	// do does it. The facts that it needs are there. Nil where it only shows.
+	do func(*check, *authzstore.Tx, Facts) error
+	// issues: it makes a credential.
+	issues bool
+	// stops: it stops payments, so that many of those are in flight does not keep it
+	// out. It waits its turn: whoever may call it is not urgent to the store.
+	stops bool
+}
+
+var builtIns = map[string]builtIn{
+	"offer_grant":   {refs: offerRefs, do: offer},
+	"accept_grant":  {refs: grantRefs, issues: true, do: onGrant((*authzstore.Tx).AcceptGrant)},
+	"decline_grant": {refs: grantRefs, do: toGrant((*authzstore.Tx).DeclineGrant)},
+	"change_grant":  {refs: grantRefs, issues: true, do: change},
+
+	"freeze_grant":   {refs: grantRefs, stops: true, do: toGrant((*authzstore.Tx).FreezeGrant)},
+	"unfreeze_grant": {refs: grantRefs, do: toGrant((*authzstore.Tx).UnfreezeGrant)},
+	"revoke_grant":   {refs: grantRefs, stops: true, do: toGrant((*authzstore.Tx).RevokeGrant)},
+	"end_grant":      {refs: grantRefs, stops: true, do: toGrant((*authzstore.Tx).EndGrant)},
+
+	"reissue_parameters": {refs: grantRefs, issues: true, do: onGrant((*authzstore.Tx).IssueCredential)},
+	"fetch_parameters":   {refs: grantRefs, do: fetch},
+
+	"freeze_account":   {refs: accountRefs, stops: true, do: toAccount((*authzstore.Tx).FreezeAccount)},
+	"unfreeze_account": {refs: accountRefs, do: toAccount((*authzstore.Tx).UnfreezeAccount)},
+
+	"view_grant":       {},
+	"view_account":     {},
+	"list_grants":      {},
+	"list_delegations": {},
+}
+
+func offerRefs(ck *check, l leads) []kv.Ref {
+	return authzstore.OfferRefs(authzstore.Grant{ID: ck.grantID, Account: l.account, Delegate: ck.delegate()})
+}
+
+func grantRefs(ck *check, l leads) []kv.Ref {
+	refs := authzstore.GrantRefs(authzstore.Grant{ID: l.grant, Account: l.account, Handle: l.handle})
+	if ck.credential.Handle != "" {
+		refs = append(refs, authzstore.CredentialRef(ck.credential.Handle, kv.Exclusive))
+	}
+	return refs
+}
+
+func accountRefs(_ *check, l leads) []kv.Ref {
+	return []kv.Ref{authzstore.AccountRef(l.account, kv.Exclusive)}
+}
+
+func toGrant(set func(tx *authzstore.Tx, id string) error) func(*check, *authzstore.Tx, Facts) error {
+	return func(_ *check, tx *authzstore.Tx, f Facts) error { return set(tx, f.Grant.ID) }
+}
+
+func toAccount(set func(tx *authzstore.Tx, id string) error) func(*check, *authzstore.Tx, Facts) error {
+	return func(_ *check, tx *authzstore.Tx, f Facts) error { return set(tx, f.Account.ID) }
+}
+
+// onGrant is for what issues a credential.
+func onGrant(set func(tx *authzstore.Tx, id string, c authzstore.Credential) error) func(*check, *authzstore.Tx, Facts) error {
+	return func(ck *check, tx *authzstore.Tx, f Facts) error { return set(tx, f.Grant.ID, ck.credential) }
+}
+
+// delegate is whom the call offers a grant to.
+func (ck *check) delegate() authzstore.Identity {
+	return authzstore.Identity{Kind: ck.call.Text("delegate_kind"), Issuer: ck.call.Text("delegate_issuer"), Subject: ck.call.Text("delegate_subject")}
+}
+
+func offer(ck *check, tx *authzstore.Tx, f Facts) error {
+	terms, err := authzstore.ParseTerms([]byte(ck.call.Text("terms")))
+	if err != nil {
+		return err
+	}
+	return supported(tx.OfferGrant(authzstore.Grant{ID: ck.grantID, Account: f.Account.ID, Delegate: ck.delegate(), Terms: terms}))
+}
+
+// change gives a grant other terms, and one that is in use another credential: a
+// device that knew the old terms must ask for the new ones.
+func change(ck *check, tx *authzstore.Tx, f Facts) error {
+	terms, err := authzstore.ParseTerms([]byte(ck.call.Text("terms")))
+	if err != nil {
+		return err
+	}
+	if err := tx.ChangeGrant(f.Grant.ID, terms); err != nil {
+		if errors.Is(err, authzstore.ErrInvalid) {
+			return changeInvalid
+		}
+		return supported(err)
+	}
+	if f.Grant.State == authzstore.GrantOffered {
+		return nil
+	}
+	return tx.IssueCredential(f.Grant.ID, ck.credential)
+}
+
+// fetch hands out the parameters of the credential in force, once for each
+// credential. They are then this decision's: who repeats the call under its key gets
+// them again, until the first code of them was used.
+func fetch(ck *check, tx *authzstore.Tx, f Facts) error {
+	err := tx.MarkParametersFetched(f.Grant.Handle, ck.id)
+	if errors.Is(err, authzstore.ErrUsed) {
+		return parametersFetched
+	}
+	return err
+}
+
+// supported turns "not supported" into a refusal: it is the call's own terms.
+func supported(err error) error {
+	if errors.Is(err, authzstore.ErrNotSupported) {
+		return termsNotSupported
+	}
+	return err
+}
+
+// What the call itself is to blame for, though the policy allows it.
+var (
+	changeInvalid = &call.Refusal{Status: http.StatusUnprocessableEntity, Code: "grant_change_invalid",
+		Message: "A grant keeps its currency, and a limit that keeps its name keeps its period. Anything else is a new grant."}
+	termsNotSupported = &call.Refusal{Status: http.StatusUnprocessableEntity, Code: "terms_not_supported",
+		Message: "These terms ask for what this service does not do yet: the delegation must be full."}
+	parametersFetched = &call.Refusal{Status: http.StatusConflict, Code: "parameters_fetched",
+		Message: "The parameters of this grant were obtained before. The owner can have new ones issued."}
+)
+
+// prepareBuiltIn makes what the operation of the call needs, anew in every round of
+// planning.
+func (ck *check) prepareBuiltIn() (err error) {
+	does := ck.call.Route.Does
+	if does == "" {
+		return nil
+	}
+	b, known := builtIns[does]
+	if !known {
+		return fmt.Errorf("%w: the operation %q", errNotKnown, does)
+	}
+	ck.grantID = authzstore.NewID("grt")
+	if !b.issues {
+		return nil
+	}
+	if ck.cfg.NewCredential == nil {
+		return fmt.Errorf("%w: %s, without a key for credentials", errNotKnown, does)
+	}
+	ck.credential, err = ck.cfg.NewCredential()
+	return err
+}
+
+// builtIn does the operation of a call that is allowed.
+func (ck *check) builtIn(tx *authzstore.Tx, f Facts) (*Execution, error) {
+	does := ck.call.Route.Does
+	fact := call.BuiltIns[does].Fact
+	if fact == factGrant && f.Grant == nil || fact == factAccount && f.Account == nil {
+		return nil, contradiction("%s without the %s that it is about", does, fact)
+	}
+	b := builtIns[does]
+	if b.do != nil {
+		err := b.do(ck, tx, f)
+		if b.issues && errors.Is(err, authzstore.ErrUsed) {
+			return nil, errReplan // the handle was given before: with another one
+		}
+		if err != nil {
+			return nil, refusedByStore(err)
+		}
+	}
+	made := ""
+	if does == "offer_grant" {
+		made = ck.grantID
+	}
+	return ck.shows(f, made), nil
+}
+
+// shows is what an allow of a built-in operation lets the sidecar's API show. made is
+// the grant that the operation made, "" for none.
+func (ck *check) shows(f Facts, made string) *Execution {
+	e := &Execution{
+		Audience:  ck.call.Route.Upstream.Audience,
+		Does:      ck.call.Route.Does,
+		Identity:  ck.call.Identity,
+		System:    ck.call.Route.System,
+		Operation: ck.call.Route.Operation,
+		Grant:     made,
+	}
+	if f.Account != nil {
+		e.Account = f.Account.ID
+	}
+	if f.Grant != nil {
+		e.Grant = f.Grant.ID
+	}
+	return e
+}
+
+// canShowAgain tells whether who repeats a built-in operation may see again what
+// became of it: while it is the owner of the account, or the delegate; and the
+// parameters while they are this call's, and no code of them was used.
+func (ck *check) canShowAgain(tx *authzstore.Tx, f Facts) (bool, error) {
+	owns := f.Account != nil && f.Account.Owner == ck.call.Identity
+	pays := f.Grant != nil && f.Grant.Delegate == ck.call.Identity
+	if ck.call.Route.Does != "fetch_parameters" {
+		return owns || pays, nil
+	}
+	if !pays || f.Grant.Handle == "" {
+		return false, nil
+	}
+	c, ok, err := tx.Credential(f.Grant.Handle)
+	return ok && !c.Ended && !c.FirstUsed && c.FetchedBy == ck.known.RecordID, err
+}
