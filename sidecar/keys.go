@@ -25,6 +25,8 @@ type keyring struct {
 	decide.Keys
 	// Sealing keeps the secrets of credentials.
 	Sealing []byte
+	// Tokens signs what the sidecar's own API may show.
+	Tokens []byte
 }
 
 // loadKeys reads the store's key from a file, 32 bytes in base64, and derives the
@@ -50,6 +52,7 @@ func loadKeys(name, dataDir string) (keys keyring, err error) {
 		"countersign personal fields": &keys.Personal,
 		"countersign evidence":        &keys.Evidence,
 		"countersign sealing":         &keys.Sealing,
+		"countersign tokens":          &keys.Tokens,
 	} {
 		if *derived, err = hkdf.Key(sha256.New, key, nil, use, keyBytes); err != nil {
 			return keyring{}, err

@@ -21,15 +21,15 @@ func TestKeysAreMade(t *testing.T) {
 		t.Errorf("key file: %v, %v", info, err)
 	}
 	again, err := loadKeys("", dir)
-	if err != nil || !bytes.Equal(first.Personal, again.Personal) || !bytes.Equal(first.Evidence, again.Evidence) || !bytes.Equal(first.Sealing, again.Sealing) {
+	if err != nil || !bytes.Equal(first.Personal, again.Personal) || !bytes.Equal(first.Evidence, again.Evidence) || !bytes.Equal(first.Sealing, again.Sealing) || !bytes.Equal(first.Tokens, again.Tokens) {
 		t.Errorf("other keys after a restart, %v", err)
 	}
 	other, err := loadKeys("", t.TempDir())
 	if err != nil || bytes.Equal(first.Personal, other.Personal) || bytes.Equal(first.Personal, first.Evidence) ||
-		bytes.Equal(first.Sealing, first.Personal) || bytes.Equal(first.Sealing, first.Evidence) {
+		bytes.Equal(first.Sealing, first.Personal) || bytes.Equal(first.Sealing, first.Evidence) || bytes.Equal(first.Tokens, first.Sealing) {
 		t.Errorf("keys that should differ are alike, %v", err)
 	}
-	if len(first.Personal) != keyBytes || len(first.Evidence) != keyBytes || len(first.Sealing) != keyBytes {
+	if len(first.Personal) != keyBytes || len(first.Evidence) != keyBytes || len(first.Sealing) != keyBytes || len(first.Tokens) != keyBytes {
 		t.Errorf("keys of %d, %d and %d bytes", len(first.Personal), len(first.Evidence), len(first.Sealing))
 	}
 }

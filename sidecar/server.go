@@ -205,14 +205,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	kinds, err := evidenceKinds(cfg, keys)
+	codes, err := paymentCodes(cfg, keys)
 	if err != nil {
 		return err
 	}
 	if err := announce(ctx, store, cfg); err != nil {
 		return err
 	}
-	signer, err := upstream.NewSigner(store.ID(), cfg.TokenKeys)
+	signer, err := newSigner(store, cfg, keys)
 	if err != nil {
 		return err
 	}
@@ -235,14 +235,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer stopControl()
+	stopExpiring := start(func(ctx context.Context) { expire(ctx, store, timekeeper.Now, expireEvery, cfg.Log) })
+	defer stopExpiring()
 	return serve(ctx, cfg, decide.Config{
-		Bundle:      rules.Active,
-		Store:       store,
-		Keys:        keys.Keys,
-		Evidence:    kinds,
-		MaxInFlight: cfg.MaxInFlight,
-		Now:         timekeeper.Now,
-		Log:         cfg.Log,
+		Bundle:        rules.Active,
+		Store:         store,
+		Keys:          keys.Keys,
+		Evidence:      evidenceKinds(cfg, codes),
+		NewCredential: codes.NewCredential,
+		MaxInFlight:   cfg.MaxInFlight,
+		Now:           timekeeper.Now,
+		Log:           cfg.Log,
 	}, signer, stuck, metrics.Source{
 		Bundle: rules.Status,
 		Clock:  func() error { _, err := timekeeper.Now(); return err },
@@ -250,18 +253,33 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	})
 }
 
-// evidenceKinds are the kinds of evidence, by the names that routes have for them.
-func evidenceKinds(cfg Config, keys keyring) (kinds map[string]evidence.Kind, err error) {
+func paymentCodes(cfg Config, keys keyring) (codes *evidence.PaymentCodes, err error) {
 	if cfg.PaymentCodes.Sealer, err = evidence.NewSealer(keys.Sealing); err != nil {
 		return nil, err
 	}
-	codes, err := evidence.NewPaymentCodes(cfg.PaymentCodes)
+	return evidence.NewPaymentCodes(cfg.PaymentCodes)
+}
+
+// evidenceKinds are the kinds of evidence, by the names that routes have for them.
+func evidenceKinds(cfg Config, codes *evidence.PaymentCodes) map[string]evidence.Kind {
+	kinds := map[string]evidence.Kind{evidence.PaymentCode: codes}
+	maps.Copy(kinds, cfg.Evidence)
+	return kinds
+}
+
+// newSigner signs with the keys of payment services, and with a key of its own for
+// what the sidecar's API may show.
+func newSigner(store *authzstore.Store, cfg Config, keys keyring) (*upstream.Signer, error) {
+	if _, taken := cfg.TokenKeys[call.BuiltInAudience]; taken {
+		return nil, fmt.Errorf("the audience %s is the sidecar's own: give the payment service another name", call.BuiltInAudience)
+	}
+	own, err := upstream.SharedKey(keys.Tokens)
 	if err != nil {
 		return nil, err
 	}
-	kinds = map[string]evidence.Kind{evidence.PaymentCode: codes}
-	maps.Copy(kinds, cfg.Evidence)
-	return kinds, nil
+	all := map[string]upstream.Key{call.BuiltInAudience: own}
+	maps.Copy(all, cfg.TokenKeys)
+	return upstream.NewSigner(store.ID(), all)
 }
 
 // vocabulary is what route tables may name.

@@ -77,7 +77,9 @@ func TestGrantFacts(t *testing.T) {
 	want(t, paid, decide.Allow, 0)
 	second := w.decide(codePayment(grant.Handle+"-2", 600, nextKey()))
 	want(t, second, decide.Allow, 0)
-	var r struct{ Input struct{ Facts, Evidence json.RawMessage } }
+	var r struct {
+		Input struct{ Facts, Evidence json.RawMessage }
+	}
 	if err := json.Unmarshal([]byte(w.kept(t, second.ID)), &r); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +189,6 @@ func TestGrantMovesBetweenPlanAndLock(t *testing.T) {
 		})
 	}
 }
-
 
 // A policy that contradicts the grant allows nothing and takes nothing: it may not
 // leave out the grant, name another, or pay what the store says the grant may not.
