@@ -111,6 +111,9 @@ func change(ck *check, tx *authzstore.Tx, f Facts) error {
 // credential. They are then this decision's: who repeats the call under its key gets
 // them again, until the first code of them was used.
 func fetch(ck *check, tx *authzstore.Tx, f Facts) error {
+	if f.Grant.Handle == "" {
+		return &authzstore.StateError{Noun: "grant", State: string(f.Grant.State)}
+	}
 	err := tx.MarkParametersFetched(f.Grant.Handle, ck.id)
 	if errors.Is(err, authzstore.ErrUsed) {
 		return parametersFetched
