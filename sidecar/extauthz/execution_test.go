@@ -120,6 +120,51 @@ func TestReplyExecution(t *testing.T) {
 	}
 }
 
+// A payment by a grant names it to the service, and not to the merchant who calls.
+func TestReplyGrant(t *testing.T) {
+	s, verifier := signing(t)
+	d := paying()
+	d.Execution.Grant = "grt_ben"
+	ok := s.reply(d, payingRequest()).GetOkResponse()
+	got := headers(t, ok.GetHeaders())
+	claims, err := verifier.Verify(got["countersign-token"])
+	if err != nil || claims.Grant != "grt_ben" || got["countersign-grant"] != "grt_ben" {
+		t.Errorf("claims %+v, %v, headers %v", claims, err, got)
+	}
+	if got := headers(t, ok.GetResponseHeadersToAdd()); got["countersign-grant"] != "" || got["countersign-reservation-id"] != "rsv_x" {
+		t.Errorf("to the caller %v", got)
+	}
+}
+
+// A built-in operation goes to the sidecar's own API with a token that names it, what
+// it made and who called; the caller gets the ID.
+func TestReplyBuiltIn(t *testing.T) {
+	s, verifier := signing(t)
+	d := decide.Decision{ID: "dec_x", Outcome: decide.Allow, Execution: &decide.Execution{
+		Audience: "payments.example", Does: "offer_grant", System: "delegation", Operation: "offer", Account: "acc_anna", Grant: "grt_ben",
+		Identity: authzstore.Identity{Kind: "user", Issuer: "https://id.example", Subject: "anna"},
+	}}
+	ok := s.reply(d, payingRequest()).GetOkResponse()
+	got := headers(t, ok.GetHeaders())
+	claims, err := verifier.Verify(got["countersign-token"])
+	if err != nil || claims.Does != "offer_grant" || claims.Grant != "grt_ben" || claims.Account != "acc_anna" || claims.DecisionID != "dec_x" ||
+		claims.Identity.Subject != "anna" || claims.ReservationID != "" || claims.BodySHA256 != upstream.Digest([]byte("{\xff}")) {
+		t.Errorf("claims %+v, %v", claims, err)
+	}
+	delete(got, "countersign-token")
+	if want := map[string]string{"countersign-decision-id": "dec_x", "countersign-account": "acc_anna", "countersign-grant": "grt_ben"}; !maps.Equal(got, want) {
+		t.Errorf("headers %v", got)
+	}
+	toCaller := map[string]string{"countersign-decision-id": "dec_x", "countersign-grant": "grt_ben"}
+	if got := headers(t, ok.GetResponseHeadersToAdd()); !maps.Equal(got, toCaller) {
+		t.Errorf("to the caller %v", got)
+	}
+	d.Execution.Account, d.Execution.Grant = "", "" // a list of the caller's own
+	if claims, err := verifier.Verify(headers(t, s.reply(d, payingRequest()).GetOkResponse().GetHeaders())["countersign-token"]); err != nil || claims.Account != "" {
+		t.Errorf("claims %+v, %v", claims, err)
+	}
+}
+
 // Whatever a text holds, its header is visible ASCII without separators, and
 // decodes to it; the token holds it as it is.
 func TestReplyEncodesTexts(t *testing.T) {

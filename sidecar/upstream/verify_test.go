@@ -214,14 +214,15 @@ func TestVerifyClock(t *testing.T) {
 // whom it has a key.
 func TestSignRefuses(t *testing.T) {
 	for name, change := range map[string]func(*Claims){
-		"unknown audience": func(c *Claims) { c.Audience = "refunds.example" },
-		"no audience":      func(c *Claims) { c.Audience = "" },
-		"no amount":        func(c *Claims) { c.AmountMinor = 0 },
-		"amount too big":   func(c *Claims) { c.AmountMinor = 1 << 53 },
-		"no reservation":   func(c *Claims) { c.ReservationID = "" },
-		"no subject":       func(c *Claims) { c.Identity.Subject = "" },
-		"no digest":        func(c *Claims) { c.BodySHA256 = "" },
-		"too long a token": func(c *Claims) { c.Target += strings.Repeat("x", maxTokenBytes) },
+		"unknown audience":                    func(c *Claims) { c.Audience = "refunds.example" },
+		"no audience":                         func(c *Claims) { c.Audience = "" },
+		"no amount":                           func(c *Claims) { c.AmountMinor = 0 },
+		"amount too big":                      func(c *Claims) { c.AmountMinor = 1 << 53 },
+		"no reservation":                      func(c *Claims) { c.ReservationID = "" },
+		"no subject":                          func(c *Claims) { c.Identity.Subject = "" },
+		"no digest":                           func(c *Claims) { c.BodySHA256 = "" },
+		"a built-in operation with a payment": func(c *Claims) { c.Does = "view_grant" },
+		"too long a token":                    func(c *Claims) { c.Target += strings.Repeat("x", maxTokenBytes) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := goodClaims()
@@ -273,6 +274,8 @@ func TestFingerprint(t *testing.T) {
 		"issuer":      func(p *Payment) { p.Identity.Issuer += "x" },
 		"subject":     func(p *Payment) { p.Identity.Subject += "x" },
 		"for whom":    func(p *Payment) { p.Identity.OnBehalfOf = "x" },
+		"grant":       func(p *Payment) { p.Grant = "x" },
+		"for grant":   func(p *Payment) { p.Identity.OnBehalfOf = "grant" },
 	} {
 		p := goodClaims().Payment
 		change(&p)
