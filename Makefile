@@ -42,8 +42,8 @@ soak:
 		go test -v -timeout=2h -tags=soak -run='^Test(PowerLoss|RealFullDisk)' ./authzstore/kv/badgerkv; \
 	else echo "LEFT OUT: power loss and a full disk (they need root and /dev/loop-control)"; fi
 	go test -run='^$$' -fuzz=FuzzJournal -fuzztime=60s ./authzstore/kv/badgerkv
-	go test -run='^$$' -fuzz=FuzzDecodeBody -fuzztime=60s ./authzstore/kv/badgerkv
 	go test -run='^$$' -fuzz=FuzzParseTerms -fuzztime=60s ./authzstore
+	go test -run='^$$' -fuzz=FuzzDecodeUnits -fuzztime=60s ./authzstore/kv/chain
 	go test -run='^$$' -fuzz=FuzzParse -fuzztime=60s ./sidecar/call/strictjson
 	go test -run='^$$' -fuzz=FuzzLenientReader -fuzztime=60s ./sidecar/call/strictjson
 	go test -run='^$$' -fuzz=FuzzDecode -fuzztime=60s ./sidecar/call

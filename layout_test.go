@@ -24,7 +24,7 @@ const module = "github.com/countersign/countersign"
 // layer do not know each other. A new package gets its place here.
 var layers = [][]string{
 	{"authzstore/kv", "policies", "sidecar/privatefile", "sidecar/safelog", "sidecar/symbol", "sidecar/call/strictjson"},
-	{"policies/policiestest", "sidecar/upstream"},
+	{"authzstore/kv/chain", "authzstore/kv/disk", "authzstore/kv/locks", "authzstore/kv/txn", "policies/policiestest", "sidecar/upstream"},
 	{"authzstore", "authzstore/kv/badgerkv", "authzstore/kv/kvtest"},
 	{"sidecar/call", "sidecar/clock", "sidecar/policy"},
 	{"sidecar/bundle", "sidecar/evidence"},
@@ -59,6 +59,11 @@ var rules = []rule{
 	{imported: "github.com/boombuler/barcode", by: []string{"sidecar/symbol"}},
 	{imported: "github.com/pquerna/otp", by: []string{"sidecar/evidence"}},
 	{imported: "github.com/danielgtaylor/huma", by: []string{"sidecar/api"}},
+	// What backends share is theirs alone.
+	{imported: module + "/authzstore/kv/chain", by: []string{"authzstore/kv"}},
+	{imported: module + "/authzstore/kv/disk", by: []string{"authzstore/kv"}},
+	{imported: module + "/authzstore/kv/locks", by: []string{"authzstore/kv"}},
+	{imported: module + "/authzstore/kv/txn", by: []string{"authzstore/kv"}},
 	// The backend is chosen in one place.
 	{imported: module + "/authzstore/kv/badgerkv", by: []string{"sidecar", "authzstore/kv/badgerkv"}, tests: true},
 	// The parser is for what decides, calls and the terms in them, and for what operators send.
@@ -168,6 +173,10 @@ func TestChecksCanFail(t *testing.T) {
 		{"authzstore/store.go", "github.com/dgraph-io/badger/v4", false},
 		{"authzstore/kv/badgerkv/badgerkv.go", "github.com/dgraph-io/badger/v4", true},
 		{"authzstore/kv/badgerkv/badgerkv.go", ours + "authzstore", false},
+		{"authzstore/kv/badgerkv/badgerkv.go", ours + "authzstore/kv/locks", true},
+		{"authzstore/kv/locks/locks.go", ours + "authzstore/kv/badgerkv", false},
+		{"authzstore/kv/kv.go", ours + "authzstore/kv/chain", false},
+		{"authzstore/store.go", ours + "authzstore/kv/chain", false},
 		{"sidecar/call/call.go", ours + "sidecar/policy", false},
 		{"sidecar/policy/policy.go", ours + "sidecar/call", false},
 		{"sidecar/policy/policy.go", "github.com/open-policy-agent/opa/v1/ast", true},

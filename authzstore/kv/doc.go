@@ -71,4 +71,10 @@
 // seq as 8 bytes big endian. Tail hands them out for export, audit and a
 // standby: durable ones only. A Pos that was once seen proves later that
 // history was neither cut nor changed.
+//
+// # What backends share
+//
+// The packages below this one that are no backend: locks has the locks of records, txn
+// runs closures and holds them to refs and limits, chain has units as bytes and
+// their hashes, disk what a backend with files of its own needs of a disk.
 package kv

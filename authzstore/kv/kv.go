@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -112,6 +113,16 @@ type Write struct {
 type Sum struct {
 	Counter string
 	N       int64
+}
+
+// Plus returns the sum with n added. The error is ErrTooBig.
+func (s Sum) Plus(n int64) (Sum, error) {
+	sum := s.N + n
+	if (sum > s.N) != (n > 0) {
+		return s, fmt.Errorf("%w: counter %q overflows", ErrTooBig, s.Counter)
+	}
+	s.N = sum
+	return s, nil
 }
 
 // Retention says which batches Prune may forget. A batch goes when it is past

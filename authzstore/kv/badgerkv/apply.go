@@ -20,12 +20,12 @@ type mark struct{ version, seq uint64 }
 func (s *Store) applyLoop() {
 	defer s.done.Done()
 	for batches := s.toApply(); len(batches) > 0; batches = s.toApply() {
-		for !s.guard.ok() {
+		for !s.guard.OK() {
 			if !s.pause(diskRetry) {
 				return // the journal has them
 			}
 		}
-		s.guard.makeBallast() // again, if it was given up
+		s.guard.MakeBallast() // again, if it was given up
 		if err := s.apply(batches); err != nil {
 			s.fail(err)
 			return

@@ -8,6 +8,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 // A state backup stands in for the journal segments that it covers: the state can
@@ -53,7 +55,7 @@ func (r *recoverer) usableBackup() (seq uint64, err error) {
 // was cut short is not mistaken for a state.
 func (r *recoverer) loadBackup(seq uint64) error {
 	return r.backups.readBackup(r.ctx, seq, func(values map[string][]byte) error {
-		if err := r.guard.check(); err != nil {
+		if err := r.guard.Check(); err != nil {
 			return err
 		}
 		return r.state.write(values)
@@ -63,7 +65,7 @@ func (r *recoverer) loadBackup(seq uint64) error {
 // writeBackup makes a backup of a snapshot, which holds batches up to seq, and
 // reads it back.
 func (d *segments) writeBackup(ctx context.Context, seq uint64, p *snapshot) error {
-	err := d.make(seq, func(f file) error {
+	err := d.make(seq, func(f disk.File) error {
 		w := &backupWriter{f: f, end: pageBytes}
 		if err := w.writeAll(ctx, p); err != nil {
 			return err
@@ -77,10 +79,10 @@ func (d *segments) writeBackup(ctx context.Context, seq uint64, p *snapshot) err
 }
 
 type backupWriter struct {
-	f    file
+	f    disk.File
 	end  int64
-	head head
-	unit unit
+	head chain.Link
+	unit chain.Unit
 	cost int64
 }
 
@@ -122,14 +124,13 @@ func (w *backupWriter) flush() error {
 	if len(w.unit.Records) == 0 {
 		return nil
 	}
-	w.unit.seal()
-	w.head = head{Seq: w.head.Seq + 1, Prev: w.head.Hash, Digest: w.unit.Leaf}
-	w.head.seal()
-	b := make([]byte, recordExtent(int64(len(w.unit.body))))
-	encodeRecord(b, w.head, []*unit{&w.unit}, 0)
+	w.unit.Seal()
+	w.head = w.head.Next(w.unit.Leaf)
+	b := make([]byte, recordExtent(int64(len(w.unit.Bytes))))
+	encodeRecord(b, w.head, []*chain.Unit{&w.unit}, 0)
 	_, err := w.f.WriteAt(b, w.end)
 	w.end += int64(len(b))
-	w.unit, w.cost = unit{}, 0
+	w.unit, w.cost = chain.Unit{}, 0
 	return err
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 // A child process is this test binary with COUNTERSIGN_CHILD set.
@@ -69,7 +71,7 @@ func childMain() {
 func childOpen(o Options) {
 	s, err := Open(context.Background(), o)
 	switch {
-	case errors.Is(err, ErrInUse):
+	case errors.Is(err, disk.ErrInUse):
 		fmt.Println("in use")
 	case err != nil:
 		fmt.Println("ERR", err)
@@ -193,7 +195,7 @@ func TestTwoProcesses(t *testing.T) {
 	if line != "in use\n" {
 		t.Fatalf("second process: %q", line)
 	}
-	if _, err := Open(t.Context(), testOptions(dir, nil)); !errors.Is(err, ErrInUse) {
+	if _, err := Open(t.Context(), testOptions(dir, nil)); !errors.Is(err, disk.ErrInUse) {
 		t.Fatalf("second Open in one process: %v", err)
 	}
 	ids = append(ids, spendMany(t, s, "b", 50)...)

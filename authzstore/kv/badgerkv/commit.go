@@ -1,6 +1,10 @@
 package badgerkv
 
-import "time"
+import (
+	"time"
+
+	"github.com/countersign/countersign/authzstore/kv/chain"
+)
 
 // commitLoop writes batch after batch to the journal. It is the only writer.
 func (s *Store) commitLoop() {
@@ -49,28 +53,23 @@ func (s *Store) commit(b *batch) error {
 	if s.o.faults.ackBeforeWrite {
 		b.answer(nil)
 	}
-	leaves := make([]hash, len(b.units))
+	leaves := make([]chain.Hash, len(b.units))
 	for i, u := range b.units {
 		leaves[i] = u.Leaf
 	}
-	b.head = head{Seq: b.seq, Prev: s.journal.head.Hash, Digest: merkleRoot(leaves)}
-	b.head.seal()
+	b.head = s.journal.head.Next(chain.Root(leaves))
 	start := time.Now()
 	body, err := s.journal.append(b.head, b.units, b.bodyBytes)
 	if err != nil {
 		return err
 	}
 	took, units := time.Since(start), len(b.units)
-	b.state = map[string][]byte{}
-	for _, u := range b.units {
-		u.addTo(b.state, body)
-		body.off += int64(len(u.body))
-	}
+	b.state = stateOf(b.units, body)
 	b.units = nil // bodies are in the journal now
 
 	s.mu.Lock()
 	s.layers = append(s.layers, b)
-	s.durable, s.durableTo = b.head.pos(), s.journal.end()
+	s.durable, s.durableTo = b.head.Pos(), s.journal.end()
 	s.batches, s.units = s.batches+1, s.units+uint64(units)
 	s.undurable -= b.bodyBytes
 	s.unapplied += b.cost

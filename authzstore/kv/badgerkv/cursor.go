@@ -6,17 +6,18 @@ import (
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
 )
 
 // cursor reads the records of a journal one after another and checks the chain.
 // Everything that reads records does it with one.
 type cursor struct {
 	d    *segments
-	at   place  // of the next record; offset 0: the segment's header is not read yet
-	h    head   // of the record before at
-	last uint64 // segment in which the journal ends
-	size int64  // of the segment
-	read int64  // bytes of records so far
+	at   place      // of the next record; offset 0: the segment's header is not read yet
+	h    chain.Link // of the record before at
+	last uint64     // segment in which the journal ends
+	size int64      // of the segment
+	read int64      // bytes of records so far
 }
 
 // errUnreadable comes with damage that may also be a torn write.
@@ -130,7 +131,7 @@ func (d *segments) cursorAfter(from kv.Pos, last uint64) (*cursor, error) {
 			return nil, err
 		}
 	}
-	if from.Seq > 0 && from.Hash != (hash{}) && from.Hash != c.h.Hash {
+	if from.Seq > 0 && from.Hash != (chain.Hash{}) && from.Hash != c.h.Hash {
 		return nil, c.damage("the journal's hash of %d is %x, not %x: rolled back, or another store's", from.Seq, c.h.Hash[:4], from.Hash[:4])
 	}
 	return c, nil

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 // tear leaves a random subset of the last record's sectors unwritten.
@@ -450,7 +451,7 @@ func rollBack(t *testing.T, dir string) error {
 	if err != nil {
 		return err
 	}
-	c, err := journalIn(dir, osFS{}).cursorAt(1, 1)
+	c, err := journalIn(dir, disk.OS{}).cursorAt(1, 1)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func TestFullDisk(t *testing.T) {
 	o := testOptions(dir, fs)
 	o.MinFreeBytes, o.BallastBytes, o.MaxUnappliedBytes = 1<<20, 64<<10, 256<<10
 	s := mustOpen(t, o)
-	ballast := filepath.Join(dir, ballastName)
+	ballast := filepath.Join(dir, "ballast")
 	if _, err := os.Stat(ballast); err != nil {
 		t.Fatalf("no ballast: %v", err)
 	}
@@ -90,7 +90,7 @@ func TestBallastAgain(t *testing.T) {
 	o.MinFreeBytes, o.BallastBytes = 1<<20, 64<<10
 	s := mustOpen(t, o)
 	ballast := func() bool {
-		_, err := os.Stat(filepath.Join(dir, ballastName))
+		_, err := os.Stat(filepath.Join(dir, "ballast"))
 		return err == nil
 	}
 	full := func(full bool) {

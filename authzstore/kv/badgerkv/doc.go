@@ -4,8 +4,8 @@
 //
 // # The way of one Update
 //
-// Update takes the locks of its records (locks.go) and runs the closure
-// (tx.go). What it wrote becomes a unit, which is published under one mutex
+// Update takes the locks of its records (package locks) and runs the closure
+// (package txn). What it wrote becomes a unit, which is published under one mutex
 // (publish.go): it joins the current batch, counters get their sums and stream
 // entries their numbers, and the overlay shows them to the transactions that
 // follow. The locks are released there, before anything is on disk. One
@@ -29,7 +29,7 @@
 //     write, which nobody was told of and which is wiped, from a damaged one,
 //     which is refused (torn.go). Records count the sectors that are zero by
 //     content, and padding is not zero, to keep that decidable.
-//   - Records are hash-chained, and Badger's state names the record that it
+//   - Records are hash-chained (package chain), and Badger's state names the record that it
 //     holds up to, by its hash. So a journal that lost its end, was rolled back or belongs to
 //     another store is refused (open.go, cursor.go).
 //   - Badger is never trusted with durability. It runs without syncs, and its
@@ -47,7 +47,7 @@
 //     there, and writes the last record again before anything is built on it.
 //   - A full disk is met before it is full: the next segment exists before it is
 //     needed, and Badger, which would die of SIGBUS, is left alone below a limit
-//     (disk.go). Updates go on until the bounds of memory, then they are
+//     (disk.Guard). Updates go on until the bounds of memory, then they are
 //     refused, urgent ones last; the journal holds everything.
 //   - Journal segments go only when a state backup that was read back covers
 //     them, and Badger's tables do too (prune.go). A backup has the form of a
@@ -60,7 +60,7 @@
 // # Files
 //
 //	countersign.lock   held for life; taken before anything is read
-//	journal/N.seg      the truth (format.go, unit.go)
+//	journal/N.seg      the truth (format.go, chain.Unit)
 //	state/             Badger; may be deleted while the store is closed
 //	backup/SEQ.seg     the newest state backup, once something was pruned
 //	*/unfinished.tmp   a segment or backup while it is made

@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 // faultFS is the real file system, with faults in synchronous writes and in the
 // free space.
 type faultFS struct {
-	osFS
+	disk.OS
 	mu       sync.Mutex
 	stalled  chan struct{}                                             // writes wait until it is closed
 	onWrite  func(name string, b []byte, off int64) (n int, err error) // n bytes are written before err
@@ -26,21 +27,25 @@ type faultFS struct {
 }
 
 type faultFile struct {
-	file
+	disk.File
 	fs   *faultFS
 	name string
 }
 
-func (fs *faultFS) OpenSync(name string) (file, error) {
-	open := fs.osFS.OpenSync
+func (fs *faultFS) OpenSync(name string) (disk.File, error) {
 	if fs.doNotSync {
-		open = func(name string) (file, error) { return openFile(name, os.O_RDWR) }
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		return faultFile{unsyncedFile{f}, fs, name}, err
 	}
-	f, err := open(name)
+	f, err := fs.OS.OpenSync(name)
 	return faultFile{f, fs, name}, err
 }
 
-func (fs *faultFS) Create(name string) (file, error) {
+type unsyncedFile struct{ *os.File }
+
+func (unsyncedFile) Allocate(int64) error { return nil }
+
+func (fs *faultFS) Create(name string) (disk.File, error) {
 	fs.mu.Lock()
 	hook := fs.onCreate
 	fs.mu.Unlock()
@@ -49,14 +54,14 @@ func (fs *faultFS) Create(name string) (file, error) {
 			return nil, err
 		}
 	}
-	return fs.osFS.Create(name)
+	return fs.OS.Create(name)
 }
 
 func (fs *faultFS) FreeBytes(dir string) (int64, error) {
 	if n := fs.free.Load(); n != 0 {
 		return n, nil
 	}
-	return fs.osFS.FreeBytes(dir)
+	return fs.OS.FreeBytes(dir)
 }
 
 func (f faultFile) WriteAt(b []byte, off int64) (int, error) {
@@ -68,11 +73,11 @@ func (f faultFile) WriteAt(b []byte, off int64) (int, error) {
 	}
 	if hook != nil {
 		if n, err := hook(f.name, b, off); err != nil {
-			f.file.WriteAt(b[:n], off)
+			f.File.WriteAt(b[:n], off)
 			return n, err
 		}
 	}
-	return f.file.WriteAt(b, off)
+	return f.File.WriteAt(b, off)
 }
 
 // stall makes synchronous writes wait.
@@ -113,7 +118,7 @@ func (fs *faultFS) fillUp(full bool) {
 }
 
 // testOptions keep a test's directory small.
-func testOptions(dir string, fs fileSystem) Options {
+func testOptions(dir string, fs disk.FileSystem) Options {
 	return Options{Dir: dir, SegmentBytes: 4 << 20, MinFreeBytes: -1, VerifyEvery: -1, MaxWaiters: 64, fs: fs}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 // followEvery is how often Follow looks for more.
@@ -36,7 +37,7 @@ func Follow(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.
 		return fn(*b)
 	}
 	for tries := 0; ; {
-		inUse, err := inUse(dir) // before reading: what is read after the process ended is all there is
+		inUse, err := disk.InUse(dir) // before reading: what is read after the process ended is all there is
 		if err != nil {
 			return err
 		}
@@ -72,7 +73,7 @@ func Follow(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.
 }
 
 func followCursor(dir string, from kv.Pos) (*cursor, error) {
-	d := journalIn(dir, osFS{})
+	d := journalIn(dir, disk.OS{})
 	segs, err := d.listRun()
 	if err == nil && len(segs) == 0 {
 		err = d.damage(place{}, 0, "no segments")
@@ -118,7 +119,7 @@ func syncSegment(d *segments, seg uint64) error {
 // Oldest returns the position before the oldest batch of the journal in dir, or a
 // later one after which everything is found that was written since the time given.
 func Oldest(dir string, since time.Time) (kv.Pos, error) {
-	d := journalIn(dir, osFS{})
+	d := journalIn(dir, disk.OS{})
 	segs, err := d.listRun()
 	if err == nil && len(segs) == 0 {
 		err = d.damage(place{}, 0, "no segments")
@@ -144,5 +145,5 @@ func Oldest(dir string, since time.Time) (kv.Pos, error) {
 	if err == nil && !ok {
 		err = d.damage(place{at, pageBytes}, 0, "the segment's first record is missing or damaged")
 	}
-	return before.pos(), err
+	return before.Pos(), err
 }

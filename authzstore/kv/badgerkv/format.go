@@ -2,12 +2,12 @@ package badgerkv
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
-	"math/bits"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
 )
 
 // Layout of a segment file, big endian, checksums CRC-32C:
@@ -54,7 +54,7 @@ type segHeader struct {
 type recordHeader struct {
 	BodyBytes   uint32
 	ZeroSectors uint32 // of the whole record, by content
-	Head        head
+	Head        chain.Link
 	Units       uint32
 	BodyCRC     uint32
 	WrittenMs   int64 // since 1970, by the clock; for retention
@@ -75,48 +75,6 @@ func decodeHeader(b []byte, magic string, h any) (ok bool) {
 	}
 	_, err := binary.Decode(b[8:], binary.BigEndian, h)
 	return err == nil
-}
-
-type hash = [sha256.Size]byte
-
-// head is a link of the chain.
-type head struct {
-	Seq                uint64
-	Prev, Digest, Hash hash
-}
-
-// seal computes the hash from the other three.
-func (h *head) seal() {
-	var b [8 + 2*sha256.Size]byte
-	binary.BigEndian.PutUint64(b[:], h.Seq)
-	copy(b[8:], h.Prev[:])
-	copy(b[40:], h.Digest[:])
-	h.Hash = sha256.Sum256(b[:])
-}
-
-func (h head) pos() kv.Pos { return kv.Pos{Seq: h.Seq, Hash: h.Hash} }
-
-// leafOf is the chain's name for one unit.
-func leafOf(unit []byte) hash {
-	return sha256.Sum256(append([]byte{0}, unit...))
-}
-
-// merkleRoot is the root of RFC 6962: a receipt for one unit needs only the
-// hashes beside its way up.
-func merkleRoot(leaves []hash) hash {
-	switch len(leaves) {
-	case 0:
-		return sha256.Sum256(nil)
-	case 1:
-		return leaves[0]
-	}
-	left := 1 << (bits.Len(uint(len(leaves)-1)) - 1)
-	l, r := merkleRoot(leaves[:left]), merkleRoot(leaves[left:])
-	var b [1 + 2*sha256.Size]byte
-	b[0] = 1
-	copy(b[1:], l[:])
-	copy(b[33:], r[:])
-	return sha256.Sum256(b[:])
 }
 
 // place is a byte in the journal.
@@ -145,10 +103,10 @@ type record struct {
 
 // encodeRecord lays out header, body and padding in b, whose length is
 // recordExtent of the body.
-func encodeRecord(b []byte, h head, units []*unit, writtenMs int64) {
+func encodeRecord(b []byte, h chain.Link, units []*chain.Unit, writtenMs int64) {
 	end := recordHeaderBytes
 	for _, u := range units {
-		end += copy(b[end:], u.body)
+		end += copy(b[end:], u.Bytes)
 	}
 	pad(b[end:])
 	encodeHeader(b[:recordHeaderBytes], recordMagic, recordHeader{
@@ -169,10 +127,21 @@ func decodeRecord(b []byte) (r record, extent int64, ok bool) {
 		return record{}, 0, false
 	}
 	r.body = b[recordHeaderBytes:end:end]
-	sealed := r.Head
-	sealed.seal()
-	ok = checksum(r.body) == r.BodyCRC && sealed == r.Head && isPad(b[end:extent])
+	ok = checksum(r.body) == r.BodyCRC && r.Head.Sound() && isPad(b[end:extent])
 	return r, extent, ok
+}
+
+// decodeUnits returns the units of a record, without their leaves. They alias
+// its body.
+func decodeUnits(r record) ([]*chain.Unit, error) {
+	units, err := chain.DecodeUnits(r.body)
+	if err == nil && len(units) != int(r.Units) {
+		err = fmt.Errorf("%w: %d units, want %d", kv.ErrDamaged, len(units), r.Units)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("body of sequence number %d: %w", r.Head.Seq, err)
+	}
+	return units, nil
 }
 
 func recordExtent(bodyBytes int64) int64 { return roundUp(recordHeaderBytes + bodyBytes) }

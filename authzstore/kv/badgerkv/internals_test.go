@@ -3,7 +3,6 @@ package badgerkv
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 // TestNothingLeft: after a mixed load with callers that give up, memory holds no
@@ -67,9 +68,9 @@ func TestNothingLeft(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.locks.locks)+len(s.overlay)+len(s.layers)+len(s.pending) > 0 || s.undurable != 0 || s.unapplied != 0 {
+	if s.locks.Records()+len(s.overlay)+len(s.layers)+len(s.pending) > 0 || s.undurable != 0 || s.unapplied != 0 {
 		t.Errorf("left: %d locks, %d keys, %d layers, %d bytes undurable, %d unapplied",
-			len(s.locks.locks), len(s.overlay), len(s.layers), s.undurable, s.unapplied)
+			s.locks.Records(), len(s.overlay), len(s.layers), s.undurable, s.unapplied)
 	}
 	s = mustOpen(t, testOptions(dir, nil))
 	if s.Recovery().Batches != 0 {
@@ -78,37 +79,12 @@ func TestNothingLeft(t *testing.T) {
 	check()
 }
 
-// TestMerkleRoot compares with the tree of RFC 6962 built from the bottom.
-func TestMerkleRoot(t *testing.T) {
-	for n := 1; n < 40; n++ {
-		var level []hash
-		for i := range n {
-			level = append(level, leafOf([]byte{byte(i)}))
-		}
-		got := merkleRoot(level)
-		for len(level) > 1 {
-			var up []hash
-			for pair := range slices.Chunk(level, 2) {
-				if len(pair) == 1 {
-					up = append(up, pair[0]) // a lone node moves up
-					continue
-				}
-				up = append(up, sha256.Sum256(bytes.Join([][]byte{{1}, pair[0][:], pair[1][:]}, nil)))
-			}
-			level = up
-		}
-		if got != level[0] {
-			t.Fatalf("%d leaves: %x, want %x", n, got, level[0])
-		}
-	}
-}
-
-func testUnit(i int, val []byte) *unit {
-	u := &unit{Unit: kv.Unit{
+func testUnit(i int, val []byte) *chain.Unit {
+	u := &chain.Unit{Unit: kv.Unit{
 		Records: []kv.Write{{Key: "key", Val: val}}, Counters: []kv.Sum{{Counter: "n", N: int64(i)}},
 		Entries: []kv.Entry{{Stream: "st", ID: fmt.Sprint(i), Num: uint64(i + 1), Rec: []byte("rec")}},
 	}}
-	u.seal()
+	u.Seal()
 	return u
 }
 
@@ -116,13 +92,12 @@ func testUnit(i int, val []byte) *unit {
 func testSegment(t testing.TB) []byte {
 	b := make([]byte, 16*pageBytes)
 	segHeader{Seg: 1, Format: formatVersion, MinReader: minReader, MinWriter: minWriter, Bytes: int64(len(b))}.encode(b)
-	h, off := head{}, int64(pageBytes)
+	h, off := chain.Link{}, int64(pageBytes)
 	for i := range 3 {
 		u := testUnit(i, bytes.Repeat([]byte{0}, 700*i))
-		h = head{Seq: h.Seq + 1, Prev: h.Hash, Digest: merkleRoot([]hash{u.Leaf})}
-		h.seal()
-		extent := recordExtent(int64(len(u.body)))
-		encodeRecord(b[off:off+extent], h, []*unit{u}, 0)
+		h = h.Next(u.Leaf)
+		extent := recordExtent(int64(len(u.Bytes)))
+		encodeRecord(b[off:off+extent], h, []*chain.Unit{u}, 0)
 		off += extent
 	}
 	return b
@@ -130,16 +105,18 @@ func testSegment(t testing.TB) []byte {
 
 // oneFile is a file system that holds a segment in memory.
 type oneFile struct {
-	osFS
+	disk.OS
 	b []byte
 }
 
 type memoryFile struct {
-	file
+	disk.File
 	*bytes.Reader
 }
 
-func (o oneFile) Open(string) (file, error)                  { return memoryFile{Reader: bytes.NewReader(o.b)}, nil }
+func (o oneFile) Open(string) (disk.File, error) {
+	return memoryFile{Reader: bytes.NewReader(o.b)}, nil
+}
 func (m memoryFile) Close() error                            { return nil }
 func (m memoryFile) ReadAt(b []byte, off int64) (int, error) { return m.Reader.ReadAt(b, off) }
 
@@ -173,13 +150,5 @@ func FuzzJournal(f *testing.F) {
 			_, err2 := batchOf(rec)
 			_ = errors.Join(err, err2) // any; they do not panic
 		}
-	})
-}
-
-// FuzzDecodeBody: no body makes the decoder panic.
-func FuzzDecodeBody(f *testing.F) {
-	f.Add(testUnit(1, []byte("v")).body, 1)
-	f.Fuzz(func(t *testing.T, body []byte, units int) {
-		_, _ = batchOf(record{recordHeader: recordHeader{Units: uint32(units)}, body: body})
 	})
 }

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"time"
+
+	"github.com/countersign/countersign/authzstore/kv/chain"
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 // journal appends records. One goroutine appends; any may read.
@@ -16,11 +19,11 @@ type journal struct {
 	maxBytes int64 // size to which segments grow
 
 	// Of the appending goroutine.
-	active file
+	active disk.File
 	seg    uint64
 	off    int64
 	size   int64
-	head   head
+	head   chain.Link
 	buf    []byte
 	next   chan spare // gets the next segment; nil if none is being made
 
@@ -35,7 +38,7 @@ func newJournal(d *segments, o Options) *journal {
 }
 
 // journalIn is the journal of a store's directory, to be read.
-func journalIn(dir string, fs fileSystem) *segments {
+func journalIn(dir string, fs disk.FileSystem) *segments {
 	return &segments{fs: fs, dir: filepath.Join(dir, "journal"), do: doRestoreJournal}
 }
 
@@ -49,7 +52,7 @@ func (j *journal) create() error {
 }
 
 // resume continues at the given place.
-func (j *journal) resume(f file, at place, size int64) {
+func (j *journal) resume(f disk.File, at place, size int64) {
 	j.active, j.seg, j.off, j.size = f, at.seg, at.off, size
 	j.fill.Store(at.off)
 	j.capacity.Store(size)
@@ -57,7 +60,7 @@ func (j *journal) resume(f file, at place, size int64) {
 
 // append writes one batch with one synchronous write and returns the place of
 // its body. After an error the journal is not written again.
-func (j *journal) append(h head, units []*unit, bodyBytes int64) (body place, err error) {
+func (j *journal) append(h chain.Link, units []*chain.Unit, bodyBytes int64) (body place, err error) {
 	extent := recordExtent(bodyBytes)
 	if j.off+extent > j.size {
 		if err := j.roll(); err != nil {

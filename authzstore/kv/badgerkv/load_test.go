@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 // soak is 1 in go test and larger in long runs: COUNTERSIGN_SOAK=50 runs fifty
@@ -144,8 +145,8 @@ func spendMany(t testing.TB, s kv.Store, prefix string, n int) (ids []string) {
 // be open if Badger does not flush or compact just then.
 func crashCopy(t testing.TB, from string) string {
 	t.Helper()
-	if f, err := lockDir(from); err == nil {
-		if err := unlockDir(f); err != nil {
+	if owner, err := disk.Own(from); err == nil {
+		if err := owner.Release(); err != nil {
 			t.Fatal(err)
 		}
 	} else { // the next segment vanishes under its first name when it is done
@@ -158,7 +159,7 @@ func crashCopy(t testing.TB, from string) string {
 	if out, err := exec.Command("cp", "-r", from, to).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, name := range []string{filepath.Join("state", "LOCK"), lockName} {
+	for _, name := range []string{filepath.Join("state", "LOCK"), "countersign.lock"} {
 		if err := os.Remove(filepath.Join(to, name)); err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
@@ -210,7 +211,7 @@ func lastRecord(t testing.TB, dir string) (last record) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := journalIn(dir, osFS{})
+	j := journalIn(dir, disk.OS{})
 	for _, seg := range segs {
 		if empty, err := j.empty(seg); err != nil || empty {
 			break

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
 )
 
 // TestOffline: a directory is read beside the process that has it open, and once
@@ -43,7 +44,7 @@ func TestOffline(t *testing.T) {
 	if read, err = follow(live[9]); err != nil || !slices.Equal(read, live[10:]) {
 		t.Fatalf("closed: %d batches of %d, %v", len(read), last-10, err)
 	}
-	if _, err = follow(kv.Pos{Seq: 3, Hash: hash{1}}); !errors.Is(err, kv.ErrDamaged) {
+	if _, err = follow(kv.Pos{Seq: 3, Hash: chain.Hash{1}}); !errors.Is(err, kv.ErrDamaged) {
 		t.Fatalf("a position that the journal never had: %v", err)
 	}
 }

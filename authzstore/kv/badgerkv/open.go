@@ -9,6 +9,9 @@ import (
 	"sync"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
+	"github.com/countersign/countersign/authzstore/kv/disk"
+	"github.com/countersign/countersign/authzstore/kv/locks"
 )
 
 // Recovery says what Open found and did.
@@ -29,35 +32,35 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	lockFile, err := lockDir(o.Dir) // before anything is read
+	owner, err := disk.Own(o.Dir) // before anything is read: preparing state/ deletes files
 	if err != nil {
 		return nil, err
 	}
-	r := &recoverer{ctx: ctx, o: o, guard: &diskGuard{o: o}}
+	r := &recoverer{ctx: ctx, o: o, guard: &disk.Guard{FS: o.fs, Dir: o.Dir, MinFreeBytes: o.MinFreeBytes, BallastBytes: o.BallastBytes, Logger: o.Logger}}
 	defer func() {
 		if err != nil {
 			r.abort()
-			err = errors.Join(err, unlockDir(lockFile))
+			err = errors.Join(err, owner.Release())
 		}
 	}()
 	if err := r.run(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}
-	return start(o, r, lockFile), nil
+	return start(o, r, owner), nil
 }
 
-func start(o Options, r *recoverer, lockFile *os.File) *Store {
+func start(o Options, r *recoverer, owner *disk.Lock) *Store {
 	s := &Store{
-		o: o, lockFile: lockFile, locks: newLockTable(o.MaxWaiters), journal: r.journal, backups: r.backups, state: r.state, guard: r.guard,
+		o: o, owner: owner, locks: locks.New(o.MaxWaiters), journal: r.journal, backups: r.backups, state: r.state, guard: r.guard,
 		recovery: r.found, overlay: map[string]latest{}, snapshot: r.state.read(),
-		nextSeq: r.journal.head.Seq + 1, durable: r.journal.head.pos(), durableTo: r.journal.end(), applied: r.journal.head.Seq,
+		nextSeq: r.journal.head.Seq + 1, durable: r.journal.head.Pos(), durableTo: r.journal.end(), applied: r.journal.head.Seq,
 		safeSeq: r.safeSeq, failed: make(chan struct{}),
 	}
 	s.work, s.moved = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.closed = sync.OnceValue(s.close)
 	s.addMark(mark{s.snapshot.txn.ReadTs(), s.applied})
-	s.guard.makeBallast()
+	s.guard.MakeBallast()
 	s.done.Add(2)
 	go s.commitLoop()
 	go s.applyLoop()
@@ -72,7 +75,7 @@ func start(o Options, r *recoverer, lockFile *os.File) *Store {
 type recoverer struct {
 	ctx   context.Context
 	o     Options
-	guard *diskGuard
+	guard *disk.Guard
 	found Recovery
 
 	journal *journal
@@ -80,11 +83,11 @@ type recoverer struct {
 	state   *state
 	safeSeq uint64
 
-	first, last uint64  // segments that hold data, or segment 1; 0: there is none
-	spare       bool    // an empty segment follows last
-	before      head    // of the record before the first one kept
-	at          applied // how far the state is
-	cursor      *cursor // there
+	first, last uint64     // segments that hold data, or segment 1; 0: there is none
+	spare       bool       // an empty segment follows last
+	before      chain.Link // of the record before the first one kept
+	at          applied    // how far the state is
+	cursor      *cursor    // there
 
 	lastAt place // of the last record replayed
 	torn   int64 // bytes that a torn write left where the journal ends
@@ -103,7 +106,7 @@ func (r *recoverer) run() error {
 	if err := r.findSegments(); err != nil {
 		return err
 	}
-	if err := r.guard.check(); err != nil {
+	if err := r.guard.Check(); err != nil {
 		return err
 	}
 	why, err := r.openState()

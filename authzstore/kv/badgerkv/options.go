@@ -9,6 +9,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 // Options of Open. The zero value of every field but Dir is its default.
@@ -54,7 +56,7 @@ type Options struct {
 	Now    func() time.Time // default time.Now; stamps segments
 
 	// Of the package's tests alone.
-	fs     fileSystem // nil: the real one
+	fs     disk.FileSystem // nil: the real one
 	faults faults
 }
 
@@ -93,7 +95,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Now = time.Now
 	}
 	if o.fs == nil {
-		o.fs = osFS{}
+		o.fs = disk.OS{}
 	}
 	switch {
 	case o.Dir == "":

@@ -24,16 +24,16 @@ import (
 // These tests need root and loop devices: they mount file systems of their own.
 // make soak runs them where both are there.
 
-// disk is an ext4 file system in a file.
-type disk struct {
+// loopDisk is an ext4 file system in a file.
+type loopDisk struct {
 	t     *testing.T
 	image string
 	mount string
 }
 
-func newDisk(t *testing.T, mebibytes int64) *disk {
+func newDisk(t *testing.T, mebibytes int64) *loopDisk {
 	t.Helper()
-	d := &disk{t: t, image: filepath.Join(t.TempDir(), "image"), mount: t.TempDir()}
+	d := &loopDisk{t: t, image: filepath.Join(t.TempDir(), "image"), mount: t.TempDir()}
 	f, err := os.Create(d.image)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func newDisk(t *testing.T, mebibytes int64) *disk {
 	return d
 }
 
-func (d *disk) run(name string, args ...string) {
+func (d *loopDisk) run(name string, args ...string) {
 	d.t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		d.t.Errorf("%s %v: %v: %s", name, args, err, out)
@@ -57,7 +57,7 @@ func (d *disk) run(name string, args ...string) {
 // losePower cuts the file system off as a power cut would: what is not on the
 // device by now, journal of the file system included, never gets there. (ext4's
 // EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH, as xfstests uses it.)
-func (d *disk) losePower() {
+func (d *loopDisk) losePower() {
 	d.t.Helper()
 	const (
 		shutdown   = 0x8004587d // _IOR('X', 125, __u32)
@@ -76,7 +76,7 @@ func (d *disk) losePower() {
 }
 
 // comeBack mounts what is on the device.
-func (d *disk) comeBack() {
+func (d *loopDisk) comeBack() {
 	d.t.Helper()
 	d.run("umount", d.mount)
 	d.run("mount", "-o", "loop", d.image, d.mount)
@@ -84,7 +84,7 @@ func (d *disk) comeBack() {
 
 // powerLost runs a child under load on the disk, cuts the power after a while,
 // and returns what the child acknowledged before.
-func powerLost(t *testing.T, d *disk, what string) (acked []string) {
+func powerLost(t *testing.T, d *loopDisk, what string) (acked []string) {
 	t.Helper()
 	cmd, out := child(t, what, filepath.Join(d.mount, "store"))
 	lines := bufio.NewScanner(out)
@@ -112,7 +112,7 @@ func powerLost(t *testing.T, d *disk, what string) (acked []string) {
 // acknowledged effect each time.
 func TestPowerLoss(t *testing.T) {
 	total := 0
-	var d *disk
+	var d *loopDisk
 	var acked []string
 	for round := range 4 * soak() {
 		if round%10 == 0 { // before it is full

@@ -5,13 +5,14 @@ import (
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
 )
 
 // publish adds a unit to the current batch: from then on transactions read it,
 // and it will be written unless the store fails. Locks of the unit's records
 // are still held, so the order of publication is the order of the locks.
-func (s *Store) publish(u *unit, urgent bool) (*batch, error) {
-	bytes, cost := int64(u.bodyBytes()), u.cost()
+func (s *Store) publish(u *chain.Unit, urgent bool) (*batch, error) {
+	bytes, cost := int64(u.Size()), costOf(u)
 	if cost > s.state.maxCost || bytes > maxBodyBytes {
 		return nil, fmt.Errorf("%w: transaction of %d bytes", kv.ErrTooBig, bytes)
 	}
@@ -26,7 +27,7 @@ func (s *Store) publish(u *unit, urgent bool) (*batch, error) {
 	if err := s.room(bytes, urgent); err != nil {
 		return nil, err
 	}
-	if err := u.fix(sums); err != nil {
+	if err := fix(u, sums); err != nil {
 		return nil, err
 	}
 	var b *batch
@@ -46,7 +47,7 @@ func (s *Store) publish(u *unit, urgent bool) (*batch, error) {
 		s.overlay[nsRecord+r.Key] = latest{r.Val, b}
 	}
 	for key, n := range sums {
-		s.overlay[key] = latest{encodeInt(n), b}
+		s.overlay[key] = latest{chain.EncodeInt(n), b}
 	}
 	s.undurable += bytes
 	if s.gather.enough != nil && len(b.units) >= s.gather.want {
@@ -60,7 +61,7 @@ func (s *Store) publish(u *unit, urgent bool) (*batch, error) {
 // lockWithSums locks s.mu and returns what the counters that u adds to, and the
 // last numbers of its streams, are at that moment. What is not in memory is read
 // from Badger before, without the lock, and again if Badger got newer meanwhile.
-func (s *Store) lockWithSums(u *unit) (map[string]int64, error) {
+func (s *Store) lockWithSums(u *chain.Unit) (map[string]int64, error) {
 	var keys []string
 	for _, c := range u.Counters {
 		keys = append(keys, nsCounter+c.Counter)
@@ -108,7 +109,7 @@ func (p *snapshot) readSums(keys []string, into map[string]int64) error {
 		if err != nil {
 			return err
 		}
-		if into[key], err = decodeInt(v); err != nil {
+		if into[key], err = chain.DecodeInt(v); err != nil {
 			return err
 		}
 	}
@@ -116,14 +117,14 @@ func (p *snapshot) readSums(keys []string, into map[string]int64) error {
 }
 
 // fix makes increments sums, and numbers entries; sums follows.
-func (u *unit) fix(sums map[string]int64) error {
-	for i := range u.Counters {
-		c := &u.Counters[i]
-		sum, ok := addInt64(sums[nsCounter+c.Counter], c.N)
-		if !ok {
-			return fmt.Errorf("%w: counter %q overflows", kv.ErrTooBig, c.Counter)
+func fix(u *chain.Unit, sums map[string]int64) error {
+	for i, c := range u.Counters {
+		key := nsCounter + c.Counter
+		sum, err := kv.Sum{Counter: c.Counter, N: sums[key]}.Plus(c.N)
+		if err != nil {
+			return err
 		}
-		c.N, sums[nsCounter+c.Counter] = sum, sum
+		u.Counters[i], sums[key] = sum, sum.N
 	}
 	for i := range u.Entries {
 		e := &u.Entries[i]
@@ -131,11 +132,6 @@ func (u *unit) fix(sums map[string]int64) error {
 		e.Num = uint64(sums[nsStream+e.Stream])
 	}
 	return nil
-}
-
-func addInt64(a, b int64) (int64, bool) {
-	sum := a + b
-	return sum, (sum > a) == (b > 0)
 }
 
 // room is the back-pressure. It acts here, where the answer is definite, and

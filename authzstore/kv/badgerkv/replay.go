@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 // replay applies what the journal holds behind the state, in large
@@ -45,7 +46,7 @@ func (r *recoverer) apply(batches []*batch) error {
 	if len(batches) == 0 {
 		return nil
 	}
-	if err := r.guard.check(); err != nil {
+	if err := r.guard.Check(); err != nil {
 		return err
 	}
 	return r.state.apply(r.journal.store, batches)
@@ -54,14 +55,14 @@ func (r *recoverer) apply(batches []*batch) error {
 // batchOf is a batch as the applier gets it.
 func batchOf(rec record) (*batch, error) {
 	units, err := decodeUnits(rec)
-	b := &batch{head: rec.Head, state: map[string][]byte{}}
-	body := place{rec.at.seg, rec.at.off + recordHeaderBytes}
-	for _, u := range units {
-		u.addTo(b.state, body)
-		body.off += int64(len(u.body))
-		b.cost += u.cost()
+	if err != nil {
+		return nil, err
 	}
-	return b, err
+	b := &batch{head: rec.Head, state: stateOf(units, place{rec.at.seg, rec.at.off + recordHeaderBytes})}
+	for _, u := range units {
+		b.cost += costOf(u)
+	}
+	return b, nil
 }
 
 // judgeEnd finds out whether the place where the cursor stopped is the end of the
@@ -95,7 +96,7 @@ func (r *recoverer) resumeJournal() error {
 }
 
 // wipe removes a torn write, so that no later scan meets its remains.
-func (r *recoverer) wipe(f file) error {
+func (r *recoverer) wipe(f disk.File) error {
 	if r.torn == 0 || r.o.faults.keepTorn {
 		return nil
 	}
@@ -110,7 +111,7 @@ func (r *recoverer) wipe(f file) error {
 // that was killed, or that met an error, in that write leaves it in the page
 // cache: readable, but perhaps not on the disk, and then the next record would
 // stand behind a hole after a power loss. Records before it were acknowledged.
-func (r *recoverer) confirm(f file) error {
+func (r *recoverer) confirm(f disk.File) error {
 	end := r.cursor.at
 	if r.lastAt.seg != end.seg {
 		return nil // nothing of this segment was replayed: Badger has only what was durable

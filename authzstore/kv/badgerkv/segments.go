@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 const tmpName = "unfinished.tmp"
@@ -20,7 +22,7 @@ const doRestoreJournal = "keep the directory as it is, put the journal files bac
 
 // segments reads the segment files of a directory.
 type segments struct {
-	fs    fileSystem
+	fs    disk.FileSystem
 	dir   string
 	do    string        // what an operator should do about a damaged one
 	store [16]byte      // whose they are; zero: not known yet
@@ -73,7 +75,7 @@ func (d *segments) listRun() ([]uint64, error) {
 }
 
 // make makes a segment file, under its final name once it is durable.
-func (d *segments) make(seg uint64, fill func(file) error) error {
+func (d *segments) make(seg uint64, fill func(disk.File) error) error {
 	tmp := filepath.Join(d.dir, tmpName)
 	f, err := d.fs.Create(tmp)
 	if err != nil {
@@ -101,7 +103,7 @@ func (d *segments) read(seg uint64, b []byte, off int64) error {
 type segmentReader struct {
 	d   *segments
 	seg uint64
-	f   file // of seg; nil: none is open
+	f   disk.File // of seg; nil: none is open
 }
 
 func (r *segmentReader) read(seg uint64, b []byte, off int64) (err error) {
@@ -181,10 +183,10 @@ func (d *segments) firstRecord(seg uint64) (h recordHeader, ok bool, err error) 
 }
 
 // before is the head of the record before a segment's first one.
-func (d *segments) before(seg uint64) (h head, ok bool, err error) {
+func (d *segments) before(seg uint64) (h chain.Link, ok bool, err error) {
 	if seg == 1 {
-		return head{}, true, nil
+		return chain.Link{}, true, nil
 	}
 	first, ok, err := d.firstRecord(seg)
-	return head{Seq: first.Head.Seq - 1, Hash: first.Head.Prev}, ok, err
+	return chain.Link{Seq: first.Head.Seq - 1, Hash: first.Head.Prev}, ok, err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
 )
 
 // readLatest returns a copy of the newest published value of a key, and the
@@ -33,6 +34,30 @@ func (s *Store) readLatest(key string) ([]byte, bool, *batch, error) {
 	defer s.release(p)
 	v, ok, err := p.get(key)
 	return v, ok, nil, err
+}
+
+// reader reads for one transaction.
+type reader struct {
+	s   *Store
+	saw *batch // newest batch read that was not durable: the answer waits for it
+}
+
+func (r *reader) Record(key string) ([]byte, bool, error) { return r.read(nsRecord + key) }
+
+func (r *reader) Counter(counter string) (int64, error) {
+	v, _, err := r.read(nsCounter + counter)
+	if err != nil {
+		return 0, err
+	}
+	return chain.DecodeInt(v)
+}
+
+func (r *reader) read(key string) ([]byte, bool, error) {
+	v, ok, from, err := r.s.readLatest(key)
+	if from != nil && (r.saw == nil || from.seq > r.saw.seq) {
+		r.saw = from
+	}
+	return v, ok, err
 }
 
 // View implements kv.Store.
@@ -75,7 +100,7 @@ func (v *snap) get(key string) ([]byte, bool, error) {
 }
 
 func (v *snap) Get(key string) ([]byte, bool, error) {
-	if err := checkKey(key); err != nil {
+	if err := kv.CheckKey(key); err != nil {
 		return nil, false, err
 	}
 	val, ok, err := v.get(nsRecord + key)
@@ -83,18 +108,18 @@ func (v *snap) Get(key string) ([]byte, bool, error) {
 }
 
 func (v *snap) Counter(counter string) (int64, error) {
-	if err := checkKey(counter); err != nil {
+	if err := kv.CheckKey(counter); err != nil {
 		return 0, err
 	}
 	val, _, err := v.get(nsCounter + counter)
 	if err != nil {
 		return 0, err
 	}
-	return decodeInt(val)
+	return chain.DecodeInt(val)
 }
 
 func (v *snap) Record(id string) (kv.Entry, bool, error) {
-	if err := checkKey(id); err != nil {
+	if err := kv.CheckKey(id); err != nil {
 		return kv.Entry{}, false, err
 	}
 	val, ok, err := v.get(nsID + id)
@@ -113,7 +138,7 @@ func (v *snap) Scan(prefix, from string, fn func(string, []byte) error) error {
 
 func (v *snap) Counters(prefix, from string, fn func(string, int64) error) error {
 	return v.scan(nsCounter+prefix, nsCounter+from, func(key string, val []byte) error {
-		n, err := decodeInt(val)
+		n, err := chain.DecodeInt(val)
 		if err != nil {
 			return err
 		}
@@ -122,7 +147,7 @@ func (v *snap) Counters(prefix, from string, fn func(string, int64) error) error
 }
 
 func (v *snap) Stream(stream string, from uint64, fn func(kv.Entry) error) error {
-	if err := checkKey(stream); err != nil {
+	if err := kv.CheckKey(stream); err != nil {
 		return err
 	}
 	prefix := streamKey(stream)
@@ -153,7 +178,7 @@ func (r *segmentReader) entry(index []byte) (kv.Entry, error) {
 	if checksum(b) != l.CRC {
 		return kv.Entry{}, r.d.damage(place{uint64(l.Seg), int64(l.Off)}, 0, "checksum of a stream's entry is wrong")
 	}
-	return decodeEntry(b)
+	return chain.DecodeEntry(b)
 }
 
 // scan merges the layers with Badger, in key order.

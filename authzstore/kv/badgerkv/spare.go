@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
 const (
@@ -24,7 +26,7 @@ var errStopped = errors.New("badgerkv: stopped")
 type spare struct {
 	seg  uint64
 	size int64
-	file file // open for synchronous writes
+	file disk.File // open for synchronous writes
 	err  error
 }
 
@@ -90,7 +92,7 @@ func (j *journal) full(n int64) bool {
 // for every sync (measured: 161 µs against 96 µs).
 func (j *journal) makeSegment(seg uint64) error {
 	size := j.sizeOf(seg)
-	return j.make(seg, func(f file) error {
+	return j.make(seg, func(f disk.File) error {
 		if err := f.Allocate(size); err != nil {
 			return fmt.Errorf("preallocate: %w", err)
 		}

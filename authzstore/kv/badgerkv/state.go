@@ -12,6 +12,7 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
 )
 
 const doRebuild = "the journal is the truth and this is only derived from it: move the directory state away and start again, then it is made anew from the journal"
@@ -29,7 +30,7 @@ type applied struct {
 	Format uint16
 	Store  [16]byte // whose journal
 	Seq    uint64
-	Hash   hash
+	Hash   chain.Hash
 }
 
 const (

@@ -4,25 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
+	"github.com/countersign/countersign/authzstore/kv/disk"
+	"github.com/countersign/countersign/authzstore/kv/locks"
+	"github.com/countersign/countersign/authzstore/kv/txn"
 )
 
 // Store is a kv.Store on a local disk. Its parts, each in a file of its own:
-// transactions run under locks (tx.go, locks.go), are published into the
+// transactions run under locks (packages locks and txn), are published into the
 // current batch (publish.go), which one goroutine writes to the journal
 // (commit.go) and another, later, to Badger (apply.go). Readers put the parts
 // together again (snap.go).
 type Store struct {
 	o        Options
-	lockFile *os.File
-	locks    *lockTable
+	owner    *disk.Lock
+	locks    *locks.Table
 	journal  *journal
 	backups  *segments
 	state    *state
-	guard    *diskGuard
+	guard    *disk.Guard
 	gather   gatherer
 	recovery Recovery
 
@@ -68,13 +71,13 @@ type latest struct {
 // batch is a group of units that becomes one journal record.
 type batch struct {
 	seq       uint64
-	units     []*unit
+	units     []*chain.Unit
 	sealing   sync.WaitGroup // callers that still seal their unit
 	bodyBytes int64
 	cost      int64
 	state     map[string][]byte // what it leaves in Badger; set once durable
 
-	head head
+	head chain.Link
 	done chan struct{} // closed when durable or failed
 	err  error         // set before done
 }
@@ -115,7 +118,7 @@ func (s *Store) leave() {
 
 // Update implements kv.Store. It runs fn exactly once.
 func (s *Store) Update(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) error {
-	refs, err := normalize(refs)
+	refs, err := kv.Normalize(refs)
 	if err != nil {
 		return err
 	}
@@ -123,12 +126,12 @@ func (s *Store) Update(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error)
 		return err
 	}
 	defer s.leave()
-	if err := s.locks.lock(ctx, refs); err != nil {
+	if err := s.locks.Lock(ctx, refs); err != nil {
 		return err
 	}
 	u, b, err := s.runLocked(ctx, refs, fn)
 	if u != nil {
-		u.seal() // outside the locks: it encodes and hashes
+		u.Seal() // outside the locks: it encodes and hashes
 		b.sealing.Done()
 	}
 	return s.await(ctx, b, u != nil, err)
@@ -137,24 +140,17 @@ func (s *Store) Update(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error)
 // runLocked runs fn, publishes what it wrote and releases the locks, also when
 // fn panics. It returns the published unit, if any, and the batch whose
 // durability the answer has to wait for.
-func (s *Store) runLocked(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) (*unit, *batch, error) {
-	defer s.locks.unlock(refs)
-	t := &tx{s: s, refs: refs}
-	defer t.end()
-	err := fn(t)
-	if err == nil {
-		err = t.err
-	}
-	if err != nil || t.empty() {
-		return nil, t.saw, err
+func (s *Store) runLocked(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) (*chain.Unit, *batch, error) {
+	defer s.locks.Unlock(refs)
+	from := &reader{s: s}
+	written, err := txn.Run(refs, from, fn)
+	if err != nil || written == nil {
+		return nil, from.saw, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	u, err := t.unit()
-	if err != nil {
-		return nil, nil, err
-	}
+	u := &chain.Unit{Unit: *written}
 	b, err := s.publish(u, kv.IsUrgent(ctx))
 	if err != nil {
 		return nil, nil, err
@@ -225,10 +221,10 @@ func (s *Store) close() error {
 	s.cancel()
 	s.done.Wait()
 	s.snapshot.txn.Discard()
-	s.guard.ok() // gives the ballast up, if need be: Badger writes what it has in memory
+	s.guard.OK() // gives the ballast up, if need be: Badger writes what it has in memory
 	err := s.state.close()
 	s.journal.close()
-	return errors.Join(err, unlockDir(s.lockFile))
+	return errors.Join(err, s.owner.Release())
 }
 
 // Stats is what a metrics page shows.
@@ -245,13 +241,13 @@ type Stats struct {
 
 // Stats returns a moment's numbers.
 func (s *Store) Stats() Stats {
-	waiters := s.locks.waiters()
+	waiters := s.locks.Waiters()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Stats{
 		Seq: s.durable.Seq, Applied: s.applied, Batches: s.batches, Units: s.units,
 		UndurableBytes: s.undurable, UnappliedBytes: s.unapplied,
-		JournalBytes: s.journal.bytesTo(s.durableTo.seg), Waiters: waiters, DiskPaused: s.guard.paused.Load(),
+		JournalBytes: s.journal.bytesTo(s.durableTo.seg), Waiters: waiters, DiskPaused: s.guard.Paused(),
 	}
 }
 

@@ -5,19 +5,20 @@ import (
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/chain"
 )
 
 // toBatch decodes a record and checks its digest. The batch aliases it.
 func toBatch(rec record) (kv.Batch, error) {
-	b := kv.Batch{Pos: rec.Head.pos(), Prev: rec.Head.Prev, Digest: rec.Head.Digest}
+	b := kv.Batch{Pos: rec.Head.Pos(), Prev: rec.Head.Prev, Digest: rec.Head.Digest}
 	units, err := decodeUnits(rec)
-	leaves := make([]hash, len(units))
+	leaves := make([]chain.Hash, len(units))
 	for i, u := range units {
-		leaves[i] = leafOf(u.body)
+		leaves[i] = chain.Leaf(u.Bytes)
 		u.Leaf = leaves[i]
 		b.Units = append(b.Units, u.Unit)
 	}
-	if err == nil && merkleRoot(leaves) != rec.Head.Digest {
+	if err == nil && chain.Root(leaves) != rec.Head.Digest {
 		err = fmt.Errorf("%w: digest of sequence number %d is wrong", kv.ErrDamaged, rec.Head.Seq)
 	}
 	return b, err

@@ -1,7 +1,10 @@
-package badgerkv
+// Package locks holds the locks of a backend's records: shared or exclusive,
+// first come, first served, with a bound on those who wait for one record. A
+// backend whose database has locks of its own needs it, too, in front of them:
+// for the order, and so that nobody waits with a connection in hand.
+package locks
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -11,18 +14,14 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 )
 
-// lockTable holds the locks of records: first come, first served, shared ones
-// side by side. Transactions take theirs in key order, so none waits for one
-// that waits for it.
-type lockTable struct {
+// Table is the locks of all records. Transactions take theirs in key order, so
+// none waits for one that waits for it.
+type Table struct {
 	maxWaiters int // per record; urgent ones have room for urgentWaiters more
 	mu         sync.Mutex
 	locks      map[string]*lock
 	waiting    int // in all queues
 }
-
-// urgentWaiters is more than operators there are, and bounds memory.
-const urgentWaiters = 64
 
 // lock is one record that is held or waited for.
 type lock struct {
@@ -36,40 +35,25 @@ type waiter struct {
 	granted chan struct{}
 }
 
-func newLockTable(maxWaiters int) *lockTable {
-	return &lockTable{maxWaiters: maxWaiters, locks: map[string]*lock{}}
+// urgentWaiters is more than operators there are, and bounds memory.
+const urgentWaiters = 64
+
+// New makes a table in which maxWaiters transactions may wait for a record, and
+// urgentWaiters more if they are urgent.
+func New(maxWaiters int) *Table {
+	return &Table{maxWaiters: maxWaiters, locks: map[string]*lock{}}
 }
 
-// normalize sorts refs by key and merges repeated ones.
-func normalize(refs []kv.Ref) ([]kv.Ref, error) {
-	if len(refs) > kv.MaxRefs {
-		return nil, fmt.Errorf("%w: %d refs", kv.ErrTooBig, len(refs))
-	}
-	refs = slices.Clone(refs)
-	slices.SortFunc(refs, func(a, b kv.Ref) int { // Exclusive first
-		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(b.Mode, a.Mode))
-	})
-	refs = slices.CompactFunc(refs, func(a, b kv.Ref) bool { return a.Key == b.Key })
-	for _, r := range refs {
-		if err := checkKey(r.Key); err != nil {
-			return nil, err
-		}
-	}
-	return refs, nil
-}
-
-// lock takes all of refs, which are normalized, or none.
-func (t *lockTable) lock(ctx context.Context, refs []kv.Ref) error {
+// Lock takes all of refs, which kv.Normalize returned, or none. The error is
+// kv.ErrOverloaded or that of ctx.
+func (t *Table) Lock(ctx context.Context, refs []kv.Ref) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	maxWaiters := t.maxWaiters
-	if kv.IsUrgent(ctx) {
-		maxWaiters += urgentWaiters
-	}
+	urgent := kv.IsUrgent(ctx)
 	t.mu.Lock()
 	for i, r := range refs {
-		w, err := t.take(r, maxWaiters)
+		w, err := t.take(r, urgent)
 		if err != nil {
 			t.release(refs[:i])
 			t.mu.Unlock()
@@ -102,21 +86,29 @@ func (t *lockTable) lock(ctx context.Context, refs []kv.Ref) error {
 	return nil
 }
 
-// waiters is how many transactions wait for a record now.
-func (t *lockTable) waiters() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.waiting
-}
-
-func (t *lockTable) unlock(refs []kv.Ref) {
+// Unlock gives back what Lock took.
+func (t *Table) Unlock(refs []kv.Ref) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.release(refs)
 }
 
+// Waiters is how many transactions wait for a record now.
+func (t *Table) Waiters() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.waiting
+}
+
+// Records is how many records are held or waited for now.
+func (t *Table) Records() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.locks)
+}
+
 // take grants one record at once (nil, nil) or queues for it.
-func (t *lockTable) take(r kv.Ref, maxWaiters int) (*waiter, error) {
+func (t *Table) take(r kv.Ref, urgent bool) (*waiter, error) {
 	l := t.locks[r.Key]
 	if l == nil {
 		l = &lock{}
@@ -126,7 +118,11 @@ func (t *lockTable) take(r kv.Ref, maxWaiters int) (*waiter, error) {
 		l.grant(r.Mode)
 		return nil, nil
 	}
-	if len(l.queue) >= maxWaiters {
+	bound := t.maxWaiters
+	if urgent {
+		bound += urgentWaiters
+	}
+	if len(l.queue) >= bound {
 		return nil, fmt.Errorf("%w: %d transactions wait for one record", kv.ErrOverloaded, len(l.queue))
 	}
 	w := &waiter{mode: r.Mode, granted: make(chan struct{})}
@@ -134,7 +130,7 @@ func (t *lockTable) take(r kv.Ref, maxWaiters int) (*waiter, error) {
 	return w, nil
 }
 
-func (t *lockTable) release(refs []kv.Ref) {
+func (t *Table) release(refs []kv.Ref) {
 	for _, r := range refs {
 		l := t.locks[r.Key]
 		if r.Mode == kv.Exclusive {
@@ -147,7 +143,7 @@ func (t *lockTable) release(refs []kv.Ref) {
 }
 
 // abandon gives up waiting; the lock may have been granted meanwhile.
-func (t *lockTable) abandon(r kv.Ref, w *waiter) {
+func (t *Table) abandon(r kv.Ref, w *waiter) {
 	select {
 	case <-w.granted:
 		t.release([]kv.Ref{r})
@@ -159,7 +155,7 @@ func (t *lockTable) abandon(r kv.Ref, w *waiter) {
 }
 
 // advance grants the queue's front, as far as it is compatible.
-func (t *lockTable) advance(key string, l *lock) {
+func (t *Table) advance(key string, l *lock) {
 	for len(l.queue) > 0 && l.free(l.queue[0].mode) {
 		w := l.queue[0]
 		l.queue = l.queue[1:]

@@ -1,4 +1,7 @@
-package badgerkv
+// Package txn runs the closure of an Update over what a backend has stored: it
+// holds it to the records that were declared and to the limits, lets it see its
+// own writes, and collects them. Locks, publication and disk are the backend's.
+package txn
 
 import (
 	"cmp"
@@ -10,25 +13,41 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 )
 
-var errOver = errors.New("badgerkv: transaction used after its closure")
+// A Reader is what a transaction reads that it did not write itself. What it
+// returns is the reader's no longer.
+type Reader interface {
+	Record(key string) (val []byte, ok bool, err error)
+	Counter(counter string) (int64, error)
+}
 
-// tx implements kv.Tx. Its first error sticks: a closure that ignores it
-// publishes nothing.
+var errOver = errors.New("kv: transaction used after its closure")
+
+// Run runs fn and returns what it wrote, nil if that is nothing: counters are
+// increments still, and entries have no numbers. The error is that of fn, or the
+// first that a method of its Tx returned. refs are as kv.Normalize returns them,
+// and locked.
+func Run(refs []kv.Ref, from Reader, fn func(kv.Tx) error) (*kv.Unit, error) {
+	t := &tx{refs: refs, from: from}
+	defer func() { t.from = nil }()
+	err := fn(t)
+	if err == nil {
+		err = t.err
+	}
+	if err != nil || len(t.writes)+len(t.adds)+len(t.entries) == 0 {
+		return nil, err
+	}
+	return t.unit()
+}
+
+// tx implements kv.Tx. Its first error sticks: a closure that ignores it writes
+// nothing.
 type tx struct {
-	s       *Store
-	refs    []kv.Ref          // normalized
+	refs    []kv.Ref
+	from    Reader            // nil: the closure has ended
 	writes  map[string][]byte // nil: deleted
 	adds    map[string]int64
 	entries []kv.Entry
-	saw     *batch // newest batch read that was not durable
 	err     error
-}
-
-func checkKey(key string) error {
-	if key == "" || len(key) > kv.MaxKey {
-		return fmt.Errorf("%w: key of %d bytes, want 1 to %d", kv.ErrTooBig, len(key), kv.MaxKey)
-	}
-	return nil
 }
 
 func (t *tx) fail(err error) error {
@@ -40,7 +59,7 @@ func (t *tx) fail(err error) error {
 
 // declared finds out whether the refs allow that use of a record.
 func (t *tx) declared(key string, mode kv.Mode) error {
-	if t.s == nil {
+	if t.from == nil {
 		return errOver
 	}
 	i, ok := slices.BinarySearchFunc(t.refs, key, func(r kv.Ref, k string) int { return cmp.Compare(r.Key, k) })
@@ -53,6 +72,19 @@ func (t *tx) declared(key string, mode kv.Mode) error {
 	return nil
 }
 
+// named checks the names of what needs no ref.
+func (t *tx) named(names ...string) error {
+	if t.from == nil {
+		return errOver
+	}
+	for _, name := range names {
+		if err := kv.CheckKey(name); err != nil {
+			return t.fail(err)
+		}
+	}
+	return nil
+}
+
 func (t *tx) Get(key string) ([]byte, bool, error) {
 	if err := t.declared(key, kv.Shared); err != nil {
 		return nil, false, err
@@ -60,8 +92,7 @@ func (t *tx) Get(key string) ([]byte, bool, error) {
 	if v, ok := t.writes[key]; ok {
 		return slices.Clone(v), v != nil, nil
 	}
-	v, ok, from, err := t.s.readLatest(nsRecord + key)
-	t.note(from)
+	v, ok, err := t.from.Record(key)
 	return v, ok, t.fail(err)
 }
 
@@ -95,14 +126,14 @@ func (t *tx) Add(counter string, n int64) error {
 	if err := t.named(counter); err != nil {
 		return err
 	}
-	sum, ok := addInt64(t.adds[counter], n)
-	if !ok {
-		return t.fail(fmt.Errorf("%w: counter %q overflows", kv.ErrTooBig, counter))
+	sum, err := kv.Sum{Counter: counter, N: t.adds[counter]}.Plus(n)
+	if err != nil {
+		return t.fail(err)
 	}
 	if t.adds == nil {
 		t.adds = map[string]int64{}
 	}
-	t.adds[counter] = sum
+	t.adds[counter] = sum.N
 	return nil
 }
 
@@ -110,20 +141,15 @@ func (t *tx) Counter(counter string) (int64, error) {
 	if err := t.named(counter); err != nil {
 		return 0, err
 	}
-	v, _, from, err := t.s.readLatest(nsCounter + counter)
+	n, err := t.from.Counter(counter)
 	if err != nil {
 		return 0, t.fail(err)
 	}
-	t.note(from)
-	n, err := decodeInt(v)
+	sum, err := kv.Sum{Counter: counter, N: n}.Plus(t.adds[counter])
 	if err != nil {
 		return 0, t.fail(err)
 	}
-	sum, ok := addInt64(n, t.adds[counter])
-	if !ok {
-		return 0, t.fail(fmt.Errorf("%w: counter %q overflows", kv.ErrTooBig, counter))
-	}
-	return sum, nil
+	return sum.N, nil
 }
 
 func (t *tx) Append(stream, id string, rec []byte) error {
@@ -137,37 +163,12 @@ func (t *tx) Append(stream, id string, rec []byte) error {
 	return nil
 }
 
-func (t *tx) empty() bool { return len(t.writes)+len(t.adds)+len(t.entries) == 0 }
-
-// note remembers the newest batch that an answer depends on.
-func (t *tx) note(b *batch) {
-	if b != nil && (t.saw == nil || b.seq > t.saw.seq) {
-		t.saw = b
-	}
-}
-
-// named checks the names of what needs no ref.
-func (t *tx) named(names ...string) error {
-	if t.s == nil {
-		return errOver
-	}
-	for _, name := range names {
-		if err := checkKey(name); err != nil {
-			return t.fail(err)
-		}
-	}
-	return nil
-}
-
-// end makes the transaction unusable.
-func (t *tx) end() { t.s = nil }
-
-// unit is what the transaction wrote, with increments for sums and no numbers.
-func (t *tx) unit() (*unit, error) {
+// unit is what was written, in an order that does not depend on maps.
+func (t *tx) unit() (*kv.Unit, error) {
 	if n := len(t.writes) + len(t.adds) + len(t.entries); n > kv.MaxWrites {
 		return nil, fmt.Errorf("%w: %d writes", kv.ErrTooBig, n)
 	}
-	u, payload := &unit{}, 0
+	u, payload := &kv.Unit{}, 0
 	for _, k := range slices.Sorted(maps.Keys(t.writes)) {
 		u.Records = append(u.Records, kv.Write{Key: k, Val: t.writes[k]})
 		payload += len(k) + len(t.writes[k])

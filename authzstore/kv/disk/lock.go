@@ -1,4 +1,4 @@
-package badgerkv
+package disk
 
 import (
 	"errors"
@@ -10,21 +10,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInUse: another process has the directory open.
-var ErrInUse = errors.New("badgerkv: directory in use")
+// ErrInUse: another process owns the directory.
+var ErrInUse = errors.New("kv: directory in use")
 
 const lockName = "countersign.lock"
 
-// lockDir takes the directory's lock file, before anything in it is read:
-// preparing state/ deletes files, and beside a live Badger that would unlink
-// its write-ahead log. The kernel drops the lock when the process ends.
-func lockDir(dir string) (*os.File, error) {
+// Lock is a directory that this process owns. The kernel drops it when the
+// process ends.
+type Lock struct{ f *os.File }
+
+// Own takes the lock file of a directory, or returns ErrInUse. A backend does so
+// before anything in the directory is read, and keeps it for life.
+func Own(dir string) (*Lock, error) {
 	name := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, wholeFile()); err != nil {
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, wholeFile(unix.F_WRLCK)); err != nil {
 		owner, _ := os.ReadFile(name)
 		f.Close()
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
@@ -37,20 +40,19 @@ func lockDir(dir string) (*os.File, error) {
 	if f.Truncate(0) == nil {
 		fmt.Fprintln(f, os.Getpid())
 	}
-	return f, nil
+	return &Lock{f}, nil
 }
 
-// unlockDir gives the lock up. Closing alone would leave it to a process that was
-// just forked and has not yet dropped its copy of the descriptor.
-func unlockDir(f *os.File) error {
-	lock := wholeFile()
-	lock.Type = unix.F_UNLCK
-	return errors.Join(unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, lock), f.Close())
+// Release gives the directory up. Closing the file alone would leave it to a
+// process that was just forked and has not yet dropped its copy of the
+// descriptor.
+func (l *Lock) Release() error {
+	return errors.Join(unix.FcntlFlock(l.f.Fd(), unix.F_OFD_SETLK, wholeFile(unix.F_UNLCK)), l.f.Close())
 }
 
-// inUse tells whether a process owns the directory. It only asks: a lock taken
+// InUse tells whether a process owns the directory. It only asks: a lock taken
 // to find out could be in the way of one that starts.
-func inUse(dir string) (bool, error) {
+func InUse(dir string) (bool, error) {
 	f, err := os.Open(filepath.Join(dir, lockName))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
@@ -59,7 +61,7 @@ func inUse(dir string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	lock := wholeFile()
+	lock := wholeFile(unix.F_WRLCK)
 	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, lock); err != nil {
 		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
@@ -67,6 +69,6 @@ func inUse(dir string) (bool, error) {
 }
 
 // wholeFile is a lock of the open file, not of the process (F_OFD_…, Linux 3.15):
-// it also holds against a second Open in the same process, and closing another
+// it also holds against a second Own in the same process, and closing another
 // descriptor of the file does not drop it.
-func wholeFile() *unix.Flock_t { return &unix.Flock_t{Type: unix.F_WRLCK} }
+func wholeFile(kind int16) *unix.Flock_t { return &unix.Flock_t{Type: kind} }

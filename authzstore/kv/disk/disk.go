@@ -1,4 +1,8 @@
-package badgerkv
+// Package disk is what a backend that keeps files needs of a local disk: files
+// whose writes are durable when they return, one owner for a directory, and to
+// stop before the disk is full. All of it but the owner's lock goes through a
+// FileSystem, so that tests can make it fail.
+package disk
 
 import (
 	"errors"
@@ -8,17 +12,14 @@ import (
 	"syscall"
 )
 
-// fileSystem is the file system as the journal, the backups and the disk guard see it.
-// Tests put one in Options that fails, stalls, tears a write or fills up.
-// Badger's own files are memory maps and do not pass through here; nothing that
-// is acknowledged depends on them.
-type fileSystem interface {
+// FileSystem is a disk as a backend sees it.
+type FileSystem interface {
 	// Open opens a file for reading.
-	Open(name string) (file, error)
+	Open(name string) (File, error)
 	// Create makes an empty file for writing; it is durable after Sync.
-	Create(name string) (file, error)
+	Create(name string) (File, error)
 	// OpenSync opens a file in which every WriteAt is durable when it returns.
-	OpenSync(name string) (file, error)
+	OpenSync(name string) (File, error)
 	Rename(from, to string) error
 	Remove(name string) error
 	// SyncDir makes renames and removals in a directory durable.
@@ -26,8 +27,8 @@ type fileSystem interface {
 	FreeBytes(dir string) (int64, error)
 }
 
-// file is an open file of a fileSystem.
-type file interface {
+// File is an open file of a FileSystem.
+type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
@@ -36,22 +37,22 @@ type file interface {
 	Sync() error
 }
 
-// osFS is the real file system.
-type osFS struct{}
+// OS is the file system of the operating system.
+type OS struct{}
 
 type osFile struct{ *os.File }
 
-func (osFS) Open(name string) (file, error) { return openFile(name, os.O_RDONLY) }
-func (osFS) Create(name string) (file, error) {
-	return openFile(name, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
+func (OS) Open(name string) (File, error) { return open(name, os.O_RDONLY) }
+func (OS) Create(name string) (File, error) {
+	return open(name, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
 }
-func (osFS) OpenSync(name string) (file, error) {
-	return openFile(name, os.O_RDWR|syscall.O_DSYNC)
+func (OS) OpenSync(name string) (File, error) {
+	return open(name, os.O_RDWR|syscall.O_DSYNC)
 }
-func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
-func (osFS) Remove(name string) error     { return os.Remove(name) }
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+func (OS) Remove(name string) error     { return os.Remove(name) }
 
-func (osFS) SyncDir(dir string) error {
+func (OS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -59,7 +60,7 @@ func (osFS) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (osFS) FreeBytes(dir string) (int64, error) {
+func (OS) FreeBytes(dir string) (int64, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", dir, err)
@@ -67,7 +68,7 @@ func (osFS) FreeBytes(dir string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
-func openFile(name string, flag int) (file, error) {
+func open(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag, 0o600)
 	if err != nil {
 		return nil, err
