@@ -55,8 +55,9 @@
 // Locks are granted first come, first served, shared ones side by side. Each
 // record has a bound on waiters, and the store a bound on what waits for the
 // disk; past either, Update returns ErrOverloaded at once and nothing happened.
-// Each bound keeps a little room back for urgent Updates (see Urgent), so that an
-// operator can freeze an account on which the payments queue up.
+// Urgent Updates (see Urgent) stand outside the first and have a little room kept
+// back in the second, so that an operator can freeze an account on which the
+// payments queue up.
 //
 // A failed commit stops the store for good: after it the disk's content is
 // unknown, so nothing may be built on it. Failed is closed, waiting writers get
@@ -74,7 +75,7 @@
 //
 // # What backends share
 //
-// The packages below this one that are no backend: locks has the locks of records, txn
-// runs closures and holds them to refs and limits, chain has units as bytes and
-// their hashes, disk what a backend with files of its own needs of a disk.
+// The packages below this one that are no backend: locks has the locks of
+// records, txn runs closures and holds them to refs and limits, chain has units
+// as bytes and their hashes, disk what a backend with files needs of a disk.
 package kv

@@ -17,7 +17,7 @@ import (
 // Table is the locks of all records. Transactions take theirs in key order, so
 // none waits for one that waits for it.
 type Table struct {
-	maxWaiters int // per record; urgent ones have room for urgentWaiters more
+	maxWaiters int // per record, without the urgent ones
 	mu         sync.Mutex
 	locks      map[string]*lock
 	waiting    int // in all queues
@@ -28,24 +28,23 @@ type lock struct {
 	shared    int  // holders
 	exclusive bool // held
 	queue     []*waiter
+	bounded   int // of the queue: those who are not urgent
 }
 
 type waiter struct {
 	mode    kv.Mode
+	urgent  bool
 	granted chan struct{}
 }
 
-// urgentWaiters is more than operators there are, and bounds memory.
-const urgentWaiters = 64
-
 // New makes a table in which maxWaiters transactions may wait for a record, and
-// urgentWaiters more if they are urgent.
+// any number of urgent ones.
 func New(maxWaiters int) *Table {
 	return &Table{maxWaiters: maxWaiters, locks: map[string]*lock{}}
 }
 
 // Lock takes all of refs, which kv.Normalize returned, or none. The error is
-// kv.ErrOverloaded or that of ctx.
+// kv.ErrOverloaded, never if ctx is urgent, or that of ctx.
 func (t *Table) Lock(ctx context.Context, refs []kv.Ref) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -118,15 +117,12 @@ func (t *Table) take(r kv.Ref, urgent bool) (*waiter, error) {
 		l.grant(r.Mode)
 		return nil, nil
 	}
-	bound := t.maxWaiters
-	if urgent {
-		bound += urgentWaiters
-	}
-	if len(l.queue) >= bound {
+	if !urgent && l.bounded >= t.maxWaiters {
 		return nil, fmt.Errorf("%w: %d transactions wait for one record", kv.ErrOverloaded, len(l.queue))
 	}
-	w := &waiter{mode: r.Mode, granted: make(chan struct{})}
+	w := &waiter{mode: r.Mode, urgent: urgent, granted: make(chan struct{})}
 	l.queue = append(l.queue, w)
+	l.count(w, 1)
 	return w, nil
 }
 
@@ -150,6 +146,7 @@ func (t *Table) abandon(r kv.Ref, w *waiter) {
 	default:
 		l := t.locks[r.Key]
 		l.queue = slices.DeleteFunc(l.queue, func(q *waiter) bool { return q == w })
+		l.count(w, -1)
 		t.advance(r.Key, l)
 	}
 }
@@ -159,11 +156,18 @@ func (t *Table) advance(key string, l *lock) {
 	for len(l.queue) > 0 && l.free(l.queue[0].mode) {
 		w := l.queue[0]
 		l.queue = l.queue[1:]
+		l.count(w, -1)
 		l.grant(w.mode)
 		close(w.granted)
 	}
 	if len(l.queue) == 0 && l.shared == 0 && !l.exclusive {
 		delete(t.locks, key)
+	}
+}
+
+func (l *lock) count(w *waiter, n int) {
+	if !w.urgent {
+		l.bounded += n
 	}
 }
 

@@ -63,6 +63,57 @@ func TestOrder(t *testing.T) {
 	})
 }
 
+// The bound counts neither urgent waiters nor is it for them, wherever in the
+// queue they are, and room is there again for each who left.
+func TestBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bound, urgent = 8, 500
+		table := New(bound)
+		mustLock(t, table, excl("a"))
+		refused, ran := 0, 0
+		wait := func(ctx context.Context) {
+			go func() {
+				switch err := table.Lock(ctx, excl("a")); {
+				case errors.Is(err, kv.ErrOverloaded):
+					refused++
+				case err == nil:
+					ran++
+					table.Unlock(excl("a"))
+				}
+			}()
+			synctest.Wait()
+		}
+		for i := range urgent {
+			wait(kv.Urgent(t.Context()))
+			if i < bound {
+				wait(t.Context())
+			}
+		}
+		if refused != 0 {
+			t.Fatalf("%d refused", refused)
+		}
+		wait(t.Context())
+		if refused != 1 {
+			t.Fatal("one more waits than the bound allows")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 3 { // urgent ones who give up make no room for others
+			wait(kv.Urgent(ctx))
+		}
+		cancel()
+		synctest.Wait()
+		wait(t.Context())
+		if refused != 2 {
+			t.Fatal("one more waits than the bound allows, once urgent ones gave up")
+		}
+		table.Unlock(excl("a"))
+		synctest.Wait()
+		if ran != bound+urgent || table.Records() != 0 || table.Waiters() != 0 {
+			t.Errorf("%d ran, want %d; %d records, %d waiters left", ran, bound+urgent, table.Records(), table.Waiters())
+		}
+	})
+}
+
 // An exclusive waiter is not overtaken by those who share.
 func TestSharedDoNotOvertake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
