@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -189,5 +191,59 @@ func TestNoNextSegment(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestCloseOnFullDisk: what was published before the disk was found full, and does
+// not fit the active segment, is nobody's to wait for any more when the store
+// closes. It was never acknowledged, and Close ends.
+func TestCloseOnFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	fs := &faultFS{}
+	found := make(chan struct{})
+	fs.onCreate = func(name string) error {
+		if !strings.HasSuffix(name, tmpName) {
+			return nil
+		}
+		if _, err := os.Stat(segPath(filepath.Join(dir, "journal"), 1)); err != nil {
+			return nil
+		}
+		<-found
+		return syscall.ENOSPC
+	}
+	s := mustOpen(t, testOptions(dir, fs))
+	acked := spendMany(t, s, "a", 1)
+	resume := fs.stall()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range 40 { // 8 MB for a segment of 4 MiB
+		wg.Go(func() {
+			err := s.Update(ctx, nil, func(tx kv.Tx) error { return tx.Append("st", fmt.Sprint(i), make([]byte, 200<<10)) })
+			if !errors.Is(err, kv.ErrUnknown) {
+				t.Errorf("%v, want unknown", err)
+			}
+		})
+	}
+	for s.Stats().UndurableBytes < 40*200<<10 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	wg.Wait()
+	close(found)
+	resume()
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("Close waits for a disk that is full")
+	}
+	s = mustOpen(t, testOptions(dir, nil))
+	if _, p := checkSpends(s, acked); !p.none() {
+		t.Error(p)
 	}
 }

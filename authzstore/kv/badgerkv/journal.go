@@ -1,6 +1,7 @@
 package badgerkv
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"os"
@@ -31,10 +32,14 @@ type journal struct {
 	capacity atomic.Int64
 	starved  atomic.Bool // the next segment cannot be made
 	stop     chan struct{}
+	patience context.Context // for a disk that is full to have room again
+	lose     context.CancelFunc
 }
 
 func newJournal(d *segments, o Options) *journal {
-	return &journal{segments: d, now: o.Now, maxBytes: o.SegmentBytes, stop: make(chan struct{})}
+	j := &journal{segments: d, now: o.Now, maxBytes: o.SegmentBytes, stop: make(chan struct{})}
+	j.patience, j.lose = context.WithCancel(context.Background())
+	return j
 }
 
 // journalIn is the journal of a store's directory, to be read.
@@ -114,7 +119,12 @@ func (j *journal) forget(seg uint64) error {
 	return j.fs.SyncDir(j.dir)
 }
 
+// hurry makes a full disk an error of the next commit that needs room: nobody
+// waits for it any more.
+func (j *journal) hurry() { j.lose() }
+
 func (j *journal) close() {
+	j.hurry()
 	close(j.stop)
 	if j.active != nil {
 		j.active.Close()

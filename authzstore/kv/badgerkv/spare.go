@@ -47,7 +47,7 @@ func (j *journal) bytesTo(seg uint64) (total int64) {
 }
 
 // makeSpare prepares a segment in the background, and tries again while the
-// disk is full. Any other error is the next commit's that needs the segment: to
+// disk is full, until nobody waits (hurry). Any other error is the next commit's that needs the segment: to
 // try for ever would keep the committer, and all who wait for it, without an
 // answer (seen after a power cut: every write was an I/O error).
 func (j *journal) makeSpare(seg uint64) {
@@ -55,17 +55,16 @@ func (j *journal) makeSpare(seg uint64) {
 	j.next = next
 	go func() {
 		for {
+			hurried := j.patience.Err() != nil // before the last try
 			err := j.makeSegment(seg)
 			full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 			j.starved.Store(full)
-			if !full {
+			if !full || hurried {
 				next <- j.openSpare(seg, err)
 				return
 			}
 			select {
-			case <-j.stop:
-				next <- spare{err: errStopped}
-				return
+			case <-j.patience.Done():
 			case <-time.After(spareRetry):
 			}
 		}

@@ -218,6 +218,7 @@ func (s *Store) close() error {
 		s.moved.Wait()
 	}
 	s.mu.Unlock()
+	s.journal.hurry()
 	s.cancel()
 	s.done.Wait()
 	s.snapshot.txn.Discard()
