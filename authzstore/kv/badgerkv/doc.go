@@ -62,6 +62,7 @@
 //	countersign.lock   held for life; taken before anything is read
 //	journal/N.seg      the truth (format.go, chain.Unit)
 //	state/             Badger; may be deleted while the store is closed
+//	state.old/         one that is being thrown away
 //	backup/SEQ.seg     the newest state backup, once something was pruned
 //	*/unfinished.tmp   a segment or backup while it is made
 //	ballast            given up when the disk runs full

@@ -21,7 +21,8 @@ type faultFS struct {
 	stalled  chan struct{}                                             // writes wait until it is closed
 	onWrite  func(name string, b []byte, off int64) (n int, err error) // n bytes are written before err
 	onCreate func(name string) error
-	free     atomic.Int64 // 0: what the disk says
+	onRename func(from string) error // after it was done
+	free     atomic.Int64            // 0: what the disk says
 
 	doNotSync bool // a write returns before it is on the disk
 }
@@ -55,6 +56,14 @@ func (fs *faultFS) Create(name string) (disk.File, error) {
 		}
 	}
 	return fs.OS.Create(name)
+}
+
+func (fs *faultFS) Rename(from, to string) error {
+	err := fs.OS.Rename(from, to)
+	if err == nil && fs.onRename != nil {
+		err = fs.onRename(from)
+	}
+	return err
 }
 
 func (fs *faultFS) FreeBytes(dir string) (int64, error) {

@@ -106,6 +106,9 @@ func (r *recoverer) run() error {
 	if err := r.findSegments(); err != nil {
 		return err
 	}
+	if err := r.removeRemains(); err != nil {
+		return err
+	}
 	if err := r.guard.Check(); err != nil {
 		return err
 	}
@@ -124,6 +127,15 @@ func (r *recoverer) run() error {
 		return err
 	}
 	return r.resumeJournal()
+}
+
+// oldState is a state that is being thrown away.
+const oldState = "state.old"
+
+// removeRemains removes what is of no use any more, of a process that was killed
+// too. Unfinished segments of the journal are written over.
+func (r *recoverer) removeRemains() error {
+	return errors.Join(os.RemoveAll(r.dir(oldState)), os.RemoveAll(filepath.Join(r.backups.dir, tmpName)))
 }
 
 // findSegments looks at the journal's files, and refuses formats that it does
@@ -190,7 +202,13 @@ func (r *recoverer) rebuild(why string) (err error) {
 		err = r.state.close()
 	}
 	dir := r.dir("state")
-	if err := errors.Join(err, os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+	if err == nil {
+		err = r.o.fs.Rename(dir, r.dir(oldState)) // in one step: half a state is refused
+	}
+	if err == nil {
+		err = errors.Join(r.o.fs.SyncDir(r.o.Dir), r.removeRemains(), os.Mkdir(dir, 0o700))
+	}
+	if err != nil {
 		return err
 	}
 	if r.state, err = openState(dir, r.o); err != nil {

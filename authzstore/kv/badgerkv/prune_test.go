@@ -320,3 +320,48 @@ func TestPruneToTheState(t *testing.T) {
 		t.Fatal(p)
 	}
 }
+
+// TestKilledInBackup: what a kill leaves of an unfinished backup does not stay.
+func TestKilledInBackup(t *testing.T) {
+	dir := t.TempDir()
+	mustOpen(t, testOptions(dir, nil)).Close()
+	unfinished := filepath.Join(dir, "backup", tmpName)
+	if err := os.WriteFile(unfinished, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, testOptions(dir, nil))
+	if _, err := os.Stat(unfinished); !os.IsNotExist(err) {
+		t.Errorf("it is there still: %v", err)
+	}
+}
+
+// TestKilledInRebuild: a kill while a damaged state is thrown away leaves nothing
+// that the next start takes for a state.
+func TestKilledInRebuild(t *testing.T) {
+	t.Parallel()
+	src, acked := crashed(t)
+	dir := withBadTable(t, src)
+	fs := &faultFS{}
+	killed := false
+	fs.onRename = func(from string) error {
+		if filepath.Base(from) != "state" {
+			return nil
+		}
+		killed = true
+		dirs, err := filepath.Glob(filepath.Join(dir, "state*"))
+		if err != nil || len(dirs) != 1 || dirs[0] == from {
+			t.Fatalf("%v, %v", dirs, err)
+		}
+		return errors.Join(os.Remove(filepath.Join(dirs[0], "MANIFEST")), errIO) // half of it is gone
+	}
+	if _, err := Open(t.Context(), testOptions(dir, fs)); !errors.Is(err, errIO) || !killed {
+		t.Fatalf("the state is not moved away in one step: %v", err)
+	}
+	s := mustOpen(t, testOptions(dir, nil))
+	if _, p := checkSpends(s, acked); !p.none() {
+		t.Error(p)
+	}
+	if dirs, _ := filepath.Glob(filepath.Join(dir, "state*")); len(dirs) != 1 {
+		t.Errorf("left: %v", dirs)
+	}
+}
