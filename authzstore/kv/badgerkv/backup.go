@@ -63,22 +63,35 @@ func (r *recoverer) loadBackup(seq uint64) error {
 }
 
 // writeBackup makes a backup of a snapshot, which holds batches up to seq, and
-// reads it back.
-func (d *segments) writeBackup(ctx context.Context, seq uint64, p *snapshot) error {
-	err := d.make(seq, func(f disk.File) error {
-		w := &backupWriter{f: f, end: pageBytes}
-		if err := w.writeAll(ctx, p); err != nil {
+// reads it back. It has its name only after Badger's tables were found good: they
+// would be copied with their damage.
+func (s *Store) writeBackup(ctx context.Context, seq uint64, p *snapshot) error {
+	err := s.backups.make(seq, func(f disk.File) error {
+		w := &backupWriter{f: f, end: pageBytes, goOn: func() error { return s.mayWrite(ctx) }}
+		if err := w.writeAll(p); err != nil {
 			return err
 		}
-		return w.writeHeader(seq, d.store)
+		if err := s.state.verify(); err != nil {
+			return s.fail(err) // it may have answered wrongly
+		}
+		return w.writeHeader(seq, s.backups.store)
 	})
 	if err != nil {
 		return err
 	}
-	return d.readBackup(ctx, seq, func(map[string][]byte) error { return nil })
+	return s.backups.readBackup(ctx, seq, func(map[string][]byte) error { return nil })
+}
+
+// mayWrite says whether pruning may go on to fill the disk.
+func (s *Store) mayWrite(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.guard.Check()
 }
 
 type backupWriter struct {
+	goOn func() error // asked before each write
 	f    disk.File
 	end  int64
 	head chain.Link
@@ -86,13 +99,10 @@ type backupWriter struct {
 	cost int64
 }
 
-func (w *backupWriter) writeAll(ctx context.Context, p *snapshot) error {
+func (w *backupWriter) writeAll(p *snapshot) error {
 	it := p.txn.NewIterator(badger.DefaultIteratorOptions)
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		key := string(it.Item().Key())
 		if key == keyApplied {
 			continue
@@ -123,6 +133,9 @@ func (w *backupWriter) add(key string, val []byte) error {
 func (w *backupWriter) flush() error {
 	if len(w.unit.Records) == 0 {
 		return nil
+	}
+	if err := w.goOn(); err != nil {
+		return err
 	}
 	w.unit.Seal()
 	w.head = w.head.Next(w.unit.Leaf)

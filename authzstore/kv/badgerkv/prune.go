@@ -9,7 +9,7 @@ import (
 
 // Prune implements kv.Store. Whole segments go. Before the first does, a state
 // backup that covers it was written and read back, and its batches lie in
-// Badger's synced tables: so both ways to recover stay open.
+// Badger's synced tables, which are good: so both ways to recover stay open.
 func (s *Store) Prune(ctx context.Context, r kv.Retention) (uint64, error) {
 	if err := s.enter(); err != nil {
 		return 0, err
@@ -90,7 +90,7 @@ func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
 	p.refs++
 	s.mu.Unlock()
 	defer s.release(p)
-	if err := s.backups.writeBackup(ctx, at, p); err != nil {
+	if err := s.writeBackup(ctx, at, p); err != nil {
 		return fmt.Errorf("state backup: %w", err)
 	}
 	for _, old := range seqs {
@@ -112,7 +112,7 @@ func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
 		return err
 	}
 	for c.h.Seq < p.last {
-		if err := ctx.Err(); err != nil {
+		if err := s.mayWrite(ctx); err != nil {
 			return err
 		}
 		b, err := c.mustNextBatch()

@@ -321,6 +321,58 @@ func TestPruneToTheState(t *testing.T) {
 	}
 }
 
+// TestPruneLooksAtTheTables: Badger reads on over a damaged table, and so would a
+// state backup of it. Nothing is pruned for such a one: the store stops, and what
+// comes of it is made again from the journal.
+func TestPruneLooksAtTheTables(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	o := testOptions(dir, nil)
+	s, acked := grown(t, o)
+	damageTable(t, dir)
+	if first, err := s.Prune(t.Context(), kv.Retention{MaxBytes: 1, Exported: math.MaxUint64}); !errors.Is(err, kv.ErrDamaged) {
+		t.Fatalf("pruned up to %d, %v", first, err)
+	}
+	<-s.Failed()
+	s.Close()
+	if backups, _ := filepath.Glob(filepath.Join(dir, "backup", "*")); len(backups) > 0 {
+		t.Errorf("a backup of a damaged state: %v", backups)
+	}
+	s = mustOpen(t, o)
+	if s.Recovery().Rebuilt == "" {
+		t.Error("the state was not made again")
+	}
+	if _, p := checkSpends(s, acked); !p.none() {
+		t.Error(p)
+	}
+	if first, err := s.Prune(t.Context(), kv.Retention{MaxBytes: 1}); err != nil || first != 1 { // exported: nothing
+		t.Errorf("the first record kept is %d, %v", first, err)
+	}
+}
+
+// TestPruneOnFullDisk: neither the backup nor Badger is written where there is no
+// room, and then nothing goes.
+func TestPruneOnFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	fs := &faultFS{}
+	o := testOptions(dir, fs)
+	o.MinFreeBytes, o.BallastBytes = 1<<20, -1
+	s, _ := grown(t, o)
+	everything := kv.Retention{MaxBytes: 1, Exported: math.MaxUint64}
+	fs.free.Store(1 << 10)
+	if first, err := s.Prune(t.Context(), everything); err == nil || !strings.Contains(err.Error(), "free some") {
+		t.Fatalf("pruned up to %d, %v", first, err)
+	}
+	if backups, _ := filepath.Glob(filepath.Join(dir, "backup", "*")); len(backups) > 0 || s.journal.first.Load() != 1 {
+		t.Fatalf("backups %v, first segment %d", backups, s.journal.first.Load())
+	}
+	fs.free.Store(0)
+	if first, err := s.Prune(t.Context(), everything); err != nil || first == 1 {
+		t.Fatalf("with room again: pruned up to %d, %v", first, err)
+	}
+}
+
 // TestKilledInBackup: what a kill leaves of an unfinished backup does not stay.
 func TestKilledInBackup(t *testing.T) {
 	dir := t.TempDir()
