@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +26,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/sidecar"
 )
 
 func TestMain(m *testing.M) {
@@ -43,6 +47,8 @@ func TestMain(m *testing.M) {
 //	mode MODE FILE          the file must have this mode
 //	bundle DIR              write the built-in bundle to a directory
 //	flip FILE OFFSET        change one byte of the file
+//	pruned DIR ID           write this account until there are old records to prune,
+//	                        and prune them; $oldest is the first number kept then
 //	clocked DIR DURATION    the last sidecar on this store ran by a clock ahead by so much
 //	answers SOCKET CODE     the sidecar must come to refuse a call to nowhere with this code
 func TestScripts(t *testing.T) {
@@ -52,6 +58,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "signal": signalBackground, "await": await, "pays": pays, "mode": mode, "bundle": copyBundle, "flip": flip,
+			"pruned":  pruned,
 			"clocked": clocked, "answers": answers,
 		},
 	})
@@ -173,4 +180,28 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	text[at] ^= 1
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
+func pruned(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: pruned DIR ID")
+	}
+	ctx := context.Background()
+	refs := []kv.Ref{authzstore.AccountRef(args[1], kv.Exclusive)}
+	for first := uint64(1); first == 1; {
+		store, err := sidecar.OpenStore(ctx, ts.MkAbs(args[0]), nil) // again: what Close made durable twice may go
+		ts.Check(err)
+		for i := 0; i < 600 && err == nil; i++ {
+			err = store.Update(ctx, sidecar.OperatorCause("test", time.Now()), refs, func(tx *authzstore.Tx) error {
+				account, _, err := tx.Account(args[1])
+				account.MaxPaymentMinor++
+				return errors.Join(err, tx.PutAccount(account))
+			})
+		}
+		if err == nil {
+			first, err = store.Prune(ctx, kv.Retention{Now: time.Now(), MaxBytes: 1, Exported: math.MaxUint64})
+		}
+		ts.Check(errors.Join(err, store.Close()))
+		ts.Setenv("oldest", strconv.FormatUint(first, 10))
+	}
 }

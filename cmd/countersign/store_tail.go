@@ -34,6 +34,12 @@ sidecar.`,
 			}
 			out := cmd.OutOrStdout()
 			start := kv.Pos{Seq: max(from, 1) - 1}
+			if !cmd.Flags().Changed("from") {
+				var err error
+				if start, err = sidecar.OldestInJournal(flags.dataDir, time.Time{}); err != nil {
+					return err
+				}
+			}
 			err := sidecar.FollowJournal(cmd.Context(), flags.dataDir, start, follow, func(b kv.Batch) error {
 				return writeBatch(out, flags.output, b)
 			})
@@ -44,7 +50,7 @@ sidecar.`,
 		},
 	}
 	flags.register(cmd)
-	cmd.Flags().Uint64Var(&from, "from", 1, "first sequence number")
+	cmd.Flags().Uint64Var(&from, "from", 0, "first sequence number (default the oldest kept)")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more")
 	return cmd
 }

@@ -76,8 +76,14 @@ func TestOverallTightens(t *testing.T) {
 	at := noon.Add(30 * time.Second)
 	w.wants(t, "shop", at, w.wrong(t, at, 0), -1)
 	w.wants(t, "shop", at, w.code(t, at), 0)
+	// The failures of the hour before count too.
+	at = noon.Add(61 * time.Minute)
+	for i := range 3 {
+		w.wants(t, "late", at, w.wrong(t, at, i), -1)
+	}
+	w.wants(t, "late", at, w.code(t, at), -1)
 	// The hours of the clock go by, and with them the failures in them.
-	at = noon.Add(2 * time.Hour)
+	at = noon.Add(3 * time.Hour)
 	for i := range 3 {
 		w.wants(t, "clumsy", at, w.wrong(t, at, i), -1)
 	}

@@ -73,10 +73,27 @@ func TestWrongCodes(t *testing.T) {
 	} {
 		w.wants(t, fmt.Sprintf("shop of %q", code), noon, code, -1)
 	}
+	// What codes of unknown handles are compared with is nobody's.
+	nobody, err := w.codes.Parameters(w.codes.nobodys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobodys, err := nobody.Code(nobody.Step(noon.UnixNano()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wants(t, "nobody's", noon, nobodys, -1)
 	w.wants(t, "the right one", noon, right, 0)
 	w.wants(t, "the same again", noon, right, -1)
 	w.wants(t, "the last one, after a later one", noon, w.code(t, noon.Add(-30*time.Second)), -1)
 	w.wants(t, "the next one", noon.Add(30*time.Second), w.code(t, noon.Add(30*time.Second)), 0)
+}
+
+// The code of the last step, used, leaves that of this step.
+func TestStepsOneByOne(t *testing.T) {
+	w := newWorld(t, nil)
+	w.wants(t, "of the last step", noon, w.code(t, noon.Add(-30*time.Second)), 1)
+	w.wants(t, "of this step", noon, w.code(t, noon), 0)
 }
 
 // A clock that steps back makes no used code new, and a call that came before another
