@@ -1,8 +1,6 @@
 package badgerkv
 
-import (
-	"time"
-)
+import "time"
 
 const (
 	// The applier collects batches this long: repeated keys are then written to
@@ -10,7 +8,7 @@ const (
 	applyLinger = 20 * time.Millisecond
 	// How often a paused applier looks whether there is room on the disk again.
 	diskRetry = 50 * time.Millisecond
-	maxMarks  = 4096
+	maxMarks  = 4096 // 64 KiB
 )
 
 // mark says which batch a version of Badger holds.
@@ -119,8 +117,17 @@ func (s *Store) release(p *snapshot) {
 }
 
 // addMark remembers which version holds which batch, until SafeSeq has passed
-// it. There are as many as transactions fit a memtable. s.mu is held.
-func (s *Store) addMark(m mark) { s.marks = append(s.marks, m) }
+// it. Of very many it forgets every second one: then SafeSeq is a little behind.
+// s.mu is held.
+func (s *Store) addMark(m mark) {
+	if len(s.marks) == maxMarks {
+		for i := range maxMarks / 2 {
+			s.marks[i] = s.marks[2*i+1]
+		}
+		s.marks = s.marks[:maxMarks/2]
+	}
+	s.marks = append(s.marks, m)
+}
 
 // SafeSeq implements kv.Store: the newest batch that lies in Badger's synced
 // tables. Flushing a memtable is the checkpoint, because the tables are a

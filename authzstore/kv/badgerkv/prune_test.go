@@ -417,3 +417,26 @@ func TestKilledInRebuild(t *testing.T) {
 		t.Errorf("left: %v", dirs)
 	}
 }
+
+// TestMarks: what SafeSeq is found by stays small, whether somebody asks or not,
+// and says too little rather than too much.
+func TestMarks(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir(), nil))
+	const last = 10*maxMarks + 1
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := uint64(1); n <= last; n++ {
+		s.addMark(mark{version: 1000 + n, seq: n})
+		if len(s.marks) > maxMarks {
+			t.Fatalf("%d marks after %d", len(s.marks), n)
+		}
+	}
+	for i, m := range s.marks[1:] { // the first one is that of Open
+		if m.version != 1000+m.seq || m.seq <= s.marks[i].seq {
+			t.Fatalf("mark %+v after %+v", m, s.marks[i])
+		}
+	}
+	if m := s.marks[len(s.marks)-1]; m.seq != last {
+		t.Fatalf("the newest mark is of %d, want %d", m.seq, last)
+	}
+}
