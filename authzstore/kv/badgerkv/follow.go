@@ -3,6 +3,7 @@ package badgerkv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -72,16 +73,28 @@ func Follow(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.
 	}
 }
 
-func followCursor(dir string, from kv.Pos) (*cursor, error) {
+// journalBeside is the journal of a store that another process may own, and its
+// segments, one at least.
+func journalBeside(dir string) (*segments, []uint64, error) {
 	d := journalIn(dir, disk.OS{})
 	segs, err := d.listRun()
+	if errors.Is(err, kv.ErrDamaged) {
+		segs, err = d.listRun() // some were removed while the directory was read
+	}
 	if err == nil && len(segs) == 0 {
 		err = d.damage(place{}, 0, "no segments")
 	}
+	if err == nil {
+		d.first.Store(segs[0])
+	}
+	return d, segs, err
+}
+
+func followCursor(dir string, from kv.Pos) (*cursor, error) {
+	d, segs, err := journalBeside(dir)
 	if err != nil {
 		return nil, err
 	}
-	d.first.Store(segs[0])
 	c, err := d.cursorAfter(from, segs[len(segs)-1])
 	if err == nil {
 		c.last = c.at.seg
@@ -93,18 +106,31 @@ func followCursor(dir string, from kv.Pos) (*cursor, error) {
 func follow(c *cursor) (record, error) {
 	for {
 		rec, err := c.next()
+		if errors.Is(err, os.ErrNotExist) {
+			err = errors.Join(c.d.missing(c.at.seg), err)
+		}
 		if err != nil || rec.body != nil {
 			return rec, err
 		}
 		empty, err := c.d.empty(c.last + 1)
 		if errors.Is(err, os.ErrNotExist) {
-			return record{}, nil
+			return record{}, c.d.missing(c.last + 1)
 		}
 		if err != nil || empty {
 			return record{}, err
 		}
 		c.last++
 	}
+}
+
+// missing says what it means that there is no such segment: nil if it is yet to
+// be made.
+func (d *segments) missing(seg uint64) error {
+	segs, err := d.listRun()
+	if err == nil && len(segs) > 0 && seg < segs[0] {
+		err = fmt.Errorf("%w: journal segment %d", kv.ErrPruned, seg)
+	}
+	return err
 }
 
 // syncSegment makes durable what can be read of a segment, whoever wrote it.
@@ -119,15 +145,10 @@ func syncSegment(d *segments, seg uint64) error {
 // Oldest returns the position before the oldest batch of the journal in dir, or a
 // later one after which everything is found that was written since the time given.
 func Oldest(dir string, since time.Time) (kv.Pos, error) {
-	d := journalIn(dir, disk.OS{})
-	segs, err := d.listRun()
-	if err == nil && len(segs) == 0 {
-		err = d.damage(place{}, 0, "no segments")
-	}
+	d, segs, err := journalBeside(dir)
 	if err != nil {
 		return kv.Pos{}, err
 	}
-	d.first.Store(segs[0])
 	at := segs[0]
 	for _, seg := range segs[1:] {
 		first, ok, err := d.firstRecord(seg)

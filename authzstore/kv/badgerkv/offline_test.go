@@ -3,7 +3,10 @@ package badgerkv
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -122,5 +125,30 @@ func TestOldest(t *testing.T) {
 	}
 	if got, want := oldest(time.Time{}), first(s.journal.first.Load()); got != want || want == 1 {
 		t.Errorf("after pruning: from %d on, want %d", got, want)
+	}
+}
+
+// TestFollowPruned: a reader whose segments are removed beside it is told so, and
+// does not take it for damage; if one is missing in the middle, that is damage.
+func TestFollowPruned(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := grown(t, testOptions(dir, nil))
+	s.Close()
+	for _, c := range []struct {
+		removed []uint64
+		want    error
+	}{{[]uint64{3}, kv.ErrDamaged}, {[]uint64{1, 2, 3}, kv.ErrPruned}} {
+		copied := crashCopy(t, dir)
+		remove := sync.OnceFunc(func() {
+			for _, seg := range c.removed {
+				if err := os.Remove(segPath(filepath.Join(copied, "journal"), seg)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		err := Follow(t.Context(), copied, kv.Pos{}, false, func(kv.Batch) error { remove(); return nil })
+		if !errors.Is(err, c.want) {
+			t.Errorf("without %v: %v, want %v", c.removed, err, c.want)
+		}
 	}
 }
