@@ -22,6 +22,7 @@ type faultFS struct {
 	onWrite  func(name string, b []byte, off int64) (n int, err error) // n bytes are written before err
 	onCreate func(name string) error
 	onRename func(from string) error // after it was done
+	onRemove func(name string) error
 	free     atomic.Int64            // 0: what the disk says
 
 	doNotSync bool // a write returns before it is on the disk
@@ -64,6 +65,15 @@ func (fs *faultFS) Rename(from, to string) error {
 		err = fs.onRename(from)
 	}
 	return err
+}
+
+func (fs *faultFS) Remove(name string) error {
+	if fs.onRemove != nil {
+		if err := fs.onRemove(name); err != nil {
+			return err
+		}
+	}
+	return fs.OS.Remove(name)
 }
 
 func (fs *faultFS) FreeBytes(dir string) (int64, error) {

@@ -110,10 +110,12 @@ func (j *journal) roll() error {
 // end is the place behind the last record.
 func (j *journal) end() place { return place{j.seg, j.off} }
 
-// forget removes the first segment. Its readers get ErrPruned from now on.
+// forget removes the first segment. Its readers get ErrPruned from now on. If it
+// cannot be removed it stays the first one: none behind it may go before it.
 func (j *journal) forget(seg uint64) error {
 	j.first.Store(seg + 1)
 	if err := j.fs.Remove(segPath(j.dir, seg)); err != nil && !os.IsNotExist(err) {
+		j.first.Store(seg)
 		return err
 	}
 	return j.fs.SyncDir(j.dir)

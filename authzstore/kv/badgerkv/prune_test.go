@@ -440,3 +440,36 @@ func TestMarks(t *testing.T) {
 		t.Fatalf("the newest mark is of %d, want %d", m.seq, last)
 	}
 }
+
+// TestPruneAgain: a segment that could not be removed is the next one to go. With
+// later ones removed and it still there, the journal would have a gap, and not open.
+func TestPruneAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	fs := &faultFS{}
+	s, _ := grown(t, testOptions(dir, fs))
+	before, failed := records(t, s), false
+	fs.onRemove = func(name string) error {
+		if failed || filepath.Base(name) != "00000001.seg" {
+			return nil
+		}
+		failed = true
+		return errIO
+	}
+	everything := kv.Retention{MaxBytes: 1, Exported: math.MaxUint64}
+	if first, err := s.Prune(t.Context(), everything); !errors.Is(err, errIO) {
+		t.Fatalf("pruned up to %d, %v", first, err)
+	}
+	first, err := s.Prune(t.Context(), everything)
+	if err != nil || first == 1 {
+		t.Fatalf("again: pruned up to %d, %v", first, err)
+	}
+	s.Close()
+	s = mustOpen(t, testOptions(dir, nil))
+	if kept := s.journal.first.Load(); kept == 1 {
+		t.Error("segment 1 is there still")
+	}
+	if records(t, s) != before {
+		t.Error("pruning changed records or counters")
+	}
+}
