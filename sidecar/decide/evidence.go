@@ -100,7 +100,7 @@ func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 		}
 		ck.lockedOut = ck.lockedOut || lockedOut
 		if lockedOut || things[e.finding.Thing] || e.lead != "" && e.lead != planned.grant {
-			e.finding.Matched = false
+			e.doesNotMatch()
 		}
 		things[e.finding.Thing] = true
 		if !e.finding.Matched {
@@ -111,11 +111,15 @@ func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 			return err
 		}
 		if used && use.Step >= e.finding.Step && !(e.again && use.Step == e.finding.Step && use.RecordID == ck.known.SpentBy) {
-			e.finding.Matched = false
+			e.doesNotMatch()
 		}
 	}
 	return panicked
 }
+
+// doesNotMatch takes a match back. What was found out about it goes too: a policy that
+// told how old a used code is would tell a guesser that it was right.
+func (e *shown) doesNotMatch() { e.finding.Matched, e.finding.Facts = false, nil }
 
 // ask asks each budget for an attempt, up to the first that has none left.
 func (e *shown) ask(tx *authzstore.Tx, asked map[string]int64) (lockedOut bool, err error) {

@@ -46,7 +46,7 @@ type Finding struct {
 	// Failures names a counter ([authzstore.Tx.Count]) of wrong answers, whoever gave
 	// them; "" for none.
 	Failures string
-	// Facts are what the policy is told beside `matched`.
+	// Facts are what the policy is told beside `matched`, of what matched alone.
 	Facts []policy.Member
 }
 
