@@ -285,7 +285,7 @@ func newSigner(store *authzstore.Store, cfg Config, keys keyring) (*upstream.Sig
 // vocabulary is what route tables may name.
 func vocabulary(cfg Config) call.Vocabulary {
 	return call.Vocabulary{
-		Evidence:  append(slices.Sorted(maps.Keys(cfg.Evidence)), evidence.PaymentCode),
+		Evidence:  slices.Sorted(maps.Keys(cfg.Evidence)),
 		Audiences: slices.AppendSeq([]string{}, maps.Keys(cfg.TokenKeys)),
 	}
 }

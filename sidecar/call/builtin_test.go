@@ -110,6 +110,7 @@ func TestGrantRouteMistakes(t *testing.T) {
 		{"evidence", "  does: accept_grant\n  fields:\n", "  does: accept_grant\n  fields:\n    code: {header: x-code, secret: true, evidence: code}\n", "35", "accept_grant takes no evidence"},
 		{"terms of another type", "type: grant_terms}", "type: text}", "30", "field terms: its type is grant_terms: leave type out"},
 		{"other terms", "    terms: {json: /terms, type: grant_terms}", "    terms: {json: /terms}\n    other: {json: /other, type: grant_terms}", "31", "field other: only the field terms has the type grant_terms"},
+		{"a delegate's token", "{json: /subject}", "{json: /subject, personal: true}", "29", "field delegate_subject: the store knows it as it is: leave personal out"},
 		{"terms in a header", "{json: /terms, type: grant_terms}", "{header: x-terms}", "30", "field terms: a grant's terms are an object of JSON"},
 		{"a merchant that is written", "merchant: read", "merchant: write", "12", "fact merchant is only read: no effect changes it"},
 		{"a grant and an account", "facts: {grant: write, merchant: read}", "facts: {grant: write, account: read}", "12", "fact account is that of the grant, where there is the fact grant: leave account out"},

@@ -91,17 +91,22 @@ func (c compiler) checkFlags(f Field, y fieldYAML) error {
 		return errors.New("personal and secret are for texts that the caller sends")
 	case f.Type == GrantTerms && f.at.in != inJSON:
 		return errors.New("a grant's terms are an object of JSON: write {json: /pointer}")
+	case f.Personal && slices.Contains(asTheyAre, f.Name):
+		return errors.New("the store knows it as it is: leave personal out")
 	case f.Personal && y.Secret:
 		return errors.New("a secret is never seen, so it needs no token: leave personal out")
 	case y.Secret && isWellKnown:
 		return errors.New("a policy must see it: leave secret out")
-	case y.Secret && !slices.Contains(c.vocabulary.Evidence, y.Evidence):
-		return fmt.Errorf("evidence %q is not a kind of evidence that this version knows (%s)", y.Evidence, list(c.vocabulary.Evidence))
+	case y.Secret && !slices.Contains(c.evidence(), y.Evidence):
+		return fmt.Errorf("evidence %q is not a kind of evidence that this version knows (%s)", y.Evidence, list(c.evidence()))
 	case !y.Secret && y.Evidence != "":
 		return errors.New("evidence is of a secret field: write secret: true")
 	}
 	return nil
 }
+
+// evidence are the kinds of evidence that a secret field can be.
+func (c compiler) evidence() []string { return append([]string{PaymentCode}, c.vocabulary.Evidence...) }
 
 // compilePlace reads the one place that y names.
 func compilePlace(y placeYAML, t Type, m *match) (place, error) {

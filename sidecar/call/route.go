@@ -120,12 +120,19 @@ var wellKnown = map[string]Type{
 	fieldDelegateKind: Text, fieldDelegateIssuer: Text, fieldDelegateSubject: Text,
 }
 
+// asTheyAre are well-known fields that a token cannot stand for.
+var asTheyAre = []string{fieldGrant, fieldDelegateKind, fieldDelegateIssuer, fieldDelegateSubject}
+
 // moneyFields are those that a route which moves money has, beside whose money it is.
 var moneyFields = []string{fieldAmount, fieldCurrency, fieldPayee}
 
+// PaymentCode is the kind of evidence that every sidecar knows: the code by which a
+// delegate pays.
+const PaymentCode = "payment_code"
+
 // A Vocabulary is what route tables may name that other packages know.
 type Vocabulary struct {
-	Evidence []string // kinds of evidence that a secret field can be
+	Evidence []string // kinds of evidence that a secret field can be, beside PaymentCode
 	// Audiences are those that tokens can be signed for. Nil means that nobody
 	// can say yet.
 	Audiences []string

@@ -166,7 +166,10 @@ func accountValue(a authzstore.Account, f Facts, nowNanos int64) policy.Value {
 }
 
 func grantValue(g authzstore.Grant, u authzstore.Usage, nowNanos int64) policy.Value {
-	t := g.Terms
+	t, consentNanos := g.Terms, g.AcceptedAtNanos
+	if !g.Accepted() {
+		consentNanos = nowNanos // as it would be, were it accepted now
+	}
 	return policy.Object(
 		policy.Member{Key: keyID, Value: policy.String(g.ID)},
 		policy.Member{Key: keyAccount, Value: policy.String(g.Account)},
@@ -175,7 +178,7 @@ func grantValue(g authzstore.Grant, u authzstore.Usage, nowNanos int64) policy.V
 		policy.Member{Key: keyState, Value: policy.String(string(g.State))},
 		policy.Member{Key: keyCurrency, Value: policy.String(t.Currency)},
 		policy.Member{Key: keyMaxPayment, Value: policy.Int(t.MaxPaymentMinor)},
-		policy.Member{Key: keyLimits, Value: limitsValue(t.Limits, u, g.AcceptedAtNanos, nowNanos)},
+		policy.Member{Key: keyLimits, Value: limitsValue(t.Limits, u, consentNanos, nowNanos)},
 		policy.Member{Key: keyValidFrom, Value: instantValue(t.ValidFrom)},
 		policy.Member{Key: keyValidTo, Value: instantValue(t.ValidTo)},
 		policy.Member{Key: keyMerchants, Value: filterValue(t.Merchants)},

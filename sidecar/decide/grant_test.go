@@ -7,9 +7,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
 )
 
 // A grant is offered, accepted, its parameters are fetched, and it pays.
@@ -243,4 +245,62 @@ effects contains {"type": "reserve", "account": ACCOUNT, "grant": GRANT, "payee"
 		want(t, w.decide(codePayment("0000000000-1", 100, nextKey())), decide.Defect, 500, "policy_defect")
 		w.clean(t)
 	})
+}
+
+// A merchant is paid by the code that the delegate's device makes of the parameters:
+// once in its step.
+func TestRealPaymentCode(t *testing.T) {
+	sealer, err := evidence.NewSealer(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes, err := evidence.NewPaymentCodes(evidence.Config{Sealer: sealer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := noon
+	w := newGrantWorld(t, func(cfg *decide.Config) {
+		cfg.Evidence = map[string]evidence.Kind{evidence.PaymentCode: codes}
+		cfg.NewCredential = codes.NewCredential
+		cfg.Now = func() (time.Time, error) { return now, nil }
+	})
+	id, _ := w.active(t)
+	_, credential, _ := w.grant(t, id)
+	device, err := codes.Parameters(credential)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := func(ahead int64) string {
+		code, err := device.Code(device.Step(now.UnixNano()) + ahead)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return code
+	}
+	want(t, w.decide(codePayment(code(1), 100, nextKey())), decide.Deny, 403, "payment_code_invalid") // of the future
+	want(t, w.decide(codePayment(code(-2), 100, nextKey())), decide.Deny, 403, "payment_code_invalid")
+	want(t, w.decide(codePayment(code(-1), 100, nextKey())), decide.Allow, 0)
+	key := nextKey()
+	paid := w.decide(codePayment(code(0), 100, key))
+	want(t, paid, decide.Allow, 0)
+	want(t, w.decide(codePayment(code(0), 100, nextKey())), decide.Deny, 403, "payment_code_invalid")
+	want(t, w.decide(codePayment(code(-1), 100, nextKey())), decide.Deny, 403, "payment_code_invalid")
+	now = now.Add(time.Minute)
+	// The merchant's retry, with the code of a minute ago and with a new one.
+	for _, shown := range []string{code(-2), code(0)} {
+		again := w.decide(codePayment(shown, 100, key))
+		want(t, again, decide.Allow, 0)
+		if !again.Replayed || again.Execution.ReservationID != paid.Execution.ReservationID {
+			t.Errorf("again %+v", again.Execution)
+		}
+	}
+	want(t, w.decide(codePayment(code(0), 100, nextKey())), decide.Allow, 0) // the retry did not use it
+	var r decide.Record
+	if err := json.Unmarshal([]byte(w.kept(t, paid.ID)), &r); err != nil || !strings.Contains(string(r.Input), `"evidence":{"payment_code":{"matched":true,"step_age":0}}`) {
+		t.Errorf("input %s, %v", r.Input, err)
+	}
+	if text := w.kept(t, paid.ID) + w.log.String(); strings.Contains(text, code(-2)) {
+		t.Error("a code is on record")
+	}
+	w.clean(t)
 }

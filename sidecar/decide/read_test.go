@@ -58,6 +58,9 @@ func TestRecordWould(t *testing.T) {
 	reason := []policy.Reason{{Code: "a", Message: "A."}}
 	unmatched := r
 	unmatched.Input = json.RawMessage(strings.Replace(string(r.Input), `"facts"`, `"evidence":{"code":{"matched":false}},"facts"`, 1))
+	byGrant, pays := r, own
+	byGrant.Input = json.RawMessage(strings.NewReplacer(`"account":"acc_anna",`, "", `"facts":{`, `"facts":{"grant":{"id":"grt_ben","account":"acc_anna"},`).Replace(string(r.Input)))
+	pays.Grant = "grt_ben"
 	for name, c := range map[string]struct {
 		record     decide.Record
 		verdict    policy.Decision
@@ -70,6 +73,9 @@ func TestRecordWould(t *testing.T) {
 		"no money":             {r, policy.Decision{Allow: true}, false, decide.Allow},
 		"two":                  {r, policy.Decision{Allow: true, Effects: []policy.Effect{own, own}}, true, decide.Defect},
 		"another amount":       {r, policy.Decision{Allow: true, Effects: []policy.Effect{other}}, true, decide.Defect},
+		"by a grant":           {byGrant, policy.Decision{Allow: true, Effects: []policy.Effect{pays}}, true, decide.Allow},
+		"without the grant":    {byGrant, policy.Decision{Allow: true, Effects: []policy.Effect{own}}, true, decide.Defect},
+		"by no grant's call":   {r, policy.Decision{Allow: true, Effects: []policy.Effect{pays}}, true, decide.Defect},
 		"unmatched":            {unmatched, policy.Decision{Allow: true, Effects: []policy.Effect{own}}, true, decide.Defect},
 		"unmatched and denied": {unmatched, policy.Decision{}, true, decide.Deny},
 	} {

@@ -90,6 +90,7 @@ func (ck *check) transactPlanned(ctx context.Context, planned leads) (Decision, 
 		return Decision{}, errCrowded
 	}
 	defer ck.admission.leaveAbout(changes)
+	ck.moved = false
 	var decision Decision
 	err := ck.update(ctx, planned, maxLockWait, func(tx *authzstore.Tx) (err error) {
 		if err := ck.sameLeads(tx.Reader, planned); err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // PaymentCode is what a route calls this kind of evidence.
-const PaymentCode = "payment_code"
+const PaymentCode = call.PaymentCode
 
 // Defaults of a Config.
 //
