@@ -165,6 +165,8 @@ type Store interface {
 	// Failed is closed when a commit failed; the owner must then exit.
 	Failed() <-chan struct{}
 	// Close waits for running closures, makes everything published durable and
-	// ends Tail with ErrClosed. It is not called from a closure.
+	// ends Tail with ErrClosed. What is published, nobody waits for any more and
+	// the disk has no room for, it gives up: that was never acknowledged. Close is
+	// not called from a closure.
 	Close() error
 }
