@@ -43,18 +43,21 @@ type Room struct {
 	WindowFull    bool   `json:"window_full,omitempty" doc:"the window can count no other payment"`
 }
 
+func newRoom(limit string, r authzstore.Room) Room {
+	room := Room{Limit: limit, StartsAtNanos: r.StartsAtNanos, ResetsAtNanos: r.ResetsAtNanos, WindowFull: r.WindowFull}
+	if r.Minor >= 0 {
+		room.Minor = &r.Minor
+	}
+	if r.Count >= 0 {
+		room.Count = &r.Count
+	}
+	return room
+}
+
 func rooms(limits []authzstore.Limit, u authzstore.Usage, consentNanos, nowNanos int64) []Room {
 	all := []Room{}
 	for _, l := range limits {
-		r := l.Remaining(u, consentNanos, nowNanos)
-		room := Room{Limit: l.Name, StartsAtNanos: r.StartsAtNanos, ResetsAtNanos: r.ResetsAtNanos, WindowFull: r.WindowFull}
-		if r.Minor >= 0 {
-			room.Minor = &r.Minor
-		}
-		if r.Count >= 0 {
-			room.Count = &r.Count
-		}
-		all = append(all, room)
+		all = append(all, newRoom(l.Name, l.Remaining(u, consentNanos, nowNanos)))
 	}
 	return all
 }
@@ -108,7 +111,7 @@ func (c *Control) registerAccounts() {
 		if err != nil {
 			return nil, err
 		}
-		open, err := c.openReservations(ctx, in.ID)
+		open, err := c.openReservations(ctx, in.ID, "")
 		return &frozenOutput[Account]{Frozen[Account]{account.Body, open}}, err
 	})
 	register(c, "unfreeze-account", func(ctx context.Context, in *AccountPath) (*accountOutput, error) {

@@ -86,6 +86,11 @@ func NewControl(cfg ControlConfig) *Control {
 	c.api.UseMiddleware(c.authorize)
 	c.registerStore()
 	c.registerAccounts()
+	c.registerTerminals()
+	c.registerMerchants()
+	c.registerGrants()
+	c.registerReservations()
+	c.registerRecords()
 	c.registerTokens()
 	return c
 }

@@ -6,7 +6,7 @@
 // and the token's role says what the caller may: [Operations] is the whole table.
 // Every change is a transaction with a record that names the token.
 //
-// [Terminal] is for owners and delegates, behind Envoy. What they change changes
+// [TerminalAPI] is for owners and delegates, behind Envoy. What they change changes
 // in the check; this API decides nothing and shows the state that resulted.
 //
 // Bodies are read by package strictjson, as those of payments are, and no answer

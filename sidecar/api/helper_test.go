@@ -26,6 +26,7 @@ type world struct {
 	control *api.Control
 	admin   string // a secret
 	log     *strings.Builder
+	handles int // of credentials, given so far
 
 	mu  sync.Mutex
 	at  time.Time

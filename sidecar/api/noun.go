@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 )
 
 // OnlyNew is in the input of what writes a noun (RFC 9110, 13.1.2).
@@ -71,4 +73,67 @@ func list[Noun, View any](ctx context.Context, c *Control, read func(authzstore.
 		return err
 	})
 	return newPage(shown, next), err
+}
+
+// asIs is the view of a noun that is shown as it is stored.
+func asIs[T any](_ authzstore.Reader, noun T, _ int64) (T, error) { return noun, nil }
+
+// maxRounds is how often a change is planned before the caller is told to try
+// again.
+const maxRounds = 3
+
+// changeFrom makes a change whose refs follow from what is stored: they are planned
+// in a snapshot, and planned again where the locks find something else.
+func changeFrom[Noun any](ctx context.Context, c *Control, read func(authzstore.Reader) (Noun, bool, error), refs func(Noun) []kv.Ref, change func(*authzstore.Tx, Noun, bool) error) error {
+	for range maxRounds {
+		var planned Noun
+		var there bool
+		err := c.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
+			planned, there, err = read(s.Reader)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		err = c.change(ctx, refs(planned), func(tx *authzstore.Tx) error {
+			found, still, err := read(tx.Reader)
+			if err != nil {
+				return err
+			}
+			if still != there || !reflect.DeepEqual(found, planned) {
+				return errMoved
+			}
+			return change(tx, found, there)
+		})
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+	return errMoved
+}
+
+var errMoved = problem(http.StatusServiceUnavailable, "facts_changing", "It is being changed by others. Try again.")
+
+// maxScanned is how many nouns a list with a filter looks at for one page: a page
+// may hold fewer than were asked for, or none, and others may follow.
+const maxScanned = 2000
+
+// filtered reads a page of the nouns that keep wants.
+func filtered[Noun any](after string, most int, page func(after string, most int) ([]Noun, string, error), keep func(Noun) bool) (kept []Noun, next string, err error) {
+	next = after
+	for scanned := 0; scanned < maxScanned && len(kept) < most; {
+		var nouns []Noun
+		if nouns, next, err = page(next, most-len(kept)); err != nil {
+			return nil, "", err
+		}
+		for _, n := range nouns {
+			if keep(n) {
+				kept = append(kept, n)
+			}
+		}
+		if scanned += len(nouns); next == "" {
+			break
+		}
+	}
+	return kept, next, nil
 }

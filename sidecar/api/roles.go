@@ -40,6 +40,7 @@ func (o Operation) Allows(role Role) bool {
 const (
 	everybody = "viewer support backend settlement policy"
 	readers   = "viewer support backend policy"
+	auditors  = "viewer support policy"
 	freezers  = "support backend"
 )
 
@@ -53,6 +54,31 @@ var Operations = []Operation{
 	{"put-account", http.MethodPut, "/v1/accounts/{id}", "backend", "Write an account, new or in place of what it was"},
 	{"freeze-account", http.MethodPost, "/v1/accounts/{id}/freeze", freezers, "Stop everything that an account pays"},
 	{"unfreeze-account", http.MethodPost, "/v1/accounts/{id}/unfreeze", "backend", "Let a frozen account pay again"},
+
+	{"list-terminals", http.MethodGet, "/v1/terminals", readers, "List terminals"},
+	{"get-terminal", http.MethodGet, "/v1/terminals/{id}", readers, "Look at a terminal"},
+	{"put-terminal", http.MethodPut, "/v1/terminals/{id}", "backend", "Write a terminal, new or in place of what it was"},
+
+	{"list-merchants", http.MethodGet, "/v1/merchants", readers, "List merchants"},
+	{"get-merchant", http.MethodGet, "/v1/merchants/{id}", readers, "Look at a merchant"},
+	{"put-merchant", http.MethodPut, "/v1/merchants/{id}", "backend", "Write a merchant, new or in place of what it was"},
+
+	{"list-grants", http.MethodGet, "/v1/grants", readers, "List the grants of an account, or to a delegate"},
+	{"get-grant", http.MethodGet, "/v1/grants/{id}", readers, "Look at a grant and what remains of its limits"},
+	{"offer-grant", http.MethodPut, "/v1/grants/{id}", "backend", "Offer a grant on behalf of the account's owner"},
+	{"freeze-grant", http.MethodPost, "/v1/grants/{id}/freeze", freezers, "Stop everything that is paid by a grant"},
+	{"unfreeze-grant", http.MethodPost, "/v1/grants/{id}/unfreeze", "backend", "Let a frozen grant pay again"},
+	{"revoke-grant", http.MethodPost, "/v1/grants/{id}/revoke", "backend", "End a grant for good"},
+
+	{"list-reservations", http.MethodGet, "/v1/reservations", everybody, "List reservations, the open ones for reconciliation"},
+	{"get-reservation", http.MethodGet, "/v1/reservations/{id}", everybody, "Look at a reservation"},
+	{"post-reservation", http.MethodPost, "/v1/reservations/{id}/post", "settlement", "Say what an open reservation's payment took"},
+	{"void-reservation", http.MethodPost, "/v1/reservations/{id}/void", "settlement", "Say that an open reservation's payment was not made"},
+	{"mark-reservation-unknown", http.MethodPost, "/v1/reservations/{id}/unknown", "settlement", "Say that nobody knows whether a reservation's payment was made"},
+	{"refund-reservation", http.MethodPost, "/v1/reservations/{id}/refund", "settlement", "Say that a part of a posted payment was given back"},
+
+	{"list-records", http.MethodGet, "/v1/records", auditors, "List decisions and changes, the oldest first"},
+	{"get-record", http.MethodGet, "/v1/records/{id}", auditors, "Look at a decision or a change, with what it wrote before and after"},
 
 	{"list-tokens", http.MethodGet, "/v1/tokens", "", "List tokens of the control API"},
 	{"create-token", http.MethodPost, "/v1/tokens", "", "Make a token, whose secret is told this once"},
