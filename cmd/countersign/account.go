@@ -85,10 +85,11 @@ func explainExists(err error, noun, id string) error {
 func accountGetCommand() *cobra.Command {
 	var flags controlFlags
 	cmd := &cobra.Command{
-		Use:     "get ID",
-		Short:   "Look at an account and what remains of its limits",
-		Example: "  countersign account get acc_anna\n  countersign account get acc_anna -o json | jq .remaining",
-		Args:    oneID("account", "acc"),
+		Use:               "get ID",
+		Short:             "Look at an account and what remains of its limits",
+		Example:           "  countersign account get acc_anna\n  countersign account get acc_anna -o json | jq .remaining",
+		Args:              oneID("account", "acc"),
+		ValidArgsFunction: completeIDs(&flags, "/v1/accounts", nil),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd, &flags, controlCall{method: http.MethodGet, path: "/v1/accounts/" + args[0]}, printAccount)
 		},
@@ -159,8 +160,9 @@ func accountFreezeCommand() *cobra.Command {
 		Long: `Stop everything that an account pays, by whatever grant, until it is unfrozen. When
 the command has ended, nothing passes any more. What was allowed before and is not
 settled is printed: a payment service may still take that money.`,
-		Example: "  countersign account freeze acc_anna",
-		Args:    oneID("account", "acc"),
+		Example:           "  countersign account freeze acc_anna",
+		Args:              oneID("account", "acc"),
+		ValidArgsFunction: completeIDs(&flags, "/v1/accounts", nil),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd, &flags, controlCall{method: http.MethodPost, path: "/v1/accounts/" + args[0] + "/freeze"},
 				func(w io.Writer, f api.Frozen[api.Account]) error {
@@ -188,6 +190,8 @@ func howMany(open api.Page[api.Reservation]) string {
 		return "the first of the reservations that are still open:"
 	case len(open.Items) == 0:
 		return "no reservation is still open"
+	case len(open.Items) == 1:
+		return "1 reservation is still open:"
 	}
 	return fmt.Sprintf("%d reservations are still open:", len(open.Items))
 }
@@ -195,10 +199,11 @@ func howMany(open api.Page[api.Reservation]) string {
 func accountUnfreezeCommand() *cobra.Command {
 	var flags controlFlags
 	cmd := &cobra.Command{
-		Use:     "unfreeze ID",
-		Short:   "Let a frozen account pay again",
-		Example: "  countersign account unfreeze acc_anna",
-		Args:    oneID("account", "acc"),
+		Use:               "unfreeze ID",
+		Short:             "Let a frozen account pay again",
+		Example:           "  countersign account unfreeze acc_anna",
+		Args:              oneID("account", "acc"),
+		ValidArgsFunction: completeIDs(&flags, "/v1/accounts", nil),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run[api.Account](cmd, &flags, controlCall{method: http.MethodPost, path: "/v1/accounts/" + args[0] + "/unfreeze"}, nil)
 		},

@@ -236,3 +236,44 @@ func oneID(noun, prefix string) cobra.PositionalArgs {
 		return nil
 	}
 }
+
+// choice adds a flag with one of a few values.
+func choice(cmd *cobra.Command, value *string, name, otherwise, usage string, values ...string) {
+	cmd.Flags().StringVar(value, name, otherwise, usage+": "+strings.Join(values, ", "))
+	if err := cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag is defined above
+	}
+}
+
+// completeTimeout is how long a shell waits for IDs.
+const completeTimeout = time.Second
+
+// completeIDs offers a shell the IDs that a sidecar lists. Where none answers there
+// is nothing to offer.
+func completeIDs(f *controlFlags, path string, query url.Values) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+		client, err := f.client()
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+		defer cancel()
+		asked := url.Values{"limit": {strconv.Itoa(api.MaxPage)}}
+		for k, v := range query {
+			asked[k] = v
+		}
+		var page api.Page[struct {
+			ID string `json:"id"`
+		}]
+		if _, err := client.call(ctx, controlCall{method: http.MethodGet, path: path, query: asked}, &page); err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var ids []string
+		for _, item := range page.Items {
+			if strings.HasPrefix(item.ID, start) {
+				ids = append(ids, item.ID)
+			}
+		}
+		return ids, cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -43,7 +43,9 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), configCommand(), accountCommand(), keyCommand(), storeCommand(), decisionCommand(), clockCommand(), codeCommand(), versionCommand())
+	root.AddCommand(serveCommand(), configCommand(), keyCommand(),
+		accountCommand(), terminalCommand(), merchantCommand(), grantCommand(), reservationCommand(), tokenCommand(), codeCommand(),
+		storeCommand(), decisionCommand(), clockCommand(), versionCommand())
 	return root
 }
 

@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 //	flip FILE OFFSET        change one byte of the file
 //	pruned DIR ID           write this account until there are old records to prune,
 //	                        and prune them; $oldest is the first number kept then
+//	shell DOC NUMBER FILE   write a block of shell commands of a page of the docs to a file
 //	clocked DIR DURATION    the last sidecar on this store ran by a clock ahead by so much
 //	answers SOCKET CODE     the sidecar must come to refuse a call to nowhere with this code
 func TestScripts(t *testing.T) {
@@ -59,6 +60,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "signal": signalBackground, "await": await, "pays": pays, "mode": mode, "bundle": copyBundle, "flip": flip,
 			"pruned":  pruned,
+			"shell":   shellOf,
 			"clocked": clocked, "answers": answers,
 		},
 	})
@@ -204,4 +206,20 @@ func pruned(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(errors.Join(err, store.Close()))
 		ts.Setenv("oldest", strconv.FormatUint(first, 10))
 	}
+}
+
+func shellOf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: shell DOC NUMBER FILE")
+	}
+	text, err := os.ReadFile(args[0]) // from where the test runs
+	ts.Check(err)
+	number, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	blocks := strings.Split(string(text), "```sh\n")
+	if number < 1 || number >= len(blocks) {
+		ts.Fatalf("%s has %d blocks of commands", args[0], len(blocks)-1)
+	}
+	commands, _, _ := strings.Cut(blocks[number], "```")
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(commands), 0o600))
 }

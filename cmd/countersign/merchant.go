@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/api"
+)
+
+func merchantCommand() *cobra.Command {
+	cmd := group("merchant", "Keep the merchants that grants pay", merchantPutCommand(), merchantGetCommand(), merchantListCommand())
+	cmd.Long = "Keep the merchants that grants pay. " + besideAPI
+	return cmd
+}
+
+func merchantPutCommand() *cobra.Command {
+	var flags controlFlags
+	var replace bool
+	var kind, issuer, state string
+	var channels []string
+	merchant := api.MerchantTerms{Channels: []authzstore.MerchantChannel{}}
+	cmd := &cobra.Command{
+		Use:   "put ID",
+		Short: "Write a merchant",
+		Long: `Write a new merchant, or with --replace one that exists: what is not said again is
+then gone. Its channels say by whom it calls, and what a call of theirs comes
+through; a call's category, country and channel are taken from here, never from the
+call.`,
+		Example: `  countersign merchant put mer_bakery --name "Bakery Huber" --category 5462 --country DE \
+    --identity-issuer https://id.example --channel shop=till-7 --channel web=bakery-shop`,
+		Args:              oneID("merchant", "mer"),
+		ValidArgsFunction: completeIDs(&flags, "/v1/merchants", nil),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			merchant.State = authzstore.MerchantState(state)
+			for _, c := range channels {
+				name, subject, ok := strings.Cut(c, "=")
+				if !ok {
+					return fmt.Errorf("--channel %q is not NAME=SUBJECT", c)
+				}
+				identity := authzstore.Identity{Kind: kind, Issuer: issuer, Subject: subject}
+				merchant.Channels = append(merchant.Channels, authzstore.MerchantChannel{Channel: name, Identity: identity})
+			}
+			call := controlCall{method: http.MethodPut, path: "/v1/merchants/" + args[0], body: merchant}
+			if !replace {
+				call.header = http.Header{"If-None-Match": {"*"}}
+			}
+			return explainExists(run[api.Merchant](cmd, &flags, call, nil), "merchant", args[0])
+		},
+	}
+	flags.register(cmd)
+	set := cmd.Flags()
+	set.StringVar(&merchant.Name, "name", "", "its name")
+	set.StringVar(&merchant.Category, "category", "", "merchant category code, 4 digits (ISO 18245)")
+	set.StringVar(&merchant.Country, "country", "", "country code (ISO 3166-1)")
+	choice(cmd, &state, "state", "active", "whether it is paid", "active", "frozen")
+	set.StringArrayVar(&channels, "channel", nil, "NAME=SUBJECT: who calls with this subject calls through the channel; may be repeated")
+	set.StringVar(&kind, "identity-kind", "merchant", "kind of the identities that call")
+	set.StringVar(&issuer, "identity-issuer", "", "issuer of their tokens (the iss)")
+	set.BoolVar(&replace, "replace", false, "write a merchant that exists anew")
+	require(cmd, "name", "category", "country")
+	return cmd
+}
+
+func merchantGetCommand() *cobra.Command {
+	var flags controlFlags
+	cmd := &cobra.Command{
+		Use:               "get ID",
+		Short:             "Look at a merchant",
+		Example:           "  countersign merchant get mer_bakery",
+		Args:              oneID("merchant", "mer"),
+		ValidArgsFunction: completeIDs(&flags, "/v1/merchants", nil),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return run(cmd, &flags, controlCall{method: http.MethodGet, path: "/v1/merchants/" + args[0]}, printMerchant)
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+func printMerchant(w io.Writer, m api.Merchant) error {
+	out := newTable(w)
+	out.line("", row("merchant", m.ID))
+	out.line("", row("name", m.Name))
+	out.line("", row("state", m.State))
+	out.line("", row("category", m.Category))
+	out.line("", row("country", m.Country))
+	for _, c := range m.Channels {
+		out.line("", row("channel "+c.Channel, who(c.Identity)))
+	}
+	return out.flush()
+}
+
+func merchantListCommand() *cobra.Command {
+	var flags listFlags
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List merchants",
+		Example: "  countersign merchant list",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runList(cmd, &flags, controlCall{method: http.MethodGet, path: "/v1/merchants"},
+				row("MERCHANT", "STATE", "CATEGORY", "COUNTRY", "NAME"),
+				func(m api.Merchant) string { return row(m.ID, m.State, m.Category, m.Country, m.Name) })
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
