@@ -19,7 +19,7 @@ type builtIn struct {
 	// issues: it makes a credential.
 	issues bool
 	// stops: it stops payments, so that many of those are in flight does not keep it
-	// out. It waits its turn: whoever may call it is not urgent to the store.
+	// out. Who is a party to what it stops is urgent to the store too.
 	stops bool
 }
 

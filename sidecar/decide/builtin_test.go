@@ -1,6 +1,7 @@
 package decide_test
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 )
@@ -94,6 +96,41 @@ func TestBuiltIns(t *testing.T) {
 	want(t, w.decide(request("anna", "POST", "/accounts/acc_anna/unfreeze_account", "", nextKey())), decide.Allow, 0)
 	want(t, w.decide(request("anna", "POST", "/accounts/acc_anna/unfreeze_account", "", nextKey())), decide.Defect, 500, "policy_defect")
 	w.clean(t)
+}
+
+// What stops payments does not wait behind them, for who is a party to it; a stranger's
+// call does, and so does every other.
+func TestStopsAreUrgent(t *testing.T) {
+	backend := openBadger(t)
+	putAccount(t, backend, anna())
+	urgent := false
+	w := newGrantWorld(t, withStore(fakeKV{Store: backend, update: func(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) error {
+		urgent = kv.IsUrgent(ctx)
+		return backend.Update(ctx, refs, fn)
+	}}))
+	w.backend, w.store = backend, authzstore.New(backend)
+	id, _ := w.active(t)
+	for _, c := range []struct {
+		subject, operation string
+		urgent             bool
+	}{
+		{"anna", "freeze_grant", true},
+		{"anna", "unfreeze_grant", false},
+		{"carl", "freeze_grant", false},
+		{"ben", "unfreeze_grant", false},
+		{"ben", "end_grant", true},
+	} {
+		w.decide(does(c.subject, c.operation, id, nextKey()))
+		if urgent != c.urgent {
+			t.Errorf("%s by %s is urgent: %v", c.operation, c.subject, urgent)
+		}
+	}
+	for subject, want := range map[string]bool{"anna": true, "ben": false} {
+		w.decide(request(subject, "POST", "/accounts/acc_anna/freeze_account", "", nextKey()))
+		if urgent != want {
+			t.Errorf("freeze_account by %s is urgent: %v", subject, urgent)
+		}
+	}
 }
 
 // Every operation that a route can name is one that is done here.

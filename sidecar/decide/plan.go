@@ -30,6 +30,9 @@ type leads struct {
 	grant    string
 	handle   string // of the grant's credential in force
 	merchant string
+	// stops: the call stops payments from its caller's own account, or by a grant that
+	// the caller is a party to.
+	stops bool
 
 	// The reservation that the call's key stands for, and what it takes money from.
 	reservation, paidFrom, paidBy string
@@ -61,8 +64,8 @@ func (ck *check) follow(r authzstore.Reader) (l leads, err error) {
 			return leads{}, err
 		}
 	}
-	if ck.key == nil {
-		return l, nil
+	if l.stops, err = ck.stopsOwn(r, l); err != nil || ck.key == nil {
+		return l, err
 	}
 	known, _, err := r.KeyedCall(*ck.key)
 	if err != nil || known.ReservationID == "" {
@@ -71,6 +74,23 @@ func (ck *check) follow(r authzstore.Reader) (l leads, err error) {
 	reservation, _, err := r.Reservation(known.ReservationID)
 	l.reservation, l.paidFrom, l.paidBy = known.ReservationID, reservation.Account, reservation.Grant
 	return l, err
+}
+
+// stopsOwn tells whether the call stops payments that its caller may stop, whatever the
+// policy will say: those are not to wait behind the payments. A stranger's call waits
+// its turn.
+func (ck *check) stopsOwn(r authzstore.Reader, l leads) (bool, error) {
+	if !builtIns[ck.call.Route.Does].stops || l.account == "" {
+		return false, nil
+	}
+	if account, _, err := r.Account(l.account); err != nil || account.Owner == ck.call.Identity {
+		return err == nil, err
+	}
+	if l.grant == "" {
+		return false, nil
+	}
+	grant, _, err := r.Grant(l.grant)
+	return err == nil && grant.Delegate == ck.call.Identity, err
 }
 
 // evidenceLead is the grant that the call's evidence leads to. What leads to two grants

@@ -122,6 +122,9 @@ func (ck *check) update(ctx context.Context, planned leads, maxWait time.Duratio
 	var ended time.Time // the transaction, but for its being made durable
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if planned.stops {
+		ctx = kv.Urgent(ctx)
+	}
 	wait := time.AfterFunc(maxWait, func() { cancel(errLockWait) })
 	defer wait.Stop()
 	cause := authzstore.Cause{ID: ck.id, Actor: ck.call.Identity, NowNanos: ck.arrived.UnixNano()}
