@@ -23,7 +23,7 @@ type faultFS struct {
 	onCreate func(name string) error
 	onRename func(from string) error // after it was done
 	onRemove func(name string) error
-	free     atomic.Int64            // 0: what the disk says
+	free     atomic.Int64 // 0: what the disk says
 
 	doNotSync bool // a write returns before it is on the disk
 }
