@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
 // A store's key is made once, for its owner alone, and stays; what is derived from
@@ -78,5 +81,54 @@ func TestKeysRefused(t *testing.T) {
 	}
 	if _, err := loadKeys(t.TempDir(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a directory: %v", err)
+	}
+}
+
+// The sidecar signs for its own API with a key of its own, which no payment service's
+// audience can take the place of.
+func TestOwnTokens(t *testing.T) {
+	store, err := OpenStore(t.Context(), filepath.Join(t.TempDir(), "data"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	keys, err := loadKeys("", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	payments, err := upstream.SharedKey(bytes.Repeat([]byte("k"), 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := newSigner(store, Config{TokenKeys: map[string]upstream.Key{"payments.example": payments}}, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signer.Sign(upstream.Claims{
+		Audience: call.BuiltInAudience, Method: "GET", Authority: "pay.example", Target: "/", BodySHA256: upstream.Digest(nil), Does: "list_delegations",
+		Payment: upstream.Payment{System: "x", Operation: "list", DecisionID: "dec_1", Identity: upstream.Identity{Kind: "user", Issuer: "x", Subject: "ben"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := upstream.SharedKey(keys.Tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		audience string
+		key      upstream.Key
+		good     bool
+	}{{call.BuiltInAudience, own, true}, {call.BuiltInAudience, payments, false}, {"payments.example", own, false}} {
+		verifier, err := upstream.NewVerifier(store.ID(), c.audience, c.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := verifier.Verify(token); (err == nil) != c.good {
+			t.Errorf("%s with %s: %v", c.audience, c.key, err)
+		}
+	}
+	if _, err := newSigner(store, Config{TokenKeys: map[string]upstream.Key{call.BuiltInAudience: payments}}, keys); err == nil {
+		t.Error("a payment service has the sidecar's own audience")
 	}
 }
