@@ -27,7 +27,7 @@ type Config struct {
 	Evidence map[string]evidence.Kind
 	// MaxInFlight bounds the calls that are being decided; more are answered
 	// `overloaded` at once, as are more than a quarter of them from one identity, or
-	// that change one account.
+	// that change one account or grant; but for those that stop payments from it.
 	// Zero means DefaultMaxInFlight.
 	MaxInFlight int
 	// Now is the clock; its error means that nobody knows what time it is. Nil

@@ -3,6 +3,7 @@ package decide_test
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/evidence"
 )
@@ -301,6 +303,67 @@ func TestRealPaymentCode(t *testing.T) {
 	}
 	if text := w.kept(t, paid.ID) + w.log.String(); strings.Contains(text, code(-2)) {
 		t.Error("a code is on record")
+	}
+	w.clean(t)
+}
+
+// An allow that Envoy did not hear is not told again once the grant was revoked, or
+// frozen, or its account.
+func TestMissedAllowAfterRevoke(t *testing.T) {
+	for _, stop := range []func(id string) call.Request{
+		func(id string) call.Request { return does("anna", "revoke_grant", id, nextKey()) },
+		func(id string) call.Request { return does("anna", "freeze_grant", id, nextKey()) },
+		func(string) call.Request {
+			return request("anna", "POST", "/accounts/acc_anna/freeze_account", "", nextKey())
+		},
+	} {
+		w := newGrantWorld(t)
+		id, handle := w.active(t)
+		req := codePayment(handle+"-1", 100, nextKey())
+		req.CheckID = "127.0.0.1:1/x"
+		paid := w.decide(req)
+		want(t, paid, decide.Allow, 0)
+		again := w.decide(req)
+		if want(t, again, decide.Allow, 0); again.ID != paid.ID || again.Replayed {
+			t.Errorf("asked again: %+v", again)
+		}
+		want(t, w.decide(stop(id)), decide.Allow, 0)
+		want(t, w.decide(req), decide.Deny, 409, "already_allowed")
+	}
+}
+
+// Once a revocation was acknowledged nothing passes, and what passed is on record.
+func TestNothingPassesAfterRevoke(t *testing.T) {
+	w := newGrantWorld(t)
+	w.use(t, strings.ReplaceAll(grantRules, "limit.amount.remaining_minor\n", "limit.amount.remaining_minor + 1000000\n"))
+	id, handle := w.active(t)
+	var revoked atomic.Bool
+	var step, allowed, late atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 20 {
+				after := revoked.Load()
+				req := codePayment(fmt.Sprintf("%s-%d", handle, step.Add(1)), 1, nextKey())
+				req.Claims["sub"] = fmt.Sprintf("shop %d.%d", i, n) // a code that comes late is wrong: each has its own attempts
+				d := w.decide(req)
+				if d.Outcome != decide.Allow {
+					continue
+				}
+				if allowed.Add(1); after {
+					late.Add(1)
+				}
+			}
+		})
+	}
+	for allowed.Load() < 3 && step.Load() < 160 {
+		runtime.Gosched()
+	}
+	want(t, w.decide(does("anna", "revoke_grant", id, nextKey())), decide.Allow, 0)
+	revoked.Store(true)
+	wg.Wait()
+	if _, _, usage := w.grant(t, id); late.Load() != 0 || usage.Count != allowed.Load() {
+		t.Errorf("%d passed after the revocation, %d in all, usage %+v", late.Load(), allowed.Load(), usage)
 	}
 	w.clean(t)
 }

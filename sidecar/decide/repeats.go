@@ -8,7 +8,7 @@ import (
 // Bounds of what is remembered for Envoy's own retries: longer than the timeout
 // of a check, and more than are answered in that time. It is short because an
 // allow that is told again was decided before whatever changed since; only whether
-// its account was frozen is looked at again.
+// its account and grant still pay is looked at again.
 const (
 	repeatTTL  = 2 * time.Second
 	maxRepeats = 1 << 16
