@@ -2,20 +2,14 @@ package sidecar
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
 )
 
-const (
-	// expireEvery is how often reservations past their expiry are looked for.
-	expireEvery = time.Minute
-	// maxExpired bounds how many of them become unknown at once: the rest waits for
-	// the next time, so that payments do not wait behind them.
-	maxExpired = 1000
-)
+// expireEvery is how often reservations past their expiry are looked for.
+const expireEvery = time.Minute
 
 // expiring is who changes reservations that nobody settled.
 var expiring = authzstore.Identity{Kind: "sidecar", Issuer: "local", Subject: "expiry"}
@@ -31,7 +25,7 @@ func expire(ctx context.Context, store *authzstore.Store, now func() (time.Time,
 		if at, err := now(); err == nil {
 			expired, err := expireAt(ctx, store, at)
 			if expired > 0 {
-				log.Warn("reservations that nobody settled are unknown now", "reservations", expired)
+				log.Warn("reservations that nobody settled are unknown now", "expired", expired)
 			}
 			if err != nil && ctx.Err() == nil {
 				log.Error("cannot look for reservations past their expiry", "error", err)
@@ -45,31 +39,10 @@ func expire(ctx context.Context, store *authzstore.Store, now func() (time.Time,
 	}
 }
 
-// expireAt makes up to maxExpired reservations unknown, and returns how many.
+// expireAt makes the reservations unknown that are past their expiry, and returns how
+// many.
 func expireAt(ctx context.Context, store *authzstore.Store, at time.Time) (expired int, err error) {
-	var past []authzstore.Reservation
-	err = store.View(ctx, func(s authzstore.Snapshot) error {
-		for after := ""; len(past) < maxExpired; {
-			page, next, err := s.ExpiredReservations(at.UnixNano(), after, authzstore.MaxPage)
-			if past = append(past, page...); err != nil || next == "" {
-				return err
-			}
-			after = next
-		}
-		return nil
+	return store.ExpireReservations(ctx, func() authzstore.Cause {
+		return authzstore.Cause{ID: authzstore.NewID("chg"), Actor: expiring, NowNanos: at.UnixNano()}
 	})
-	if err != nil {
-		return 0, err
-	}
-	for _, r := range past[:min(len(past), maxExpired)] {
-		cause := authzstore.Cause{ID: authzstore.NewID("chg"), Actor: expiring, NowNanos: at.UnixNano()}
-		err := store.Update(ctx, cause, authzstore.ResolveRefs(r), func(tx *authzstore.Tx) error { return tx.Expire(r.ID) })
-		switch {
-		case err == nil:
-			expired++
-		case !errors.Is(err, authzstore.ErrState): // else it was settled meanwhile
-			return expired, err
-		}
-	}
-	return expired, nil
 }

@@ -38,6 +38,7 @@ var Keys = map[string]string{
 	"active":   "digest of the bundle that decides",
 	"left_out": "records that the decision log lacks",
 	"removed":  "how many bundles went, because no record names them any more",
+	"expired":  "how many reservations nobody settled in time",
 	"id":       "of the store",
 	"data":     "directory of the store",
 	"last_seq": "number of the store's last batch",
