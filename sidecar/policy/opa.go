@@ -84,6 +84,9 @@ func newTopdownEngine(ctx context.Context, s *Snapshot) (*topdownEngine, error) 
 	if err := checkLayout(s, compiler.Modules, data); err != nil {
 		return nil, err
 	}
+	if err := checkData(modules, data, schemas); err != nil {
+		return nil, err
+	}
 	if err := useBounds(compiler.Modules); err != nil {
 		return nil, err
 	}
