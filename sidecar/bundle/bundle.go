@@ -53,6 +53,11 @@ const checkBudget = 5 * time.Second
 //
 // An error says where and what to do about it, a line for each complaint.
 func Load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
+	return loadWithin(ctx, dir, cfg, true)
+}
+
+// loadWithin is Load, and does not judge what was judged before.
+func loadWithin(ctx context.Context, dir fs.FS, cfg Config, judge bool) (*Bundle, error) {
 	if cfg.Tests.All == 0 {
 		cfg.Tests.All = DefaultTests.All
 	}
@@ -77,7 +82,7 @@ func Load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
 				r = result{err: fmt.Errorf("the policy makes its check panic: %v\n%s", p, debug.Stack())}
 			}
 		}()
-		r.bundle, r.err = load(limited, dir, cfg)
+		r.bundle, r.err = load(limited, dir, cfg, judge)
 	}()
 	select {
 	case r := <-done:
@@ -92,7 +97,7 @@ func Load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
 	}
 }
 
-func load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
+func load(ctx context.Context, dir fs.FS, cfg Config, judge bool) (*Bundle, error) {
 	snapshot, err := policy.Read(dir)
 	if err != nil {
 		return nil, err
@@ -102,17 +107,25 @@ func load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
 	if err := errors.Join(routesErr, rulesErr); err != nil {
 		return nil, err
 	}
-	if err := checkMapped(rules, routes); err != nil {
+	b := &Bundle{Digest: snapshot.Digest(), Snapshot: snapshot, Policy: rules, Routes: routes}
+	if !judge {
+		return b, nil
+	}
+	if err := b.judge(ctx, cfg); err != nil {
 		return nil, err
 	}
-	inputs, err := policy.Test(ctx, snapshot, cfg.Tests)
+	return b, nil
+}
+
+func (b *Bundle) judge(ctx context.Context, cfg Config) error {
+	if err := checkMapped(b.Policy, b.Routes); err != nil {
+		return err
+	}
+	inputs, err := policy.Test(ctx, b.Snapshot, cfg.Tests)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// A check that cannot be stopped is given up with all of Load.
-	checked := rules.With(policy.Config{Budget: checkBudget, Wait: cfg.Limit, Stuck: func() {}})
-	if err := checkClosed(ctx, checked, operationsOf(routes), inputs); err != nil {
-		return nil, err
-	}
-	return &Bundle{Digest: snapshot.Digest(), Snapshot: snapshot, Policy: rules, Routes: routes}, nil
+	checked := b.Policy.With(policy.Config{Budget: checkBudget, Wait: cfg.Limit, Stuck: func() {}})
+	return checkClosed(ctx, checked, operationsOf(b.Routes), inputs)
 }

@@ -70,7 +70,7 @@ func Open(ctx context.Context, cfg HolderConfig) (*Holder, error) {
 	h.seen, h.judged = content, content
 	var b *Bundle
 	if err == nil {
-		b, err = Load(ctx, snapshot, cfg.Load)
+		b, err = h.load(ctx, snapshot)
 	}
 	if err == nil {
 		h.use(b)
@@ -98,7 +98,23 @@ func (h *Holder) lastGood(ctx context.Context) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Load(ctx, snapshot, h.cfg.Load)
+	return h.load(ctx, snapshot)
+}
+
+// foundGood are the contents that this process has judged, and may use: by digest,
+// and with the vocabulary that their route tables were read with, for the verdict
+// depends on nothing else.
+var foundGood sync.Map
+
+// load is Load for what may have been in use before: it is not judged again.
+func (h *Holder) load(ctx context.Context, snapshot *policy.Snapshot) (*Bundle, error) {
+	content := fmt.Sprintf("%s %#v", snapshot.Digest(), h.cfg.Load.Vocabulary)
+	_, known := foundGood.Load(content)
+	b, err := loadWithin(ctx, snapshot, h.cfg.Load, !known)
+	if err == nil {
+		foundGood.Store(content, true)
+	}
+	return b, err
 }
 
 // Active returns the bundle that decides now.
@@ -167,7 +183,7 @@ func (h *Holder) activate(ctx context.Context, snapshot *policy.Snapshot) error 
 	b := h.pending
 	if b == nil || b.Digest != snapshot.Digest() {
 		var err error
-		if b, err = Load(ctx, snapshot, h.cfg.Load); ctx.Err() != nil {
+		if b, err = h.load(ctx, snapshot); ctx.Err() != nil {
 			return ctx.Err()
 		} else if err != nil {
 			h.refuse(snapshot, err)
