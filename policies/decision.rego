@@ -38,10 +38,14 @@ allow if {
 	input.arrived_ns > 0
 	data.payments.systems[input.call.system].permit == true
 	is_set(data.payments.systems[input.call.system].deny)
-	count(reasons) == 0
+	count(denials) == 0
 }
 
-reasons contains reason if some reason in data.payments.systems[input.call.system].deny
+denials contains reason if some reason in data.payments.systems[input.call.system].deny
+
+# A decision has sixteen reasons at most. A call that more stand against is refused
+# as well with these.
+reasons contains reason if some reason in array.slice(sort(denials), 0, 16)
 
 default audience := "everybody"
 

@@ -20,6 +20,8 @@ open_reason := {"code": "account_unknown", "message": "There is no such account,
 
 owners_reason := {"code": "amount_over_limit", "message": "Over.", "limit": "total", "remaining_minor": 7}
 
+payees_reason := {"code": "payment_over_limit", "message": "The amount is over what the payer allows now."}
+
 effect := {"type": "notify"}
 
 other := {"type": "reserve"}
@@ -58,8 +60,12 @@ test_decision[note] if {
 			"decision": object.union(refused, {"reasons": {owners_reason}, "public_reasons": {owners_reason}}),
 		},
 		"a denial whose reason another audience is told": {
-			"system": {"deny": {owners_reason}, "audience": "payee"},
+			"system": {"deny": {owners_reason}, "audience": "delegate"},
 			"decision": object.union(refused, {"reasons": {owners_reason}, "public_reasons": {open_reason}}),
+		},
+		"a denial of which this audience is told something else": {
+			"system": {"deny": {owners_reason}, "audience": "payee"},
+			"decision": object.union(refused, {"reasons": {owners_reason}, "public_reasons": {payees_reason}}),
 		},
 		"a denial to an audience that is no name": {
 			"system": {"deny": {owners_reason}, "audience": ["owner"]},

@@ -39,7 +39,7 @@ func TestPolicyIsLogged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := regexp.MustCompile(`msg=policy modules=4 digest=` + regexp.QuoteMeta(bundle.Digest()))
+	want := regexp.MustCompile(`msg=policy modules=15 digest=` + regexp.QuoteMeta(bundle.Digest()))
 	if !want.Match(log.Bytes()) {
 		t.Errorf("no %v in %s", want, &log)
 	}

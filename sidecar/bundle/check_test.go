@@ -30,7 +30,7 @@ const goodInput = `{
 		"owner": {"kind": "user", "issuer": "https://id.example", "subject": "anna"},
 		"state": "active",
 		"currency": "EUR",
-		"max_payment_minor": 50000, "limits": [{"name": "total", "amount": {"mode": "any"}, "count": {"mode": "any"}}],
+		"max_payment_minor": 50000, "limits": [{"name": "total", "period": {"kind": "lifetime"}, "amount": {"mode": "any"}, "count": {"mode": "any"}, "window_full": false}],
 	}},
 }`
 
@@ -309,7 +309,7 @@ func TestClosed(t *testing.T) {
 			add(files, paymentTests, "test_more if data.payments.decision.allow with input as json.patch(good, [{\"op\": \"replace\", \"path\": \"/call/amount_minor\", \"value\": 1}])\n")
 		}}, []string{from + "call.payee" + test + "removed"}},
 		{"null is not looked at", []func(fstest.MapFS){func(files fstest.MapFS) {
-			edit(t, files, accountRules, "is_string(limit.name)", `limit.name != ""`)
+			edit(t, files, "shared/limit/limit.rego", "is_string(limit.name)", `limit.name != ""`)
 		}}, []string{from + "facts.account.limits[0].name" + test + "null"}},
 		{"a denial alone fails open", []func(fstest.MapFS){
 			drop(paymentRules, "\taccount.within_payment_maximum\n"),
@@ -346,7 +346,7 @@ func TestClosed(t *testing.T) {
 		}}, []string{
 			from + "call.account" + test, from + "call.amount_minor" + test, from + "call.currency" + test, from + "call.operation" + test, from + "call.payee" + test,
 			from + "facts.account" + test, from + "facts.account.currency" + test, from + "facts.account.id" + test, from + "facts.account.limits" + test,
-			from + "facts.account.limits[0].amount" + test, "and 13 more",
+			from + "facts.account.limits[0].amount" + test, "and 16 more",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -71,6 +71,36 @@ func (s *site) start() {
 	}
 }
 
+// What a process has found good once is not judged again, also for another holder.
+func TestJudgedOnce(t *testing.T) {
+	s := newSite(t)
+	s.files["other/data.json"] = &fstest.MapFile{Data: []byte(`{"of": "TestJudgedOnce"}`)}
+	open := func(evidence string) error {
+		cfg := Config{Policy: policy.Config{Budget: time.Minute}, Tests: policy.TestBounds{All: time.Minute, Each: time.Minute}}
+		cfg.Vocabulary.Evidence = []string{evidence}
+		if evidence == "late" || s.Holder != nil {
+			cfg.Tests.All = 1 // nothing can be judged in a nanosecond
+		}
+		h, err := Open(t.Context(), HolderConfig{Dir: s.files, Archive: NewArchive(t.TempDir()), Load: cfg, Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			s.Holder = h
+		}
+		return err
+	}
+	if err := open("late"); err == nil {
+		t.Error("judged in no time")
+	}
+	if err := open("code"); err != nil {
+		t.Fatal(err)
+	}
+	if err := open("code"); err != nil {
+		t.Errorf("judged again: %v", err)
+	}
+	if err := open("late"); err == nil {
+		t.Error("other route tables can be meant with another vocabulary, and nobody has judged them")
+	}
+}
+
 // looks has the watcher look so many times.
 func (s *site) looks(n int) {
 	for range n {
@@ -123,7 +153,7 @@ func TestReload(t *testing.T) {
 	edit(t, s.files, accountRules, "known if {", "known if {{")
 	bad := s.digest()
 	s.looks(3)
-	s.wants(second, "shared/account/account.rego:14: rego_parse_error")
+	s.wants(second, "shared/account/account.rego:16: rego_parse_error")
 	if status := s.Status(); status.FailedDigest != bad || status.Refused != 1 || status.Activated != 2 {
 		t.Errorf("%+v", status)
 	}

@@ -46,12 +46,12 @@ func (testCode) Check(_ *authzstore.Tx, c call.Call, secret string) (evidence.Fi
 	return f, nil
 }
 
-// codeBundle is the built-in bundle whose payments may bring a code, in code or in
+// codeBundle is the bundle whose direct payments may bring a code, in code or in
 // second, and are denied if it does not match. edit changes it further.
 func codeBundle(t testing.TB, edit func(files fstest.MapFS)) *bundle.Bundle {
 	t.Helper()
 	files := policiestest.Files(t)
-	const routes, rules, table = "systems/direct_payment/routes.yaml", "systems/direct_payment/direct_payment.rego", "shared/data.yaml"
+	const routes, rules = "systems/direct_payment/routes.yaml", "systems/direct_payment/direct_payment.rego"
 	replace(t, files, routes, "    currency: {json: /currency}\n", `    currency: {json: /currency}
     code: {json: /code, secret: true, evidence: test_code, optional: true}
     second: {json: /second, secret: true, evidence: test_code, optional: true}
@@ -64,7 +64,6 @@ deny contains reason if {
 	reason := {"code": "payment_code_invalid", "message": "The payment code is not valid."}
 }
 `)
-	replace(t, files, table, "reasons:\n", "reasons:\n  payment_code_invalid: {told_to: [everybody]}\n")
 	if edit != nil {
 		edit(files)
 	}

@@ -30,7 +30,7 @@ func TestSpentThoughTheKeyWasTaken(t *testing.T) {
 				}
 				return err
 			}}), withCodes(t, func(files fstest.MapFS) {
-				replace(t, files, "systems/direct_payment/direct_payment.rego", "finding.matched == false", "finding.matched == 7")
+				replace(t, files, "systems/direct_payment/direct_payment.rego", "finding.matched == false", "finding.matched == false\n\tinput.now_ns < 0")
 			}))
 			w.backend = backend
 			d := w.decide(keyedPayment("acc_anna", "k", 100, "wrong"))

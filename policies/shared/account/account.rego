@@ -9,6 +9,8 @@
 #   - input: schema.input
 package payments.shared.account
 
+import data.payments.shared.limit as limits
+
 known if {
 	is_string(input.call.account)
 	input.facts.account.id == input.call.account
@@ -47,34 +49,11 @@ within_payment_maximum if {
 	input.call.amount_minor <= input.facts.account.max_payment_minor
 }
 
-# Each limit says for amount and count either that it bounds nothing ("any") or
-# what remains of it: a limit that says neither holds everything back.
 within_limits if {
 	is_array(input.facts.account.limits)
 	every limit in input.facts.account.limits {
-		is_string(limit.name)
-		within_amount(limit)
-		within_count(limit)
+		limits.within(limit, input.call.amount_minor)
 	}
-}
-
-within_amount(limit) if limit.amount.mode == "any"
-
-within_amount(limit) if {
-	limit.amount.mode == "at_most"
-	is_number(limit.amount.max_minor)
-	is_number(limit.amount.remaining_minor)
-	is_number(input.call.amount_minor)
-	input.call.amount_minor <= limit.amount.remaining_minor
-}
-
-within_count(limit) if limit.count.mode == "any"
-
-within_count(limit) if {
-	limit.count.mode == "at_most"
-	is_number(limit.count.max)
-	is_number(limit.count.remaining)
-	limit.count.remaining >= 1
 }
 
 # METADATA
@@ -88,13 +67,17 @@ reserve := {
 	"currency": input.call.currency,
 }
 
-deny contains reason if {
-	not active
-	reason := {
-		"code": "account_frozen",
-		"message": "The account is frozen.",
-	}
+unknown_reason := {
+	"code": "account_unknown",
+	"message": "There is no such account, or it is not yours.",
 }
+
+frozen_reason := {
+	"code": "account_frozen",
+	"message": "The account is frozen.",
+}
+
+deny contains frozen_reason if not active
 
 deny contains reason if {
 	not currency_matches
@@ -122,22 +105,29 @@ deny contains reason if {
 
 deny contains reason if {
 	some limit in input.facts.account.limits
-	not within_amount(limit)
-	reason := {
+	not limits.within_amount(limit, input.call.amount_minor)
+	reason := object.union(limits.about(limit), {
 		"code": "amount_over_limit",
 		"message": "The amount is over what remains of a limit of the account.",
-		"limit": limit.name,
-		"remaining_minor": limit.amount.remaining_minor,
-	}
+		"remaining_minor": limits.amount_left(limit),
+	})
 }
 
 deny contains reason if {
 	some limit in input.facts.account.limits
-	not within_count(limit)
-	reason := {
+	not limits.within_count(limit)
+	reason := object.union(limits.about(limit), {
 		"code": "count_over_limit",
 		"message": "No payment remains of a limit of the account.",
-		"limit": limit.name,
-		"remaining_count": limit.count.remaining,
-	}
+		"remaining_count": limits.count_left(limit),
+	})
+}
+
+deny contains reason if {
+	some limit in input.facts.account.limits
+	limit.window_full == true
+	reason := object.union(limits.about(limit), {
+		"code": "limit_window_full",
+		"message": "A limit of the account can keep no more payments in its window.",
+	})
 }

@@ -28,13 +28,9 @@ audience := "owner" if account.owned_by_caller
 
 on_allow contains account.reserve
 
-deny contains reason if {
+deny contains account.unknown_reason if {
 	input.call.operation == "pay"
 	not account.owned_by_caller
-	reason := {
-		"code": "account_unknown",
-		"message": "There is no such account, or it is not yours.",
-	}
 }
 
 deny contains reason if {

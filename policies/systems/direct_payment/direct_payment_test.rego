@@ -24,18 +24,20 @@ good := {
 		"state": "active",
 		"currency": "EUR",
 		"max_payment_minor": 50000,
-		"limits": [
-			{
-				"name": "total",
-				"amount": {"mode": "at_most", "max_minor": 100000, "remaining_minor": 1250},
-				"count": {"mode": "any"},
+		"limits": [{
+			"name": "ten_a_week",
+			"period": {
+				"kind": "week",
+				"alignment": "calendar",
+				"zone": "Europe/Berlin",
+				"week_start": "monday",
 			},
-			{
-				"name": "first_ten",
-				"amount": {"mode": "any"},
-				"count": {"mode": "at_most", "max": 10, "remaining": 1},
-			},
-		],
+			"amount": {"mode": "at_most", "max_minor": 100000, "remaining_minor": 1250},
+			"count": {"mode": "at_most", "max": 10, "remaining": 1},
+			"window_full": false,
+			"starts_at_ns": 1795474800000000000,
+			"resets_at_ns": 1796079600000000000,
+		}],
 	}},
 }
 
@@ -84,14 +86,16 @@ reasons := {
 	"amount_over_limit": {
 		"code": "amount_over_limit",
 		"message": "The amount is over what remains of a limit of the account.",
-		"limit": "total",
+		"limit": "ten_a_week",
 		"remaining_minor": 1250,
+		"resets_at_ns": 1796079600000000000,
 	},
 	"count_over_limit": {
 		"code": "count_over_limit",
 		"message": "No payment remains of a limit of the account.",
-		"limit": "first_ten",
+		"limit": "ten_a_week",
 		"remaining_count": 0,
+		"resets_at_ns": 1796079600000000000,
 	},
 }
 
@@ -116,7 +120,7 @@ test_decision[note] if {
 			"decision": refused({"amount_over_limit"}),
 		},
 		"no payment remains": {
-			"input": set_at("/facts/account/limits/1/count/remaining", 0),
+			"input": set_at("/facts/account/limits/0/count/remaining", 0),
 			"decision": refused({"count_over_limit"}),
 		},
 		"no limits": {
@@ -218,7 +222,7 @@ paths contains path if {
 }
 
 test_nothing_passes_with_a_field_removed if {
-	count(paths) == 39
+	count(paths) == 42
 	every path in paths {
 		decision := data.payments.decision with input as json.patch(good, [{"op": "remove", "path": path}])
 		decision.allow == false
@@ -243,7 +247,7 @@ leaves contains path if {
 }
 
 test_nothing_passes_with_two_fields_null if {
-	count(leaves) == 29
+	count(leaves) == 33
 	pairs := {[a, b] | some a in leaves; some b in leaves; a < b}
 	every pair in pairs {
 		bent := json.patch(good, [{"op": "replace", "path": path, "value": null} | some path in pair])

@@ -1,0 +1,68 @@
+# METADATA
+# title: Tests of who is told which reason
+# description: The table itself, and what each audience hears of a limit.
+# schemas:
+#   - input: schema.input
+#   - data.shared: schema.shared
+package payments.shared.reasons_test
+
+import data.payments.shared.reasons as table
+
+# Every code that is said instead of another one has a message.
+test_every_code_said_has_a_message if {
+	otherwise := {code | code := data.shared.reasons[_].otherwise}
+	instead := {code | code := data.shared.reasons[_].told_as[_]}
+	every code in otherwise | instead {
+		is_string(data.shared.messages[code])
+	}
+}
+
+limit_reason(code) := {
+	"code": code,
+	"message": "Over.",
+	"limit": "month",
+	"remaining_minor": 7,
+	"resets_at_ns": 9,
+}
+
+told_as(code) := {"code": code, "message": data.shared.messages[code]}
+
+test_told[note] if {
+	over := limit_reason("amount_over_grant_limit")
+	account_over := limit_reason("amount_over_limit")
+	some note, case in {
+		"the owner of a grant": {"reason": over, "audience": "owner", "told": over},
+		"its delegate": {"reason": over, "audience": "delegate", "told": over},
+		"the payee": {"reason": over, "audience": "payee", "told": told_as("payment_over_limit")},
+		"an agent of another account": {"reason": over, "audience": "agent", "told": told_as("grant_unknown")},
+		"everybody": {"reason": over, "audience": "everybody", "told": told_as("grant_unknown")},
+		"the owner of an account": {"reason": account_over, "audience": "owner", "told": account_over},
+		"an agent of its own account": {"reason": account_over, "audience": "agent", "told": account_over},
+		"a delegate on it": {"reason": account_over, "audience": "delegate", "told": told_as("account_unknown")},
+		"a payee from it": {"reason": account_over, "audience": "payee", "told": told_as("payment_over_limit")},
+	}
+	table.told(case.reason, case.audience) == case.told
+}
+
+# Whatever the payee hears, no limit, no remainder and no reset are in it, but of
+# what it said itself.
+test_a_payee_hears_a_code_alone if {
+	every code, _ in data.shared.reasons {
+		told := table.told(limit_reason(code), "payee")
+		payee_may_hear(code, told)
+	}
+}
+
+payee_may_hear(_, told) if object.keys(told) == {"code", "message"}
+
+payee_may_hear(code, _) if code in {
+	"amount_invalid",
+	"currency_not_grant",
+	"merchant_unknown",
+	"merchant_not_payee",
+	"merchant_frozen",
+	"payment_code_invalid",
+	"account_unknown",
+	"grant_unknown",
+	"caller_not_itself",
+}

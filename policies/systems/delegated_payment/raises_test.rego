@@ -1,0 +1,113 @@
+package payments.systems.delegated_payment_test
+
+raise_at(at_ns, limits) := {"at_ns": at_ns, "max_payment_minor": 1250, "limits": limits}
+
+old(name, max_minor, max_count) := {
+	"name": name,
+	"amount": bound(max_minor, "max_minor"),
+	"count": bound(max_count, "max"),
+}
+
+bound(max, _) := {"mode": "any"} if max == null
+
+bound(max, member) := {"mode": "at_most", member: max} if max != null
+
+raised(raises) := bend(
+	plain, "/facts/grant",
+	with_members(plain_grant, {"limits": grant.limits, "raises": raises}),
+)
+
+held_amount(limit, remaining_minor, until_ns) := {
+	"code": "amount_over_raise_cooling",
+	"message": "A bound of the grant was raised, and the lower one still holds.",
+	"limit": limit,
+	"remaining_minor": remaining_minor,
+	"resets_at_ns": until_ns,
+}
+
+held_count(limit, until_ns) := {
+	"code": "count_over_raise_cooling",
+	"message": "A bound of the grant was raised, and the lower one still holds.",
+	"limit": limit,
+	"remaining_count": 0,
+	"resets_at_ns": until_ns,
+}
+
+# A day after a raise, the higher bound holds. 6 750 of the 8 000 of this month are
+# spent, and 2 of 3 payments of the last hour.
+test_raise_cooling[note] if {
+	some note, case in {
+		"one nanosecond before it is over": {
+			"input": bend(raised([raise_at((now - day) + 1, [])]), "/facts/grant/raises/0/max_payment_minor", 1249),
+			"decision": refused_as({held_amount("payment", 1249, now + 1)}, {over_limit}),
+		},
+		"when it is over": {
+			"input": bend(raised([raise_at(now - day, [])]), "/facts/grant/raises/0/max_payment_minor", 1249),
+			"decision": paid,
+		},
+		"exactly what the bounds before leave": {
+			"input": raised([raise_at(now - 1, [old("pocket_money", 8000, null), old("not_too_often", null, 3)])]),
+			"decision": paid,
+		},
+		"one minor unit over it": {
+			"input": raised([raise_at(now - 1, [old("pocket_money", 7999, null)])]),
+			"decision": refused_as({held_amount("pocket_money", 1249, (now + day) - 1)}, {over_limit}),
+		},
+		"more spent than it allowed": {
+			"input": raised([raise_at(now - 1, [old("pocket_money", 6749, null)])]),
+			"decision": refused_as({held_amount("pocket_money", 0, (now + day) - 1)}, {over_limit}),
+		},
+		"one payment more": {
+			"input": raised([raise_at(now - 1, [old("not_too_often", null, 2)])]),
+			"decision": refused_as({held_count("not_too_often", (now + day) - 1)}, {count_over_limit}),
+		},
+		"a limit that is gone, or bounds no amount any more, lets nothing pass": {
+			"input": raised([raise_at(now - 1, [old("gone", 9000, null), old("not_too_often", 9000, null)])]),
+			"decision": refused_as(
+				{held_amount("gone", 0, (now + day) - 1), held_amount("not_too_often", 0, (now + day) - 1)},
+				{over_limit},
+			),
+		},
+		"a bound on payments that is gone": {
+			"input": raised([raise_at(now - 1, [old("pocket_money", null, 9)])]),
+			"decision": refused_as({held_count("pocket_money", (now + day) - 1)}, {count_over_limit}),
+		},
+		"of two raises the lower bound, until the last that is too low": {
+			"input": raised([
+				raise_at(now - 20, [old("pocket_money", 7000, null)]),
+				raise_at(now - 10, [old("pocket_money", 7500, null)]),
+				raise_at(now - 1, [old("pocket_money", 8000, null)]),
+			]),
+			"decision": refused_as({held_amount("pocket_money", 250, (now + day) - 10)}, {over_limit}),
+		},
+		"a raise that does not say when": {
+			"input": raised([object.remove(raise_at(now - 1, []), ["at_ns"])]),
+			"decision": nothing_said,
+		},
+		"a raise that does not say from what": {
+			"input": raised([raise_at(now - 1, [{"name": "pocket_money"}])]),
+			"decision": nothing_said,
+		},
+	}
+
+	decision := data.payments.decision with input as case.input with data.systems.delegated_payment as tuned
+	decision == case.decision
+}
+
+# Without a cooling time, a raise holds at once.
+test_no_raise_cooling if {
+	at_once := object.union(tuned, {"raise_cooling_seconds": 0})
+	bent := bend(raised([raise_at(now, [old("gone", 1, null)])]), "/facts/grant/raises/0/max_payment_minor", 1)
+	decision := data.payments.decision with input as bent with data.systems.delegated_payment as at_once
+	decision == paid
+}
+
+# Only the code that is shown now.
+test_newest_code_alone if {
+	newest := object.union(tuned, {"max_code_step_age": 0})
+	first := data.payments.decision with input as payment with data.systems.delegated_payment as newest
+	first == paid
+	second := data.payments.decision with input as bend(payment, "/evidence/payment_code/step_age", 1)
+		with data.systems.delegated_payment as newest
+	second == refused({code_invalid})
+}
