@@ -82,9 +82,11 @@ func Cluster(root map[string]any, name string) (map[string]any, error) {
 // of cfg in place, and then whatever cfg.Edit does. It is JSON, which Envoy
 // reads without YAML's guesses about types.
 func render(cfg Config) ([]byte, error) {
-	if len(cfg.Socket) > maxSocketPath {
-		return nil, fmt.Errorf("envoy: the socket's path has %d bytes, at most %d work (use a shorter directory): %s",
-			len(cfg.Socket), maxSocketPath, cfg.Socket)
+	for _, socket := range []string{cfg.Socket, cfg.API} {
+		if len(socket) > maxSocketPath {
+			return nil, fmt.Errorf("envoy: the socket's path has %d bytes, at most %d work (use a shorter directory): %s",
+				len(socket), maxSocketPath, socket)
+		}
 	}
 	host, portText, err := net.SplitHostPort(cfg.Upstream)
 	if err != nil {
@@ -120,6 +122,13 @@ func render(cfg Config) ([]byte, error) {
 			return nil, fmt.Errorf("envoy: envoy.yaml has no %s at %v", v.field, v.at)
 		}
 		object[v.field] = v.value
+	}
+	if cfg.API != "" {
+		api, err := At(root, below(endpointPath("countersign_api"), "pipe")...)
+		if err != nil {
+			return nil, err
+		}
+		api["path"] = cfg.API
 	}
 	if cfg.Edit != nil {
 		cfg.Edit(root)

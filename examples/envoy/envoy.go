@@ -33,6 +33,9 @@ type Config struct {
 	// Socket is the sidecar's unix socket. Nothing needs to listen there yet:
 	// Envoy starts anyway and answers 503.
 	Socket string
+	// API is the unix socket of the sidecar's own API, which shows what became of
+	// calls below /countersign/v1/. Empty leaves the one of envoy.yaml.
+	API string
 	// Upstream is the payment service, "address:port"; the address is an IP.
 	Upstream string
 	// Port is where Envoy listens on 127.0.0.1; 0 takes any free port.
