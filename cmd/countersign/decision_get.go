@@ -97,6 +97,7 @@ func describe(w io.Writer, d decision) error {
 		line("evidence", what)
 	}
 	line("reservation", d.ReservationID)
+	line("grant", d.Grant)
 	line("bundle", d.Bundle)
 	line("seq", fmt.Sprint(d.Seq))
 	if err := table.Flush(); err != nil {

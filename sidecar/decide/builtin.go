@@ -108,8 +108,9 @@ func change(ck *check, tx *authzstore.Tx, f Facts) error {
 }
 
 // fetch hands out the parameters of the credential in force, once for each
-// credential. They are then this decision's: who repeats the call under its key gets
-// them again, until the first code of them was used.
+// credential. They are then this decision's (FetchedBy), and are shown to nobody but who
+// has its token: who repeats the call under its key gets them again, until the first
+// code of them was used.
 func fetch(ck *check, tx *authzstore.Tx, f Facts) error {
 	if f.Grant.Handle == "" {
 		return &authzstore.StateError{Noun: "grant", State: string(f.Grant.State)}
