@@ -12,6 +12,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/api"
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/extauthz"
 )
 
@@ -27,6 +28,37 @@ const controlMode = 0o600
 // controlTimeout is how long calls in flight may take to end before their
 // connections are closed.
 const controlTimeout = 5 * time.Second
+
+// checkAPIs says what serveAPIs would refuse of the addresses without looking at the
+// system.
+func checkAPIs(cfg Config) error {
+	if cfg.Control != "" {
+		if err := extauthz.CheckAddress(cfg.Control, controlMode); err != nil {
+			return fmt.Errorf("control: %w", err)
+		}
+	}
+	if cfg.TerminalAPI != "" {
+		if err := extauthz.CheckAddress(cfg.TerminalAPI, cfg.SocketMode); err != nil {
+			return fmt.Errorf("terminal API: %w", err)
+		}
+	}
+	return nil
+}
+
+// serveAPIs answers the control API and the terminal API, where cfg has addresses
+// for them, until stop.
+func serveAPIs(ctx context.Context, cfg Config, store *authzstore.Store, keys keyring, codes *evidence.PaymentCodes, now func() (time.Time, error)) (stop func(), err error) {
+	stopControl, err := serveControl(ctx, cfg, store, now)
+	if err != nil {
+		return nil, err
+	}
+	stopTerminals, err := serveTerminalAPI(cfg, store, keys, codes, now)
+	if err != nil {
+		stopControl()
+		return nil, err
+	}
+	return func() { stopTerminals(); stopControl() }, nil
+}
 
 // serveControl answers the control API at cfg.Control, if anywhere, until stop.
 func serveControl(ctx context.Context, cfg Config, store *authzstore.Store, now func() (time.Time, error)) (stop func(), err error) {

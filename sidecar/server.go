@@ -41,6 +41,10 @@ type Config struct {
 	// Control is where the control API is served: a unix socket of mode 0600 or a
 	// loopback address, as [extauthz.Listen] takes them. Empty means nowhere.
 	Control string
+	// TerminalAPI is where Envoy finds the API that shows owners and delegates what
+	// built-in operations did, as [extauthz.Listen] takes it; a socket has SocketMode.
+	// Empty means nowhere.
+	TerminalAPI string
 	// DataDir is the directory of the store. It is created where missing.
 	DataDir string
 	// KeyFile holds the key that secrets are kept under; see loadKeys. Empty means
@@ -166,10 +170,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			return fmt.Errorf("metrics: %w", err)
 		}
 	}
-	if cfg.Control != "" {
-		if err := extauthz.CheckAddress(cfg.Control, controlMode); err != nil {
-			return fmt.Errorf("control: %w", err)
-		}
+	if err := checkAPIs(cfg); err != nil {
+		return err
 	}
 	stuck := make(chan struct{}, 1)
 	cfg.Policy.Stuck = func() {
@@ -230,13 +232,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		cfg.Retention.withDefaults().retain(ctx, store, archive, timekeeper.Now, pruneEvery, cfg.Log)
 	})
 	defer stopRetaining()
-	stopControl, err := serveControl(ctx, cfg, store, timekeeper.Now)
+	stopExpiring := start(func(ctx context.Context) { expire(ctx, store, timekeeper.Now, expireEvery, cfg.Log) })
+	defer stopExpiring()
+	stopAPIs, err := serveAPIs(ctx, cfg, store, keys, codes, timekeeper.Now)
 	if err != nil {
 		return err
 	}
-	defer stopControl()
-	stopExpiring := start(func(ctx context.Context) { expire(ctx, store, timekeeper.Now, expireEvery, cfg.Log) })
-	defer stopExpiring()
+	defer stopAPIs()
 	return serve(ctx, cfg, decide.Config{
 		Bundle:        rules.Active,
 		Store:         store,

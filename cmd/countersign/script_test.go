@@ -49,6 +49,9 @@ func TestMain(m *testing.M) {
 //	flip FILE OFFSET        change one byte of the file
 //	pruned DIR ID           write this account until there are old records to prune,
 //	                        and prune them; $oldest is the first number kept then
+//	through CHECKS API SUBJECT METHOD PATH [FILE]
+//	                        call the terminal API as Envoy does, after a check
+//	keep NAME FILE          put the text of the file into a variable
 //	shell DOC NUMBER FILE   write a block of shell commands of a page of the docs to a file
 //	clocked DIR DURATION    the last sidecar on this store ran by a clock ahead by so much
 //	answers SOCKET CODE     the sidecar must come to refuse a call to nowhere with this code
@@ -59,8 +62,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "signal": signalBackground, "await": await, "pays": pays, "mode": mode, "bundle": copyBundle, "flip": flip,
-			"pruned":  pruned,
-			"shell":   shellOf,
+			"pruned": pruned, "shell": shellOf, "through": through, "keep": keep,
 			"clocked": clocked, "answers": answers,
 		},
 	})

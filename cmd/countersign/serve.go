@@ -69,6 +69,7 @@ itself broken and must be restarted.`,
 	flags.StringVar(&socketMode, "socket-mode", "0600", "mode of the unix socket: 0600, or 0660 for Envoy under another user of the group")
 	flags.StringVar(&cfg.Metrics, "metrics", "", "where /metrics and /healthz are: tcp:127.0.0.1:PORT, or unix:PATH (default: nowhere)")
 	flags.StringVar(&cfg.Control, "control", "", "where the control API is: unix:PATH, tcp:127.0.0.1:PORT, or none (default: unix:control.sock in --data)")
+	flags.StringVar(&cfg.TerminalAPI, "terminal-api", "", "where Envoy finds the API that shows owners and delegates their grants: unix:PATH with --socket-mode, or tcp:127.0.0.1:PORT (default: nowhere)")
 	flags.StringVar(&cfg.DataDir, "data", "countersign-data", "directory of the store")
 	flags.StringVar(&cfg.KeyFile, "key", "", "file with the store's key, 32 bytes in base64 (default: key in the store's directory, made there; keep it elsewhere, so that a copy of the store is not a copy of the key)")
 	flags.DurationVar(&cfg.Retention.MaxAge, "retain", sidecar.DefaultMaxAge, "how long records are kept")

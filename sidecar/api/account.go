@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
@@ -132,6 +133,9 @@ func (c *Control) getAccount(ctx context.Context, id string) (*accountOutput, er
 	return &accountOutput{account}, err
 }
 
+// What was reserved and granted is in the account's currency, and counts on.
+var errCurrency = problem(http.StatusUnprocessableEntity, "currency_kept", "An account keeps its currency: another one is another account.")
+
 func (c *Control) putAccount(ctx context.Context, in *putAccountInput) (*accountOutput, error) {
 	err := c.change(ctx, accountRefs(in.ID), func(tx *authzstore.Tx) error {
 		old, exists, err := tx.Account(in.ID)
@@ -140,6 +144,8 @@ func (c *Control) putAccount(ctx context.Context, in *putAccountInput) (*account
 			return err
 		case exists && in.IfNoneMatch != "":
 			return errExists
+		case exists && old.Currency != in.Body.Currency:
+			return errCurrency
 		case !exists:
 			old.State = authzstore.AccountActive
 		}

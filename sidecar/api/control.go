@@ -25,6 +25,7 @@ const (
 	maxHeaderBytes = 16 << 10
 	requestTimeout = 10 * time.Second
 	answerTimeout  = 30 * time.Second
+	storeTimeout   = 20 * time.Second // so that who waits for the store still gets an answer
 	idleTimeout    = 2 * time.Minute
 )
 
@@ -143,7 +144,7 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.Log.Error("panic", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			problem(http.StatusInternalServerError, "internal_error", "The call hit a defect of the program.").write(w)
+			internalError.write(w)
 		}
 	}()
 	w.Header().Set("cache-control", "no-store")
@@ -162,6 +163,8 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.write(w)
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	c.mux.ServeHTTP(w, r.WithContext(ctx))
 }
 
@@ -226,11 +229,13 @@ func (c *Control) change(ctx context.Context, refs []kv.Ref, fn func(*authzstore
 	return c.Store.Update(ctx, cause, refs, fn)
 }
 
+var errClock = problem(http.StatusServiceUnavailable, "clock_jumped", "The clock is not to be trusted until an operator accepts it (countersign clock).")
+
 // now is the time, or the answer while nobody can say.
 func (c *Control) now() (time.Time, error) {
 	now, err := c.Now()
 	if err != nil {
-		return time.Time{}, problem(http.StatusServiceUnavailable, "clock_jumped", "The clock is not to be trusted until an operator accepts it (countersign clock).")
+		return time.Time{}, errClock
 	}
 	return now, nil
 }

@@ -22,6 +22,7 @@ import (
 // A world is a control API over a store of its own, whose time the test sets.
 type world struct {
 	t       *testing.T
+	backend *noting
 	store   *authzstore.Store
 	control *api.Control
 	admin   string // a secret
@@ -39,7 +40,8 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, store: authzstore.New(backend), log: &strings.Builder{}, at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	noted := &noting{Store: backend}
+	w := &world{t: t, backend: noted, store: authzstore.New(noted), log: &strings.Builder{}, at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
 	t.Cleanup(func() {
 		if err := w.store.Close(); err != nil {
 			t.Error(err)

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -44,7 +45,7 @@ func (w *world) reserve(account, grant string, minor int64) string {
 func (w *world) accept(id string) {
 	w.t.Helper()
 	w.handles++
-	c := authzstore.Credential{Handle: fmt.Sprintf("%010d", w.handles), Sealed: []byte("sealed4711"), Digits: 6, PeriodSeconds: 30, Algorithm: "SHA1"}
+	c := authzstore.Credential{Handle: fmt.Sprintf("4711%06d", w.handles), Sealed: []byte("sealed4711"), Digits: 6, PeriodSeconds: 30, Algorithm: "SHA1"}
 	cause := authzstore.Cause{ID: authzstore.NewID("dec"), Actor: authzstore.Identity{Kind: "user", Issuer: "i", Subject: "s"}, NowNanos: w.at.UnixNano()}
 	var g authzstore.Grant
 	err := w.store.View(w.t.Context(), func(s authzstore.Snapshot) (err error) {
@@ -92,6 +93,9 @@ func TestAccounts(t *testing.T) {
 	}
 	for _, target := range []string{"freeze", "unfreeze"} {
 		w.ask(404, "POST", "/v1/accounts/acc_other/"+target, "", nil)
+	}
+	if kept := w.ask(422, "PUT", "/v1/accounts/acc_anna", strings.Replace(anna, "EUR", "USD", 1), nil); kept.code(t) != "currency_kept" {
+		t.Errorf("another currency: %s", kept.text)
 	}
 	bad := w.ask(422, "PUT", "/v1/accounts/acc_anna", strings.Replace(anna, "[]", `[{"name": "total", "period": {"kind": "lifetime"}}]`, 1), nil)
 	if bad.code(t) != "invalid" {
@@ -441,4 +445,48 @@ func TestRecords(t *testing.T) {
 	}
 	w.ask(404, "GET", "/v1/records/dec_other", "", nil)
 	w.ask(422, "GET", "/v1/records/acc_anna", "", nil)
+}
+
+// noting notes which updates are urgent.
+type noting struct {
+	kv.Store
+	mu     sync.Mutex
+	urgent []bool
+}
+
+func (n *noting) Update(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) error {
+	n.mu.Lock()
+	n.urgent = append(n.urgent, kv.IsUrgent(ctx))
+	n.mu.Unlock()
+	return n.Store.Update(ctx, refs, fn)
+}
+
+// What stops something does not wait behind what is shed; what does not, does.
+func TestUrgent(t *testing.T) {
+	w := newWorld(t)
+	w.ask(200, "PUT", "/v1/accounts/acc_anna", anna, nil)
+	w.ask(200, "PUT", "/v1/grants/grt_1", offer("acc_anna"), nil)
+	w.accept("grt_1")
+	id := w.reserve("acc_anna", "", 1)
+	var made api.MadeToken
+	w.ask(200, "POST", "/v1/tokens", `{"name": "x", "role": "viewer", "expires_in_seconds": 0}`, &made)
+	for _, c := range []struct {
+		method, target, body string
+		urgent               bool
+	}{
+		{"POST", "/v1/accounts/acc_anna/freeze", "", true},
+		{"POST", "/v1/accounts/acc_anna/unfreeze", "", false},
+		{"PUT", "/v1/accounts/acc_anna", anna, false},
+		{"POST", "/v1/grants/grt_1/freeze", "", true},
+		{"POST", "/v1/grants/grt_1/unfreeze", "", false},
+		{"POST", "/v1/grants/grt_1/revoke", "", true},
+		{"POST", "/v1/tokens/" + made.ID + "/revoke", "", true},
+		{"POST", "/v1/reservations/" + id + "/void", "", false},
+	} {
+		w.backend.urgent = nil
+		w.ask(200, c.method, c.target, c.body, nil)
+		if !slices.Equal(w.backend.urgent, []bool{c.urgent}) {
+			t.Errorf("%s: updates are urgent %v, want %v", c.target, w.backend.urgent, c.urgent)
+		}
+	}
 }
