@@ -36,7 +36,7 @@ because everybody sees those.
 A code pays once. It is accepted while it is shown and for one period more.`,
 		Example: `  countersign code anna.otpauth
   countersign code --once - < anna.otpauth
-  curl -s … | jq -r .parameters_uri | countersign code -`,
+  curl -s … | jq -r .uri | countersign code -`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := readParameters(args[0], cmd.InOrStdin())

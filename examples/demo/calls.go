@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -18,16 +19,22 @@ type step struct {
 	before func(*world, context.Context) error
 	past   bool   // straight to the payment service, past Envoy
 	caller string // whose token it carries; "" for none
-	path   string
+	method string // "" for POST
+	path   string // {NAME} in it is the grant that was offered under the name
 	body   string
 	// key is the idempotency key, the same in each step that names it; "" for one
 	// of its own.
 	key string
 
+	device  string // whose device makes the {code} in the body
+	offers  string // the answer has the ID of a grant, from here on known by this name
+	fetches string // the answer is for the device of this name
+
 	status   int
 	code     string // of the problem document, "" where there is none
 	left     string // what remains of the limit that the call exceeds, in EUR
 	replayed bool   // answered as the call before it under this key
+	recorded string // what stands on record of a refusal whose reason the caller is not told
 }
 
 const noKey = "none" // in a step: no idempotency key
@@ -87,6 +94,7 @@ type answer struct {
 	code       string
 	left       string
 	replayed   bool
+	recorded   string
 	decisionID string
 	executed   bool // the payment service paid
 }
@@ -106,31 +114,46 @@ func (w *world) play(ctx context.Context, number int, s step) (bool, error) {
 	if _, before := w.decided[got.decisionID]; got.decisionID != "" && !before {
 		w.decided[got.decisionID] = number
 	}
-	want := answer{status: s.status, code: s.code, left: s.left, replayed: s.replayed, decisionID: got.decisionID}
-	want.executed = s.status == http.StatusCreated && !s.replayed
-	fmt.Printf("%2d  %-49s  %s\n", number, s.says, got.describe(got == want))
+	want := answer{status: s.status, code: s.code, left: s.left, replayed: s.replayed, recorded: s.recorded, decisionID: got.decisionID}
+	want.executed = s.pays() && s.status == http.StatusCreated && !s.replayed
+	fmt.Printf("%2d  %-49s  %s\n", number, s.says, got.describe(s, got == want))
 	return got == want, nil
 }
 
-func (a answer) describe(ok bool) string {
-	verdict := "as expected"
+// pays tells whether a step is a payment, which the payment service executes if it is
+// allowed.
+func (s step) pays() bool { return s.path == charges || strings.HasSuffix(s.path, "/payments") }
+
+// describe is what a line says of an answer, with what became of the payment if the
+// step was one.
+func (a answer) describe(s step, ok bool) string {
+	became, verdict := "done", "as expected"
+	switch {
+	case a.executed:
+		became = "executed"
+	case s.pays():
+		became = "not executed"
+	case a.status >= http.StatusBadRequest:
+		became = "refused"
+	}
 	if !ok {
 		verdict = "NOT AS EXPECTED"
 	}
-	executed := "not executed"
-	if a.executed {
-		executed = "executed"
-	}
 	note := a.code
 	switch {
-	case a.left != "":
-		note += ", " + a.left + " left"
-	case a.replayed:
+	case note == "" && a.replayed:
 		note = "replayed"
 	case note == "" && a.status >= http.StatusBadRequest:
 		note = "(by Envoy)"
 	}
-	return fmt.Sprintf("%d  %-29s %-12s  %s", a.status, note, executed, verdict)
+	if a.left != "" {
+		note = strings.TrimPrefix(note+", "+a.left+" left", ", ")
+	}
+	line := fmt.Sprintf("%d  %-29s %-12s  %s", a.status, note, became, verdict)
+	if a.recorded != "" && a.recorded != a.code {
+		line += "\n      on record, for those who may know: " + a.recorded
+	}
+	return line
 }
 
 // key returns the idempotency key that a step names.
@@ -145,25 +168,40 @@ func (w *world) key(name string) string {
 	return w.keys[name]
 }
 
-func (w *world) call(ctx context.Context, s step) (answer, error) {
+// request makes the request of a step.
+func (w *world) request(ctx context.Context, s step) (*http.Request, error) {
 	url := w.envoy.URL()
 	if s.past {
 		url = w.upstreamURL
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+s.path, strings.NewReader(s.body))
+	path, body, err := w.filled(ctx, s)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
-	req.Header.Set("content-type", "application/json")
+	req, err := http.NewRequestWithContext(ctx, cmp.Or(s.method, http.MethodPost), url+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if s.body != "" {
+		req.Header.Set("content-type", "application/json")
+	}
 	if s.key != noKey {
 		req.Header.Set("idempotency-key", w.key(s.key))
 	}
 	if s.caller != "" {
 		token, err := w.issuer.Token(s.caller, tokenLife, nil)
 		if err != nil {
-			return answer{}, err
+			return nil, err
 		}
 		req.Header.Set("authorization", "Bearer "+token)
+	}
+	return req, nil
+}
+
+func (w *world) call(ctx context.Context, s step) (answer, error) {
+	req, err := w.request(ctx, s)
+	if err != nil {
+		return answer{}, err
 	}
 	before := len(w.payments.Executed())
 	resp, err := http.DefaultClient.Do(req)
@@ -184,18 +222,54 @@ func (w *world) call(ctx context.Context, s step) (answer, error) {
 	if resp.Header.Get("content-type") == "application/problem+json" {
 		var problem struct {
 			Code    string
-			Reasons []struct {
-				RemainingMinor *int64 `json:"remaining_minor"`
-			}
+			Reasons []reason
 		}
 		if err := json.Unmarshal(body, &problem); err != nil {
 			return answer{}, fmt.Errorf("problem document: %w", err)
 		}
 		a.code = problem.Code
-		if len(problem.Reasons) > 0 && problem.Reasons[0].RemainingMinor != nil {
-			minor := *problem.Reasons[0].RemainingMinor
-			a.left = fmt.Sprintf("%d.%02d", minor/100, minor%100)
+		if len(problem.Reasons) > 0 {
+			a.left = problem.Reasons[0].left()
 		}
+	} else if err := w.learn(s, &a, body); err != nil {
+		return answer{}, err
 	}
-	return a, nil
+	if s.recorded != "" {
+		a.recorded, err = w.recorded(ctx, a.decisionID)
+	}
+	return a, err
+}
+
+// A reason is why a call was refused.
+type reason struct {
+	Code           string `json:"code"`
+	RemainingMinor *int64 `json:"remaining_minor"`
+}
+
+// left is what remains, in EUR; "" where the reason says nothing of it.
+func (r reason) left() string {
+	if r.RemainingMinor == nil {
+		return ""
+	}
+	return euros(*r.RemainingMinor)
+}
+
+func euros(minor int64) string { return fmt.Sprintf("%d.%02d", minor/100, minor%100) }
+
+// recorded returns the first reason for a decision as it stands on record, with the
+// command an operator has.
+func (w *world) recorded(ctx context.Context, decisionID string) (string, error) {
+	out, err := w.countersign(ctx, "decision", "get", decisionID, "-o", "json")
+	if err != nil {
+		return "", err
+	}
+	var decision struct{ Reasons []reason }
+	if err := json.Unmarshal(out, &decision); err != nil || len(decision.Reasons) == 0 {
+		return "", fmt.Errorf("decision get: %s has no reasons: %w", decisionID, err)
+	}
+	first := decision.Reasons[0]
+	if left := first.left(); left != "" {
+		return first.Code + ", " + left + " left", nil
+	}
+	return first.Code, nil
 }

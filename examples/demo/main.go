@@ -26,6 +26,15 @@ func main() {
 	}
 }
 
+// stories are what is played, in order.
+var stories = []struct {
+	title string
+	steps []step
+}{
+	{"Direct payment: owners pay from their own accounts.", calls},
+	{"Delegated payment: Anna's children pay from her account, with codes that their devices make offline.", delegated},
+}
+
 func run(ctx context.Context, binary, dir string, keep bool) (err error) {
 	w, err := newWorld(ctx, binary, dir)
 	if err != nil {
@@ -33,22 +42,27 @@ func run(ctx context.Context, binary, dir string, keep bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, w.stop()) }()
 
-	asExpected := 0
-	for i, c := range calls {
-		ok, err := w.play(ctx, i+1, c)
-		if err != nil {
-			return fmt.Errorf("call %d: %w", i+1, err)
+	number, asExpected := 0, 0
+	for _, story := range stories {
+		fmt.Printf("%s\n\n", story.title)
+		for _, s := range story.steps {
+			number++
+			ok, err := w.play(ctx, number, s)
+			if err != nil {
+				return fmt.Errorf("call %d: %w", number, err)
+			}
+			if ok {
+				asExpected++
+			}
 		}
-		if ok {
-			asExpected++
-		}
+		fmt.Println()
 	}
 	if err := w.exportDecisions(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("\nWhat the rules were asked, and by which calls, is in %s/NN; what the sidecar said is in %s/countersign.log.\n", dir, dir)
-	fmt.Printf("demo: %d calls, %d as expected\n", len(calls), asExpected)
-	if asExpected != len(calls) {
+	fmt.Printf("What the rules were asked, and by which calls, is in %s/NN; what the sidecar said is in %s/countersign.log.\n", dir, dir)
+	fmt.Printf("demo: %d calls, %d as expected\n", number, asExpected)
+	if asExpected != number {
 		return errors.New("not every call went as expected")
 	}
 	if keep {

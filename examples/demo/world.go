@@ -44,11 +44,15 @@ type world struct {
 	sidecar     *exec.Cmd
 	decided     map[string]int    // decision ID → number of the call
 	keys        map[string]string // idempotency keys by their name in the steps
-	kept        bool              // a person may have killed the sidecar
+	grants      map[string]string // their IDs, by the name that a step gave
+	devices     map[string]*device
+	code        string // the last one that a device made
+	kept        bool   // a person may have killed the sidecar
 }
 
 func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
-	w := &world{binary: binary, dir: dir, decided: map[string]int{}, keys: map[string]string{}}
+	w := &world{binary: binary, dir: dir, decided: map[string]int{}, keys: map[string]string{},
+		grants: map[string]string{}, devices: map[string]*device{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.stop())
@@ -69,7 +73,7 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 	if err := w.startSidecar(ctx); err != nil {
 		return nil, err
 	}
-	if err := w.putAccounts(ctx); err != nil {
+	if err := errors.Join(w.putAccounts(ctx), w.putMerchants(ctx)); err != nil {
 		return nil, err
 	}
 	if err := w.openPayments(ctx); err != nil {
@@ -83,6 +87,7 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 	fmt.Println()
 	w.envoy, err = envoy.Start(ctx, envoy.Config{
 		Socket:   w.socket(),
+		API:      w.apiSocket(),
 		Upstream: address,
 		Port:     freePort(keepPort),
 		JWKS:     w.issuer.JWKS(),
@@ -94,6 +99,9 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 }
 
 func (w *world) socket() string { return filepath.Join(w.socketDir, "authz.sock") }
+
+// apiSocket is where the sidecar shows owners and delegates their grants.
+func (w *world) apiSocket() string { return filepath.Join(w.socketDir, "api.sock") }
 
 // countersign runs the command that an operator has, on the demo's data.
 func (w *world) countersign(ctx context.Context, args ...string) ([]byte, error) {
@@ -121,6 +129,20 @@ func (w *world) putAccounts(ctx context.Context) error {
 	}
 	_, err := w.countersign(ctx, "account", "freeze", "acc_ben")
 	return err
+}
+
+// putMerchants writes the demo's merchants, each with the one till that calls for it.
+func (w *world) putMerchants(ctx context.Context) error {
+	for _, merchant := range [][]string{
+		{"mer_bakery", "--name", "Bakery", "--category", "5462", "--channel", "shop=bakery"},
+		{"mer_bar", "--name", "Bar", "--category", "5813", "--channel", "shop=bar"},
+	} {
+		args := append([]string{"merchant", "put", "--country", "DE", "--identity-issuer", issuer.URL}, merchant...)
+		if _, err := w.countersign(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *world) keyFile() string { return filepath.Join(w.dir, "payments.key") }
@@ -174,6 +196,7 @@ func (w *world) startSidecar(ctx context.Context) error {
 	defer log.Close()
 	cmd := exec.Command(w.binary, "serve",
 		"--listen", "unix:"+w.socket(),
+		"--terminal-api", "unix:"+w.apiSocket(),
 		"--data", filepath.Join(w.dir, "data"),
 		"--upstream-key", payments.Audience+"="+w.keyFile())
 	cmd.Stdout, cmd.Stderr = log, log
@@ -247,7 +270,10 @@ func (w *world) keep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nStill running, until Ctrl-C. Anna's token is good for an hour:\n\n  TOKEN=%s\n\n", token)
+	if _, err := w.countersign(ctx, "account", "unfreeze", "acc_anna"); err != nil {
+		return err
+	}
+	fmt.Printf("\nStill running, until Ctrl-C. The operator has lifted Anna's account again. Her token is good for an hour:\n\n  TOKEN=%s\n\n", token)
 	for _, s := range calls[4:6] {
 		fmt.Printf("  # %s\n  curl -i -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n    -H 'idempotency-key: %s' -d '%s' %s\n\n",
 			s.says, w.key(""), s.body, w.envoy.URL()+s.path)

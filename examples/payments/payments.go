@@ -25,7 +25,8 @@ type Payment struct {
 	DecisionID    string `json:"decision_id"`
 }
 
-// A Service is the handler of POST /v1/accounts/{account}/payments.
+// A Service is the handler of POST /v1/accounts/{account}/payments, by which owners
+// pay, and of POST /v1/payments, by which merchants charge a payment code.
 type Service struct {
 	mux        *http.ServeMux
 	executions *upstream.FileExecutions
@@ -45,7 +46,9 @@ func Open(dir string, verifier *upstream.Verifier, log *slog.Logger) (*Service, 
 	}
 	s := &Service{mux: http.NewServeMux(), executions: executions}
 	guard := upstream.Guard{Verifier: verifier, Executions: executions, Log: log}
-	s.mux.Handle("POST /v1/accounts/{account}/payments", guard.Handler(http.HandlerFunc(s.pay)))
+	pay := guard.Handler(http.HandlerFunc(s.pay))
+	s.mux.Handle("POST /v1/accounts/{account}/payments", pay)
+	s.mux.Handle("POST /v1/payments", pay)
 	return s, nil
 }
 

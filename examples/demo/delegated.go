@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/countersign/countersign/sidecar/evidence"
+)
+
+const (
+	annasGrants = "/countersign/v1/accounts/acc_anna/grants"
+	grants      = "/countersign/v1/grants/"
+	charges     = "/v1/payments"
+)
+
+// terms are what Anna grants: 20.00 EUR at a time, 30.00 a day, and not in a bar.
+// Everything must be said, also that something is not bounded: a term that is missing
+// is never read as "any".
+func terms(maxPaymentMinor int) string {
+	return fmt.Sprintf(`{"currency": "EUR", "max_payment_minor": %d,
+  "limits": [{"name": "daily", "max_amount_minor": 3000, "max_count": 10,
+    "period": {"kind": "day", "alignment": "calendar", "zone": "Europe/Berlin"}}],
+  "valid_from": {"mode": "any"}, "valid_to": {"mode": "any"},
+  "merchants": {"mode": "any"}, "categories": {"mode": "except", "values": ["5813"]},
+  "countries": {"mode": "any"}, "channels": {"mode": "any"}, "hours": {"mode": "any"},
+  "cooling": {"mode": "none"}, "delegation": "full", "refund_restores": true}`, maxPaymentMinor)
+}
+
+func offer(delegate string) string {
+	return `{"delegate": {"kind": "user", "issuer": "https://id.example", "subject": "` + delegate + `"}, "terms": ` + terms(2000) + `}`
+}
+
+// charge is what a merchant's till sends: the code that it has scanned, and what is
+// to be paid.
+func charge(payee, amountMinor string) string {
+	return `{"payment_code": "{code}", "payee": "` + payee + `", "amount_minor": ` + amountMinor + `, "currency": "EUR"}`
+}
+
+// delegated is the story of a grant: Anna lets her children Lena and Max pay from
+// her account. Their devices are offline; two tills charge their codes.
+var delegated = []step{
+	{says: "Anna lets Lena pay: 20.00 at a time, 30.00 a day", caller: "anna", path: annasGrants, body: offer("lena"), offers: "lena", status: 201},
+	{says: "Ben accepts that in Lena's place", caller: "ben", path: grants + "{lena}/accept", status: 403, code: "grant_unknown"},
+	{says: "Lena accepts", caller: "lena", path: grants + "{lena}/accept", status: 200},
+	{says: "Lena's device fetches what it makes codes from", caller: "lena", path: grants + "{lena}/parameters", fetches: "lena", status: 200},
+	{says: "Lena raises her own limit to 200.00", caller: "lena", method: "PATCH", path: grants + "{lena}", body: `{"terms": ` + terms(20000) + `}`,
+		status: 403, code: "grant_owner_required"},
+	{says: "the bakery charges Lena's code 12.50", caller: "bakery", path: charges, body: charge("mer_bakery", "1250"), device: "lena", status: 201},
+	{says: "the bakery charges the same code again", caller: "bakery", path: charges, body: charge("mer_bakery", "1250"),
+		status: 403, code: "payment_code_invalid", recorded: "payment_code_invalid"},
+	{says: "the bakery charges 17.51, a cent over her day", caller: "bakery", path: charges, body: charge("mer_bakery", "1751"), device: "lena",
+		status: 403, code: "payment_over_limit", recorded: "amount_over_grant_limit, 17.50 left"},
+	{says: "Lena looks at what remains", caller: "lena", method: "GET", path: grants + "{lena}", key: noKey, status: 200, left: "17.50"},
+	{says: "Anna lets Max pay on the same terms", caller: "anna", path: annasGrants, body: offer("max"), offers: "max", status: 201},
+	{says: "Max accepts", caller: "max", path: grants + "{max}/accept", status: 200},
+	{says: "Max's device fetches what it makes codes from", caller: "max", path: grants + "{max}/parameters", fetches: "max", status: 200},
+	{says: "the bar charges Max's code 5.00", caller: "bar", path: charges, body: charge("mer_bar", "500"), device: "max",
+		status: 403, code: "payment_not_permitted", recorded: "category_not_allowed"},
+	{says: "the bakery charges 20.01, over one payment", caller: "bakery", path: charges, body: charge("mer_bakery", "2001"), device: "max",
+		status: 403, code: "payment_over_limit", recorded: "amount_over_grant_payment_maximum, 20.00 left"},
+	{says: "Anna has Lena's device get new parameters", caller: "anna", path: grants + "{lena}/reissue", status: 200},
+	{says: "Lena's device fetches them", caller: "lena", path: grants + "{lena}/parameters", fetches: "lena", status: 200},
+	{says: "Anna freezes the grant", caller: "anna", path: grants + "{lena}/freeze", status: 200},
+	{says: "the bakery charges Lena's code 5.00", caller: "bakery", path: charges, body: charge("mer_bakery", "500"), device: "lena",
+		status: 403, code: "payment_not_authorised", recorded: "grant_frozen"},
+	{says: "Anna unfreezes it", caller: "anna", path: grants + "{lena}/unfreeze", status: 200},
+	{says: "the sidecar is killed (kill -9); 17.50 is charged", before: (*world).killSidecar,
+		caller: "bakery", path: charges, body: charge("mer_bakery", "1750"), device: "lena", key: "rest", status: 503},
+	{says: "the sidecar is back; that call again: the rest", before: (*world).restartSidecar,
+		caller: "bakery", path: charges, body: charge("mer_bakery", "1750"), key: "rest", status: 201},
+	{says: "Anna revokes the grant", caller: "anna", path: grants + "{lena}/revoke", status: 200},
+	{says: "that call again: it is not paid a second time", caller: "bakery", path: charges, body: charge("mer_bakery", "1750"), key: "rest",
+		status: 409, code: "already_allowed", replayed: true},
+	{says: "Anna stops everything: her account is frozen", caller: "anna", path: "/countersign/v1/accounts/acc_anna/freeze", status: 200},
+}
+
+// filled is the text with what stands for {NAME}s.
+func (w *world) filled(ctx context.Context, s step) (path, body string, err error) {
+	path = s.path
+	for name, id := range w.grants {
+		path = strings.ReplaceAll(path, "{"+name+"}", id)
+	}
+	if s.device != "" {
+		if w.code, err = w.devices[s.device].code(ctx); err != nil {
+			return "", "", err
+		}
+	}
+	return path, strings.ReplaceAll(s.body, "{code}", w.code), nil
+}
+
+// learn keeps what a step's answer is for.
+func (w *world) learn(s step, a *answer, body []byte) error {
+	var shown struct {
+		ID        string
+		URI       string
+		Remaining []struct {
+			Limit string
+			Minor *int64 `json:"remaining_minor"`
+		}
+	}
+	if s.offers == "" && s.fetches == "" && s.left == "" {
+		return nil
+	}
+	if err := json.Unmarshal(body, &shown); err != nil {
+		return fmt.Errorf("%q: %w", s.says, err)
+	}
+	switch {
+	case s.offers != "":
+		w.grants[s.offers] = shown.ID
+	case s.fetches != "":
+		parameters, err := evidence.ParseParameters(shown.URI)
+		w.devices[s.fetches] = &device{parameters: parameters}
+		return err
+	}
+	for _, limit := range shown.Remaining {
+		if s.left != "" && limit.Limit == "daily" && limit.Minor != nil {
+			a.left = euros(*limit.Minor)
+		}
+	}
+	return nil
+}
