@@ -44,7 +44,9 @@ func AccountRef(id string, mode kv.Mode) kv.Ref {
 
 // Account returns an account, and whether it exists.
 func (r Reader) Account(id string) (Account, bool, error) {
-	return getOwn(r, accountPrefix, id, accountVersion, func(a Account) string { return a.ID })
+	a, ok, err := getOwn(r, accountPrefix, id, accountVersion, func(a Account) string { return a.ID })
+	a.Limits = withKinds(a.Limits)
+	return a, ok, err
 }
 
 // PutAccount is a transaction of its own with [Tx.PutAccount]. It is how an

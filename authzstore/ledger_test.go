@@ -57,6 +57,7 @@ func newLedger(name string) *ledger {
 			{Name: "monthly", MaxAmountMinor: 4000, MaxCount: 20, Period: authzstore.Period{Kind: authzstore.Month, Alignment: authzstore.ByConsent, Zone: berlin}},
 			{Name: "weekly", MaxCount: 9, Period: authzstore.Period{Kind: authzstore.Week, Alignment: authzstore.ByCalendar, Zone: "UTC", WeekStart: "sunday"}},
 			{Name: "two_days", MaxAmountMinor: 2000, Period: authzstore.Period{Kind: authzstore.Sliding, WindowSeconds: 48 * 3600}},
+			{Name: "half_an_hour", MaxCount: 4, Period: authzstore.Period{Kind: authzstore.Sliding, WindowSeconds: 1800}},
 			{Name: "all", MaxAmountMinor: 20_000, Period: authzstore.Period{Kind: authzstore.Lifetime}},
 		}
 		l.grants = append(l.grants, &authzstore.Grant{ID: fmt.Sprintf("grt_%s_%d", name, i), Account: l.account(), Terms: terms, AcceptedAtNanos: l.now,

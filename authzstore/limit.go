@@ -51,9 +51,13 @@ func checkLimits(limits []Limit) error {
 // withKinds writes lifetime where a limit says nothing of its period, in limits of
 // its own.
 func withKinds(limits []Limit) []Limit {
+	unsaid := func(l Limit) bool { return l.Period == Period{} }
+	if !slices.ContainsFunc(limits, unsaid) {
+		return limits
+	}
 	limits = slices.Clone(limits)
 	for i := range limits {
-		if limits[i].Period == (Period{}) {
+		if unsaid(limits[i]) {
 			limits[i].Period.Kind = Lifetime
 		}
 	}

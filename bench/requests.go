@@ -88,6 +88,7 @@ func accountData() map[string]any {
 				"name":   l.Name,
 				"amount": map[string]any{"mode": "at_most", "max_minor": l.MaxAmountMinor, "remaining_minor": l.MaxAmountMinor},
 				"count":  map[string]any{"mode": "any"},
+				"period": map[string]any{"kind": "lifetime"}, "window_full": false,
 			})
 		}
 		data[a.ID] = map[string]any{
@@ -97,6 +98,7 @@ func accountData() map[string]any {
 			"currency":          a.Currency,
 			"max_payment_minor": a.MaxPaymentMinor,
 			"limits":            limits,
+			"delegates":         map[string]any{"open": 0},
 		}
 	}
 	return data
