@@ -188,11 +188,9 @@ func (ck *check) once(ctx context.Context, checkID string) Decision {
 func (ck *check) canStillSpend(ctx context.Context) bool {
 	can := true
 	err := ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) error {
-		l, err := ck.follow(s.Reader)
-		for _, from := range [][2]string{{l.account, l.grant}, {l.paidFrom, l.paidBy}} {
-			if err == nil && can && from[0] != "" {
-				can, err = canPay(s.Reader, from[0], from[1])
-			}
+		l, err := ck.follow(s.Reader) // the same call shows the same evidence, so it leads where it led
+		if err == nil && l.account != "" {
+			can, err = canPay(s.Reader, l.account, l.grant)
 		}
 		return err
 	})

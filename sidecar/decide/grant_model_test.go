@@ -215,6 +215,9 @@ func TestGrantRetryModel(t *testing.T) {
 		payBy := func(rt *rapid.T, key string, amount int64, code string) {
 			before := m.keys[key]
 			d := w.decide(codePayment(code, amount, key))
+			if slices.Equal(codesOf(d), []string{"overloaded"}) {
+				return // this machine is; nothing was written
+			}
 			a := m.call(key, amount, code, d)
 			reached[a.cell]++
 			if d.Outcome != a.outcome || d.Status != a.status || !slices.Equal(codesOf(d), a.codes) || d.Replayed != a.replayed {

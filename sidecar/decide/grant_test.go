@@ -44,6 +44,16 @@ func TestGrantPays(t *testing.T) {
 	if e := paid.Execution; e.Account != "acc_anna" || e.Grant != id || e.Payee != "mer_bakery" || e.AmountMinor != 1500 || e.Does != "" || e.Audience != "payments.example" {
 		t.Errorf("execution %+v", e)
 	}
+	err := w.store.View(t.Context(), func(s authzstore.Snapshot) error {
+		r, _, err := s.Reservation(paid.Execution.ReservationID)
+		if r.Grant != id || r.ExpiresAtNanos != noon.Add(2*time.Hour).UnixNano() {
+			t.Errorf("reservation %+v", r)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, credential, usage := w.grant(t, id)
 	if account := w.usage(t); !credential.FirstUsed || usage.PendingMinor != 1500 || usage.Count != 1 || account.PendingMinor != 1500 {
 		t.Errorf("credential %+v, usage %+v, account %+v", credential, usage, account)
@@ -74,7 +84,12 @@ func TestGrantFacts(t *testing.T) {
 	d := w.decide(offerRequest(terms, nextKey()))
 	want(t, d, decide.Allow, 0)
 	id := d.Execution.Grant
-	want(t, w.decide(does("ben", "accept_grant", id, nextKey())), decide.Allow, 0)
+	accepted := w.decide(does("ben", "accept_grant", id, nextKey()))
+	want(t, accepted, decide.Allow, 0)
+	// Before it is accepted, its periods are as they would be from now on.
+	if text := w.kept(t, accepted.ID); !strings.Contains(text, `"starts_at_ns":1795474800000000000`) || !strings.Contains(text, `"cooling":{"max_minor":1000,"mode":"first"}`) {
+		t.Errorf("offered: %s", text)
+	}
 	want(t, w.decide(does("ben", "fetch_parameters", id, nextKey())), decide.Allow, 0)
 	grant, _, _ := w.grant(t, id)
 	paid := w.decide(codePayment(grant.Handle+"-1", 400, nextKey()))
@@ -364,6 +379,53 @@ func TestNothingPassesAfterRevoke(t *testing.T) {
 	wg.Wait()
 	if _, _, usage := w.grant(t, id); late.Load() != 0 || usage.Count != allowed.Load() {
 		t.Errorf("%d passed after the revocation, %d in all, usage %+v", late.Load(), allowed.Load(), usage)
+	}
+	w.clean(t)
+}
+
+// What runs again is what was allowed, from the account and by the grant that it was
+// allowed from, wherever the code of the retry leads.
+func TestRetryWithACodeOfAnotherAccount(t *testing.T) {
+	w := newGrantWorld(t)
+	id, handle := w.active(t)
+	other := anna()
+	other.ID = "acc_carla"
+	putAccount(t, w.backend, other)
+	offer := offerRequest(lifetimeTerms, nextKey())
+	offer.Path = "/accounts/acc_carla/grants"
+	carlas := w.decide(offer).Execution.Grant
+	want(t, w.decide(does("ben", "accept_grant", carlas, nextKey())), decide.Allow, 0)
+	want(t, w.decide(does("ben", "fetch_parameters", carlas, nextKey())), decide.Allow, 0)
+	grant, _, _ := w.grant(t, carlas)
+	key := nextKey()
+	paid := w.decide(codePayment(handle+"-1", 100, key))
+	want(t, paid, decide.Allow, 0)
+	freeze := func(account string, state authzstore.AccountState) {
+		a := anna()
+		a.ID, a.State = account, state
+		putAccount(t, w.backend, a)
+	}
+	again := func(outcome decide.Outcome, status int, codes ...string) {
+		t.Helper()
+		d := w.decide(codePayment(grant.Handle+"-1", 100, key))
+		want(t, d, outcome, status, codes...)
+		if d.Execution != nil && (d.Execution.Grant != id || d.Execution.Account != "acc_anna" || d.Execution.ReservationID != paid.Execution.ReservationID) {
+			t.Errorf("forwarded with %+v", d.Execution)
+		}
+	}
+	again(decide.Allow, 0)
+	freeze("acc_carla", authzstore.AccountFrozen)
+	again(decide.Allow, 0)
+	freeze("acc_carla", authzstore.AccountActive)
+	freeze("acc_anna", authzstore.AccountFrozen)
+	again(decide.Deny, 409, "already_allowed")
+	freeze("acc_anna", authzstore.AccountActive)
+	want(t, w.decide(does("anna", "revoke_grant", carlas, nextKey())), decide.Allow, 0)
+	again(decide.Allow, 0)
+	want(t, w.decide(does("anna", "freeze_grant", id, nextKey())), decide.Allow, 0)
+	again(decide.Deny, 409, "already_allowed")
+	if _, _, usage := w.grant(t, carlas); usage.Count != 0 {
+		t.Errorf("usage %+v", usage)
 	}
 	w.clean(t)
 }

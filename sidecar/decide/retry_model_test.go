@@ -210,6 +210,9 @@ func TestRetryModel(t *testing.T) {
 			amount := rapid.SampledFrom([]int64{1000, 1000, 1000, 1500}).Draw(rt, "amount")
 			code := rapid.SampledFrom([]string{"", "", "right 1", "right 2", "right once 1", "wrong 1", "wrong 2"}).Draw(rt, "code")
 			d := decider.Decide(context.Background(), keyedPayment(account.ID, key, amount, code))
+			if slices.Equal(codesOf(d), []string{"overloaded"}) {
+				return // this machine is; nothing was written
+			}
 			before := m.keys[key]
 			reservation := ""
 			if d.Execution != nil {
