@@ -1,0 +1,349 @@
+package envoy
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/examples/issuer"
+	"github.com/countersign/countersign/policies"
+	countersign "github.com/countersign/countersign/sidecar"
+	"github.com/countersign/countersign/sidecar/clock"
+	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
+	"github.com/countersign/countersign/sidecar/policy"
+	signed "github.com/countersign/countersign/sidecar/upstream"
+)
+
+// family is an Envoy before a real sidecar with the built-in bundle, whose clock is
+// the test's. Anna has an account for each case; Ben pays from it.
+type family struct {
+	edge    *Envoy
+	records records
+	clock   heldClock
+	calls   int // for keys of their own
+}
+
+// newFamily starts it, with these accounts, until the test ends.
+func newFamily(t *testing.T, accounts []authzstore.Account) *family {
+	t.Helper()
+	f := &family{clock: heldClock{at: time.Date(2026, 11, 24, 14, 0, 0, 0, time.UTC)}}
+	dir := t.TempDir()
+	f.seed(t, filepath.Join(dir, "data"), accounts)
+	key, err := signed.SharedKey([]byte(rand.Text() + rand.Text()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets := filepath.Dir(checks.socket) // a short path
+	socket, api := filepath.Join(sockets, "family.sock"), filepath.Join(sockets, "api.sock")
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- countersign.Run(ctx, countersign.Config{
+			Listen: "unix:" + socket, TerminalAPI: "unix:" + api, DataDir: filepath.Join(dir, "data"),
+			Policies: tuned(t, policies.FS), DecisionLog: &f.records, TokenKeys: map[string]signed.Key{"payments.example": key},
+			Policy: policy.Config{Budget: time.Second}, // the machine may be busy
+			Clock:  clock.Config{Wall: f.clock.wall, Boottime: f.clock.boottime, BootID: "test"},
+		})
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("sidecar: %v", err)
+		}
+	})
+	cfg := config(socket, func(root map[string]any) {
+		check := object(Cluster(root, "countersign"))["health_checks"].([]any)[0].(map[string]any)
+		check["interval"], check["no_traffic_interval"] = "0.05s", "0.05s"
+	})
+	cfg.API = api
+	if f.edge, err = Start(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.edge.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	ready, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := f.edge.AwaitSidecar(ready, true); err != nil {
+		t.Fatal(err)
+	}
+	script(deny) // forgets what reached the upstream before; nobody asks the fake
+	return f
+}
+
+// Merchants, by the subjects of the identities that call for them.
+var merchants = []authzstore.Merchant{
+	merchant("mer_bakery", "5462", "DE", authzstore.MerchantActive, map[string]string{"bakery": "till", "bakery-web": "web"}),
+	merchant("mer_casino", "7995", "MT", authzstore.MerchantActive, map[string]string{"casino": "till"}),
+	merchant("mer_closed", "5462", "DE", authzstore.MerchantFrozen, map[string]string{"closed": "till"}),
+}
+
+func merchant(id, category, country string, state authzstore.MerchantState, channels map[string]string) authzstore.Merchant {
+	m := authzstore.Merchant{ID: id, Name: id, Category: category, Country: country, State: state}
+	for subject, channel := range channels {
+		identity := authzstore.Identity{Kind: "merchant", Issuer: issuer.URL, Subject: subject}
+		m.Channels = append(m.Channels, authzstore.MerchantChannel{Channel: channel, Identity: identity})
+	}
+	return m
+}
+
+func user(subject string) authzstore.Identity {
+	return authzstore.Identity{Kind: "user", Issuer: issuer.URL, Subject: subject}
+}
+
+func (f *family) seed(t *testing.T, dir string, accounts []authzstore.Account) {
+	t.Helper()
+	store, err := countersign.OpenStore(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cause := func() authzstore.Cause {
+		return authzstore.Cause{ID: authzstore.NewID("chg"), Actor: user("operator"), NowNanos: f.clock.wall().UnixNano()}
+	}
+	for _, a := range accounts {
+		if err := store.PutAccount(t.Context(), cause(), a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var refs []kv.Ref
+	for _, m := range merchants {
+		refs = append(refs, authzstore.MerchantRefs(m)...)
+	}
+	err = store.Update(t.Context(), cause(), refs, func(tx *authzstore.Tx) error {
+		for _, m := range merchants {
+			if err := tx.PutMerchant(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// heldClock stands still until a test moves it.
+type heldClock struct {
+	mu     sync.Mutex
+	at     time.Time
+	passed time.Duration
+}
+
+func (c *heldClock) wall() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *heldClock) boottime() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Hour + c.passed
+}
+
+func (c *heldClock) move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at, c.passed = c.at.Add(d), c.passed+d
+}
+
+// call sends a call of a subject through Envoy, with a key of its own.
+func (f *family) call(t *testing.T, subject, method, path string, body any) response {
+	t.Helper()
+	var text []byte
+	if body != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, f.edge.URL()+path, bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := provider.Token(subject, time.Hour, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if method != http.MethodGet {
+		f.calls++
+		req.Header.Set("Idempotency-Key", "call-"+strconv.Itoa(f.calls))
+	}
+	return send(t, req)
+}
+
+// do is a call that must be allowed; what the API shows is read into shown.
+func (f *family) do(t *testing.T, subject, method, path string, body, shown any) {
+	t.Helper()
+	resp := f.call(t, subject, method, path, body)
+	if resp.StatusCode/100 != 2 {
+		t.Fatalf("%s %s %s: status %d, %s", subject, method, path, resp.StatusCode, resp.body)
+	}
+	if shown != nil {
+		if err := json.Unmarshal([]byte(resp.body), shown); err != nil {
+			t.Fatalf("%s %s: %v in %s", method, path, err, resp.body)
+		}
+	}
+}
+
+// offer has Anna offer Ben a grant on an account.
+func (f *family) offer(t *testing.T, account string, terms authzstore.Terms) (grant string) {
+	t.Helper()
+	var shown struct{ ID string }
+	f.do(t, "anna", http.MethodPost, "/countersign/v1/accounts/"+account+"/grants", offerOf("ben", terms), &shown)
+	return shown.ID
+}
+
+func offerOf(subject string, terms authzstore.Terms) map[string]any {
+	return map[string]any{"delegate": user(subject), "terms": terms}
+}
+
+func grantPath(grant, what string) string {
+	return strings.TrimSuffix("/countersign/v1/grants/"+grant+"/"+what, "/")
+}
+
+// accept has Ben accept a grant and fetch the parameters of its codes.
+func (f *family) accept(t *testing.T, grant string) evidence.Parameters {
+	t.Helper()
+	f.do(t, "ben", http.MethodPost, grantPath(grant, "accept"), nil, nil)
+	return f.fetch(t, grant)
+}
+
+func (f *family) fetch(t *testing.T, grant string) evidence.Parameters {
+	t.Helper()
+	var shown struct{ URI string }
+	f.do(t, "ben", http.MethodPost, grantPath(grant, "parameters"), nil, &shown)
+	p, err := evidence.ParseParameters(shown.URI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// code is what Ben's phone shows, so many steps from now.
+func (f *family) code(t *testing.T, p evidence.Parameters, steps int64) string {
+	t.Helper()
+	code, err := p.Code(p.Step(f.clock.wall().UnixNano()) + steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
+}
+
+// A till is who brings a payment, and for whom.
+type till struct{ subject, payee string }
+
+var bakery = till{"bakery", "mer_bakery"}
+
+func (f *family) pay(t *testing.T, by till, code string, amountMinor int64, currency string) response {
+	t.Helper()
+	return f.call(t, by.subject, http.MethodPost, "/v1/payments", map[string]any{
+		"payment_code": code, "payee": by.payee, "amount_minor": amountMinor, "currency": currency,
+	})
+}
+
+// records are the decisions that the sidecar wrote to its log.
+type records struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	read map[string]decide.Record
+}
+
+func (r *records) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(p)
+}
+
+// of returns the record of the decision that a response is the answer of. The log is
+// written behind the answers.
+func (r *records) of(t *testing.T, resp response) decide.Record {
+	t.Helper()
+	id := resp.Header.Get("Countersign-Decision-Id")
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if record, ok := r.find(t, id); ok {
+			return record
+		}
+	}
+	t.Fatalf("no decision %q in the log; status %d, %s", id, resp.StatusCode, resp.body)
+	return decide.Record{}
+}
+
+func (r *records) find(t *testing.T, id string) (decide.Record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.read == nil {
+		r.read = map[string]decide.Record{}
+	}
+	for bytes.IndexByte(r.text.Bytes(), '\n') >= 0 {
+		line, _ := r.text.ReadBytes('\n')
+		var record decide.Record
+		if err := json.Unmarshal(line, &record); err != nil {
+			t.Fatalf("decision log: %v", err)
+		}
+		r.read[record.DecisionID] = record
+	}
+	record, ok := r.read[id]
+	return record, ok
+}
+
+// told writes reasons as the tables of the tests do: the code, and of a limit its
+// name and what remains.
+func told(reasons []policy.Reason) []string {
+	texts := []string{}
+	for _, r := range reasons {
+		text := r.Code
+		if r.Limit != "" {
+			text += " " + r.Limit
+		}
+		if r.RemainingMinor != nil {
+			text += fmt.Sprintf(" %d left", *r.RemainingMinor)
+		}
+		if r.RemainingCount != nil {
+			text += fmt.Sprintf(" %d payments left", *r.RemainingCount)
+		}
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+// filesOf are the files of a bundle, to be changed.
+func filesOf(t *testing.T, bundle fs.FS) fstest.MapFS {
+	t.Helper()
+	files := fstest.MapFS{}
+	err := fs.WalkDir(bundle, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(bundle, name)
+		files[name] = &fstest.MapFile{Data: text}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
