@@ -205,7 +205,7 @@ func TestExtAuthzSwitchedOff(t *testing.T) {
 		wantAsked int
 	}{
 		{"by the route", func(m map[string]any) {
-			object(At(m, below(host, "routes", 1)...))["typed_per_filter_config"] = off
+			object(At(m, below(host, "routes", "payments")...))["typed_per_filter_config"] = off
 		}, 0},
 		{"by the virtual host", func(m map[string]any) {
 			object(At(m, host...))["typed_per_filter_config"] = off

@@ -78,7 +78,7 @@ func TestRefusedPath(t *testing.T) {
 // 403, where Envoy alone says 404.
 func TestNoRoute(t *testing.T) {
 	e := bent(t, checks.socket, func(root map[string]any) {
-		object(At(object(Manager(root)), "route_config", "virtual_hosts", "payments", "routes", 1, "match"))["prefix"] = "/v1/"
+		object(At(object(Manager(root)), "route_config", "virtual_hosts", "payments", "routes", "payments", "match"))["prefix"] = "/v1/"
 	})
 	script(allow)
 	expect(t, raw(t, e, request("GET /v2/payments HTTP/1.1")), 403, 0, 0)

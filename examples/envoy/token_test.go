@@ -167,7 +167,7 @@ func TestTokenRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, signed := guarded(t, func(root map[string]any) {
-				action := object(At(object(Manager(root)), "route_config", "virtual_hosts", "payments", "routes", 1, "route"))
+				action := object(At(object(Manager(root)), "route_config", "virtual_hosts", "payments", "routes", "payments", "route"))
 				maps.Copy(action, route)
 			})
 			script(signed)

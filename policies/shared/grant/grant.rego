@@ -2,18 +2,24 @@
 # title: A grant, and who is a party to it
 # description: |
 #   A grant is the right of a second user, the delegate, to pay from the account of
-#   the first, the owner. Its state is the business of these two alone: for
+#   the first, its owner. Its state is the business of these two alone: for
 #   everybody else a grant that exists and one that does not look the same.
 # schemas:
 #   - input: schema.input
 package payments.shared.grant
 
-# The grant that the call names.
+# The grant that the call names, and the account that it pays from.
 named if {
 	is_string(input.call.grant)
 	input.facts.grant.id == input.call.grant
-	is_party(input.facts.grant.owner)
 	is_party(input.facts.grant.delegate)
+	leads_to_account
+	is_party(input.facts.account.owner)
+}
+
+leads_to_account if {
+	is_string(input.facts.grant.account)
+	input.facts.account.id == input.facts.grant.account
 }
 
 is_party(party) if {
@@ -22,9 +28,11 @@ is_party(party) if {
 	is_string(party.subject)
 }
 
+# Whoever has the account by now, also where somebody else had it when the grant was
+# offered: its owner then has no part in it any more.
 owned_by_caller if {
 	named
-	is_caller(input.facts.grant.owner)
+	is_caller(input.facts.account.owner)
 }
 
 delegated_to_caller if {

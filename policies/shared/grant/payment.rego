@@ -2,12 +2,6 @@ package payments.shared.grant
 
 import data.payments.shared.limit as limits
 
-# The account that the grant pays from, whatever the call says.
-leads_to_account if {
-	is_string(input.facts.grant.account)
-	input.facts.account.id == input.facts.grant.account
-}
-
 # Whoever has the account by now has not given what its owner before gave.
 given_by_owner if {
 	is_party(input.facts.account.owner)

@@ -13,7 +13,10 @@ operations := {
 	"fetch_parameters": {"caller": ben, "states": {"active", "frozen"}},
 }
 
-about_grant(operation, caller, state) := call_of(operation, caller, fields_of(operation), {"grant": facts_of(operation, state)})
+about_grant(operation, caller, state) := call_of(operation, caller, fields_of(operation), {
+	"grant": facts_of(operation, state),
+	"account": {"id": "acc_anna", "owner": anna},
+})
 
 facts_of("change_grant", state) := object.union(grant_in(state), {"currency": currency})
 
@@ -28,7 +31,7 @@ fields_of(operation) := {"grant": "grt_ben"} if operation != "change_grant"
 # What matters to its parties.
 grant_in(state) := {
 	"id": "grt_ben",
-	"owner": anna,
+	"account": "acc_anna",
 	"delegate": ben,
 	"state": state,
 }
@@ -57,6 +60,17 @@ test_wrong_party[operation] if {
 other_party := {anna: ben, ben: anna}
 
 party_required := {anna: owner_required, ben: delegate_required}
+
+# An account that has another owner by now: that one looks after its grants.
+test_another_owner if {
+	sold := bend(about_grant("revoke_grant", anna, "active"), "/facts/account/owner/subject", "carl")
+	before := data.payments.decision with input as sold
+	before == refused({grant_unknown})
+	by_now := data.payments.decision with input as bend(sold, "/identity", carl)
+	by_now == allowed
+	foreign := data.payments.decision with input as bend(sold, "/facts/account/id", "acc_carl")
+	foreign == refused({grant_unknown})
+}
 
 # A grant that there is not looks like one of somebody else, in every state.
 test_unknown[operation] if {
