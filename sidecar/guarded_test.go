@@ -105,8 +105,10 @@ good := {
 		"state": "active", "currency": "EUR", "max_payment_minor": 50000,
 		"limits": [{
 			"name": "total",
+			"period": {"kind": "lifetime"},
 			"amount": {"mode": "at_most", "max_minor": 100000, "remaining_minor": 1250},
 			"count": {"mode": "at_most", "max": 10, "remaining": 1},
+			"window_full": false,
 		}],
 	}},
 }
