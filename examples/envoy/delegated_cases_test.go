@@ -34,6 +34,8 @@ var limitCases = []refusal{
 		public: []string{"payment_over_limit"}, record: []string{"amount_over_limit a_day 100 left"}, resets: inBerlin(2026, time.November, 25)},
 	{name: "one payment more than the account's", account: daily, paid: []int64{1, 1, 1}, amount: 1,
 		public: []string{"payment_count_over_limit"}, record: []string{"count_over_limit a_day 0 payments left"}, resets: inBerlin(2026, time.November, 25)},
+	{name: "a window of the account that can keep no more payments", account: func(a *authzstore.Account) { a.Limits = []authzstore.Limit{fullWindow} }, amount: 1,
+		public: []string{"payment_count_over_limit"}, record: []string{"limit_window_full full"}, resets: func(moments) time.Time { return opened.Add(10 * 24 * time.Hour) }},
 	{name: "exactly what a new grant may spend", terms: cooling, amount: 300},
 	{name: "one minor unit over what a new grant may spend", terms: cooling, paid: []int64{100}, at: afterAccept(10*time.Minute - 1), amount: 201,
 		public: []string{"payment_over_limit"}, record: []string{"amount_over_grant_cooling cooling 200 left"}, resets: afterAccept(10 * time.Minute)},
