@@ -33,7 +33,7 @@ type Config struct {
 	Limit time.Duration
 }
 
-// DefaultTests is a hundred times what the tests of the built-in bundle take: a
+// DefaultTests is fifty times and more what the tests of the built-in bundle take: a
 // machine may be busy, and a bundle that was refused stays so until it changes.
 var DefaultTests = policy.TestBounds{All: time.Minute, Each: 30 * time.Second}
 
