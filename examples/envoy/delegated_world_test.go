@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,8 @@ import (
 // the test's. Anna has an account for each case; Ben pays from it.
 type family struct {
 	edge    *Envoy
+	dir     string // of the store
+	log     lockedBuffer
 	records records
 	clock   heldClock
 	calls   int // for keys of their own
@@ -45,8 +48,8 @@ var opened = time.Date(2026, 11, 24, 14, 0, 0, 0, time.UTC)
 func newFamily(t *testing.T, accounts []authzstore.Account) *family {
 	t.Helper()
 	f := &family{clock: heldClock{at: opened}}
-	dir := t.TempDir()
-	f.seed(t, filepath.Join(dir, "data"), accounts)
+	f.dir = filepath.Join(t.TempDir(), "data")
+	f.seed(t, f.dir, accounts)
 	key, err := signed.SharedKey([]byte(rand.Text() + rand.Text()))
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +60,8 @@ func newFamily(t *testing.T, accounts []authzstore.Account) *family {
 	done := make(chan error, 1)
 	go func() {
 		done <- countersign.Run(ctx, countersign.Config{
-			Listen: "unix:" + socket, TerminalAPI: "unix:" + api, DataDir: filepath.Join(dir, "data"),
+			Listen: "unix:" + socket, TerminalAPI: "unix:" + api, DataDir: f.dir,
+			Log:      slog.New(slog.NewJSONHandler(&f.log, nil)),
 			Policies: tuned(t, policies.FS), DecisionLog: &f.records, TokenKeys: map[string]signed.Key{"payments.example": key},
 			Policy: policy.Config{Budget: time.Second}, // the machine may be busy
 			Clock:  clock.Config{Wall: f.clock.wall, Boottime: f.clock.boottime, BootID: "test"},
@@ -90,6 +94,24 @@ func newFamily(t *testing.T, accounts []authzstore.Account) *family {
 	}
 	script(deny) // forgets what reached the upstream before; nobody asks the fake
 	return f
+}
+
+// lockedBuffer is written by several goroutines.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) bytes() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Clone(b.text.Bytes())
 }
 
 // Merchants, by the subjects of the identities that call for them.
@@ -309,12 +331,20 @@ func (f *family) pay(t *testing.T, by till, code string, amountMinor int64, curr
 type records struct {
 	mu   sync.Mutex
 	text bytes.Buffer
+	kept []byte // all that was written
 	read map[string]decide.Record
+}
+
+func (r *records) all() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return bytes.Clone(r.kept)
 }
 
 func (r *records) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.kept = append(r.kept, p...)
 	return r.text.Write(p)
 }
 
