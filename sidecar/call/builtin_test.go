@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/policies"
 	"github.com/countersign/countersign/sidecar/call"
 )
 
@@ -186,6 +187,31 @@ func TestTerms(t *testing.T) {
 	for _, none := range []string{"null", `"full"`, "[]", "{}"} {
 		if _, err := table.Decode(offer(none), call.Keys{}); err == nil || !strings.HasPrefix(err.Error(), "terms_invalid") {
 			t.Errorf("%s: %v", none, err)
+		}
+	}
+}
+
+// Lists can be paged through Envoy: the routes as delivered let the query pass that
+// the terminal API reads.
+func TestListsPage(t *testing.T) {
+	table, err := call.Load(policies.FS, evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for does, path := range map[string]string{
+		"list_grants":      "/countersign/v1/accounts/acc_anna/grants",
+		"list_delegations": "/countersign/v1/delegations",
+	} {
+		for query, want := range map[string][2]string{"": {}, "?limit=1": {"1", ""}, "?after=grt_1&limit=200": {"200", "grt_1"}} {
+			req := call.Request{Method: "GET", Authority: "pay.example", Path: path + query, Claims: map[string]any{"iss": "https://id.example", "sub": "anna"}}
+			c, err := table.Decode(req, call.Keys{})
+			if err != nil {
+				t.Errorf("%s: %v", req.Path, err)
+				continue
+			}
+			if got := [2]string{c.Text("limit"), c.Text("after")}; c.Route.Does != does || got != want {
+				t.Errorf("%s: %s, %q, want %q", req.Path, c.Route.Does, got, want)
+			}
 		}
 	}
 }
