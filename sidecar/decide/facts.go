@@ -307,6 +307,7 @@ func raisesValue(raises []authzstore.Raise) policy.Value {
 		for _, l := range r.Limits {
 			limits = append(limits, policy.Object(
 				policy.Member{Key: keyName, Value: policy.String(l.Name)},
+				policy.Member{Key: keyPeriod, Value: periodValue(l.Period)},
 				policy.Member{Key: keyAmount, Value: bound(keyMaxMinor, l.MaxAmountMinor, keyRemainingMinor, policy.Value{})},
 				policy.Member{Key: keyCount, Value: bound(keyMax, l.MaxCount, keyRemaining, policy.Value{})},
 			))

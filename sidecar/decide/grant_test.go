@@ -121,6 +121,27 @@ func TestGrantFacts(t *testing.T) {
 	}
 }
 
+// A raise says over which period the limit was that it loosened: another limit may
+// have taken its name since.
+func TestRaiseFacts(t *testing.T) {
+	w := newGrantWorld(t)
+	id, _ := w.active(t)
+	change := func(terms string) {
+		t.Helper()
+		want(t, w.decide(request("anna", "PATCH", "/grants/"+id, `{"terms": `+terms+`}`, nextKey())), decide.Allow, 0)
+	}
+	change(strings.Replace(lifetimeTerms, `"total"`, `"other"`, 1))
+	change(strings.Replace(lifetimeTerms, `"lifetime"`, `"day", "alignment": "calendar", "zone": "Europe/Berlin"`, 1))
+	look := w.decide(request("anna", "GET", "/grants/"+id, "", ""))
+	want(t, look, decide.Allow, 0)
+	limit := func(name string) string {
+		return `"limits":[{"amount":{"max_minor":5000,"mode":"at_most"},"count":{"mode":"any"},"name":"` + name + `","period":{"kind":"lifetime"}}],"max_payment_minor":2000}`
+	}
+	if kept := w.kept(t, look.ID); !strings.Contains(kept, limit("total")) || !strings.Contains(kept, limit("other")) {
+		t.Errorf("the facts are %s", kept)
+	}
+}
+
 // A code is used up by what it is evaluated for, also by a denial; what is wrong
 // burns an attempt, what is right and used up has paid.
 func TestPaymentCodeOnce(t *testing.T) {

@@ -55,6 +55,15 @@ dated(limit) if {
 	is_number(limit.resets_at_ns)
 }
 
+# METADATA
+# title: Whether a period says all that makes it one
+period_known(period) if period.kind == "lifetime"
+
+period_known(period) if {
+	period.kind == "sliding"
+	is_number(period.window_seconds)
+}
+
 period_known(period) if {
 	period.kind in {"day", "month", "half_year", "year"}
 	period.alignment in {"calendar", "consent"}

@@ -87,6 +87,7 @@ grant := {
 		"max_payment_minor": 100,
 		"limits": [{
 			"name": "pocket_money",
+			"period": month,
 			"amount": {"mode": "at_most", "max_minor": 100},
 			"count": {"mode": "at_most", "max": 1},
 		}],

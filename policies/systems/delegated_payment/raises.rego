@@ -1,5 +1,7 @@
 package payments.systems.delegated_payment
 
+import data.payments.shared.limit as limits
+
 # Raising a limit is how a stolen phone would be made worth more. For
 # data.systems.delegated_payment.raise_cooling_seconds after a raise, what was
 # raised still holds: the lowest of all bounds that were raised within that time.
@@ -17,6 +19,7 @@ raise_known(raise) if {
 	is_array(raise.limits)
 	every old in raise.limits {
 		is_string(old.name)
+		limits.period_known(old.period)
 		bound_known(old.amount, "max_minor")
 		bound_known(old.count, "max")
 	}
@@ -51,7 +54,7 @@ held_amounts contains held if {
 	old.amount.mode == "at_most"
 	held := {
 		"limit": old.name,
-		"remaining_minor": max({0, old.amount.max_minor - amount_used(old.name)}),
+		"remaining_minor": max({0, old.amount.max_minor - amount_used(old)}),
 		"until_ns": cooling.until_ns,
 	}
 }
@@ -62,24 +65,30 @@ held_counts contains held if {
 	old.count.mode == "at_most"
 	held := {
 		"limit": old.name,
-		"remaining_count": max({0, old.count.max - count_used(old.name)}),
+		"remaining_count": max({0, old.count.max - count_used(old)}),
 		"until_ns": cooling.until_ns,
 	}
 }
 
 # What is spent of a limit in the period that holds now. A limit that is gone, or
 # bounds nothing any more, does not tell: then all that it allowed counts as spent.
-amount_used(name) := limit.amount.max_minor - limit.amount.remaining_minor if {
+# One of the same name over another period is another limit: it counts anew.
+amount_used(old) := limit.amount.max_minor - limit.amount.remaining_minor if {
 	some limit in input.facts.grant.limits
-	limit.name == name
+	same_limit(limit, old)
 	limit.amount.mode == "at_most"
 } else := 9007199254740991
 
-count_used(name) := limit.count.max - limit.count.remaining if {
+count_used(old) := limit.count.max - limit.count.remaining if {
 	some limit in input.facts.grant.limits
-	limit.name == name
+	same_limit(limit, old)
 	limit.count.mode == "at_most"
 } else := 9007199254740991
+
+same_limit(limit, old) if {
+	limit.name == old.name
+	limit.period == old.period
+}
 
 # One reason for each limit: the lowest bound, until the last one that is too low.
 raise_deny contains reason if {

@@ -2,8 +2,13 @@ package payments.systems.delegated_payment_test
 
 raise_at(at_ns, limits) := {"at_ns": at_ns, "max_payment_minor": 1250, "limits": limits}
 
-old(name, max_minor, max_count) := {
+old(name, max_minor, max_count) := old_over(periods[name], name, max_minor, max_count)
+
+periods := {"pocket_money": month, "gone": month, "not_too_often": {"kind": "sliding", "window_seconds": 3600}}
+
+old_over(period, name, max_minor, max_count) := {
 	"name": name,
+	"period": period,
 	"amount": bound(max_minor, "max_minor"),
 	"count": bound(max_count, "max"),
 }
@@ -68,6 +73,16 @@ test_raise_cooling[note] if {
 				{over_limit},
 			),
 		},
+		"another limit that took the name of one that is gone": {
+			"input": raised([raise_at(now - 1, [
+				old_over(object.union(month, {"kind": "day"}), "pocket_money", 9000, null),
+				old_over({"kind": "sliding", "window_seconds": 3601}, "not_too_often", null, 9),
+			])]),
+			"decision": refused_as(
+				{held_amount("pocket_money", 0, (now + day) - 1), held_count("not_too_often", (now + day) - 1)},
+				{over_limit, count_over_limit},
+			),
+		},
 		"a bound on payments that is gone": {
 			"input": raised([raise_at(now - 1, [old("pocket_money", null, 9)])]),
 			"decision": refused_as({held_count("pocket_money", (now + day) - 1)}, {count_over_limit}),
@@ -83,6 +98,10 @@ test_raise_cooling[note] if {
 		"a raise that does not say when": {
 			"input": raised([object.remove(raise_at(now - 1, []), ["at_ns"])]),
 			"decision": nothing_said,
+		},
+		"a raise that does not say over what": {
+			"input": raised([raise_at(now - 1, [object.remove(old("pocket_money", 8000, null), ["period"])])]),
+			"decision": refused_as({held_amount("pocket_money", 0, (now + day) - 1)}, {over_limit}),
 		},
 		"a raise that does not say from what": {
 			"input": raised([raise_at(now - 1, [{"name": "pocket_money"}])]),
