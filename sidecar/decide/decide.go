@@ -183,14 +183,21 @@ func (ck *check) once(ctx context.Context, checkID string) Decision {
 	return kept
 }
 
-// canStillSpend tells whether nothing that the call leads to was frozen, as far as
-// is known now.
+// canStillSpend tells whether nothing that the call leads to was frozen or taken
+// away, as far as is known now.
 func (ck *check) canStillSpend(ctx context.Context) bool {
 	can := true
 	err := ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) error {
 		l, err := ck.follow(s.Reader) // the same call shows the same evidence, so it leads where it led
-		if err == nil && l.account != "" {
-			can, err = canPay(s.Reader, l.account, l.grant)
+		if err == nil && ck.asksMerchant() {
+			var m *authzstore.Merchant
+			m, err = found(s.Merchant(l.merchant))
+			can = ck.canBePaid(m)
+		}
+		for _, from := range [][2]string{{l.account, l.grant}, {l.paidFrom, l.paidBy}} {
+			if err == nil && can && from[0] != "" {
+				can, err = canPay(s.Reader, from[0], from[1])
+			}
 		}
 		return err
 	})

@@ -2,8 +2,10 @@ package decide
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -59,7 +61,8 @@ func found[T any](noun T, ok bool, err error) (*T, error) {
 }
 
 // canPay tells whether an account, and the grant by which it pays if there is one,
-// still pay at all: neither was frozen, closed or taken away.
+// still pay at all: neither was frozen, closed or taken away, and the account has the
+// owner who gave the grant.
 func canPay(r authzstore.Reader, account, grant string) (bool, error) {
 	a, ok, err := r.Account(account)
 	if err != nil || !ok || a.State != authzstore.AccountActive {
@@ -69,7 +72,17 @@ func canPay(r authzstore.Reader, account, grant string) (bool, error) {
 		return true, nil
 	}
 	g, ok, err := r.Grant(grant)
-	return ok && g.State == authzstore.GrantActive, err
+	return ok && g.State == authzstore.GrantActive && g.Owner == a.Owner, err
+}
+
+// canBePaid tells whether the merchant that calls, nil for none, is still paid at all.
+// Where a route does not ask who that is, nobody knows of any that is not.
+func (ck *check) canBePaid(m *authzstore.Merchant) bool {
+	return !ck.asksMerchant() || m != nil && m.State == authzstore.MerchantActive
+}
+
+func (ck *check) asksMerchant() bool {
+	return slices.Contains(ck.call.Route.Facts, call.Fact{Name: factMerchant})
 }
 
 var (

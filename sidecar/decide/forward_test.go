@@ -51,3 +51,41 @@ func TestEnvoyAsksAgainAfterFreeze(t *testing.T) {
 	putAccount(t, w.backend, frozen)
 	want(t, w.decide(req), decide.Deny, 409, "already_allowed")
 }
+
+// A payment by a grant that was allowed is not forwarded again once its merchant is no
+// longer paid, or the account is no longer of the owner who gave the grant; neither to
+// who repeats it, nor where Envoy asks again.
+func TestNotForwardedToWhomNothingIsPaid(t *testing.T) {
+	for name, stop := range map[string]func(*grantWorld){
+		"the merchant is frozen": func(w *grantWorld) {
+			m := bakery()
+			m.State = authzstore.MerchantFrozen
+			w.putMerchant(t, m)
+		},
+		"the till is the merchant's no more": func(w *grantWorld) {
+			m := bakery()
+			m.Channels = nil
+			w.putMerchant(t, m)
+		},
+		"the account has another owner": func(w *grantWorld) {
+			a := anna()
+			a.Owner.Subject = "carl"
+			putAccount(t, w.backend, a)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newGrantWorld(t)
+			_, handle := w.active(t)
+			req := codePayment(handle+"-1", 100, nextKey())
+			missed := codePayment(handle+"-2", 100, nextKey())
+			missed.CheckID = "127.0.0.1:1/x"
+			for range 2 {
+				want(t, w.decide(req), decide.Allow, 0)
+				want(t, w.decide(missed), decide.Allow, 0)
+			}
+			stop(w)
+			want(t, w.decide(req), decide.Deny, 409, "already_allowed")
+			want(t, w.decide(missed), decide.Deny, 409, "already_allowed")
+		})
+	}
+}

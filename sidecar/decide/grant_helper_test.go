@@ -185,7 +185,24 @@ func newGrantWorld(t testing.TB, changes ...func(*decide.Config)) *grantWorld {
 		cfg.NewCredential = newCredential
 	}}, changes...)...)
 	g.store = authzstore.New(g.backend)
+	g.putMerchant(t, bakery())
 	return g
+}
+
+// bakery is a merchant with a till.
+func bakery() authzstore.Merchant {
+	return authzstore.Merchant{ID: "mer_bakery", Name: "Bakery", Category: "5462", Country: "DE", State: authzstore.MerchantActive,
+		Channels: []authzstore.MerchantChannel{{Channel: "shop", Identity: authzstore.Identity{Kind: "user", Issuer: "https://id.example", Subject: "bakery"}}}}
+}
+
+// putMerchant writes a merchant in place of the bakery as it was.
+func (g *grantWorld) putMerchant(t testing.TB, m authzstore.Merchant) {
+	t.Helper()
+	cause := authzstore.Cause{ID: authzstore.NewID("chg"), Actor: anna().Owner, NowNanos: noon.UnixNano()}
+	err := g.store.Update(context.Background(), cause, authzstore.MerchantRefs(m, bakery()), func(tx *authzstore.Tx) error { return tx.PutMerchant(m) })
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func newCredential() (authzstore.Credential, error) {

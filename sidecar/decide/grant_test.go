@@ -69,11 +69,6 @@ func TestGrantPays(t *testing.T) {
 // calls.
 func TestGrantFacts(t *testing.T) {
 	w := newGrantWorld(t)
-	merchant := authzstore.Merchant{ID: "mer_bakery", Name: "Bakery", Category: "5462", Country: "DE", State: authzstore.MerchantActive,
-		Channels: []authzstore.MerchantChannel{{Channel: "shop", Identity: authzstore.Identity{Kind: "user", Issuer: "https://id.example", Subject: "bakery"}}}}
-	if err := w.store.Update(t.Context(), operatorCause(), authzstore.MerchantRefs(merchant), func(tx *authzstore.Tx) error { return tx.PutMerchant(merchant) }); err != nil {
-		t.Fatal(err)
-	}
 	terms := strings.NewReplacer(
 		`{"kind": "lifetime"}`, `{"kind": "month", "alignment": "consent", "zone": "Europe/Berlin"}`,
 		`"hours": {"mode": "any"}`, `"hours": {"mode": "between", "zone": "Europe/Berlin", "from": "08:00", "to": "20:00"}`,

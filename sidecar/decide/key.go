@@ -73,7 +73,7 @@ func (ck *check) fromKnown(tx *authzstore.Tx, f Facts) (d Decision, done bool, e
 
 // canRunAgain tells whether a call that was allowed before may be forwarded again: to
 // the service that runs its reservation once, while that is pending and what it takes
-// money from still pays; or to what shows the state that a built-in operation left.
+// money from still pays, and whom still is paid; or to what shows the state that a built-in operation left.
 func (ck *check) canRunAgain(tx *authzstore.Tx, r authzstore.Reservation, f Facts) (bool, error) {
 	if ck.known.State != authzstore.KeyedAllowed {
 		return false, nil
@@ -81,7 +81,7 @@ func (ck *check) canRunAgain(tx *authzstore.Tx, r authzstore.Reservation, f Fact
 	if ck.call.Route.Does != "" {
 		return ck.canShowAgain(tx, f)
 	}
-	if ck.known.RunsOnceAt == "" || ck.known.RunsOnceAt != ck.runsOnceAt() || r.State != authzstore.ReservationPending {
+	if ck.known.RunsOnceAt == "" || ck.known.RunsOnceAt != ck.runsOnceAt() || r.State != authzstore.ReservationPending || !ck.canBePaid(f.Merchant) {
 		return false, nil
 	}
 	return canPay(tx.Reader, r.Account, r.Grant)

@@ -137,7 +137,7 @@ func (ck *check) refs(l leads) []kv.Ref {
 	if l.handle != "" && len(ck.evidence) > 0 {
 		refs = append(refs, authzstore.CredentialRef(l.handle, kv.Exclusive)) // perhaps a code of it is used for the first time
 	}
-	if slices.Contains(ck.call.Route.Facts, call.Fact{Name: factMerchant}) {
+	if ck.asksMerchant() {
 		refs = append(refs, authzstore.MerchantOfRef(ck.call.Identity))
 	}
 	if l.merchant != "" {
