@@ -66,6 +66,10 @@ const (
 	delegatedPrefix = "delegated/"
 
 	maxRaises = 8
+	// maxRaisedLimits is how many limits one raise holds to, those of folded ones
+	// among them: enough for who raises what there is, an end for who gives limits new
+	// names again and again.
+	maxRaisedLimits = 4 * maxLimits
 )
 
 func (g Grant) check() error {
@@ -112,6 +116,11 @@ func (g Grant) check() error {
 		return bad("is %s with the handle %q", g.State, g.Handle)
 	case len(g.Raises) > maxRaises:
 		return bad("has %d raises", len(g.Raises))
+	}
+	for _, r := range g.Raises {
+		if len(r.Limits) > maxRaisedLimits {
+			return bad("is held to %d limits that it had, at most %d", len(r.Limits), maxRaisedLimits)
+		}
 	}
 	return nil
 }
@@ -268,8 +277,8 @@ func (tx *Tx) moveGrant(id string, from, to GrantState) error {
 // ChangeGrant gives an open grant other terms, from now on: what was spent stays
 // spent, and a limit below it has nothing left. The currency stays, and so does
 // the period of a limit that keeps its name. The credential in force ends: nothing
-// is paid before IssueCredential. ErrUnknownID, a *StateError, ErrInvalid or
-// ErrNotSupported.
+// is paid before IssueCredential. ErrUnknownID, a *StateError, ErrInvalid, also where
+// the grant had too many limits by now, or ErrNotSupported.
 func (tx *Tx) ChangeGrant(id string, terms Terms) error {
 	g, err := tx.grantIn(id, GrantOffered, GrantActive, GrantFrozen)
 	if err != nil {

@@ -329,6 +329,40 @@ func TestRaisesAreBounded(t *testing.T) {
 	}
 }
 
+// TestRenamedLimitsAreBounded: who gives limits new names again and again, of which none
+// may be forgotten, is refused in the end, and what stops the grant never is.
+func TestRenamedLimitsAreBounded(t *testing.T) {
+	d := newDesk(t)
+	terms := func(n int) Terms {
+		var limits []Limit
+		for i := range maxLimits {
+			limits = append(limits, Limit{Name: fmt.Sprintf("limit_%d_%d", n, i), MaxAmountMinor: 1000, Period: Period{Kind: Lifetime}})
+		}
+		return grantTerms(limits...)
+	}
+	d.accepted(t, "grt_1", terms(0))
+	change := func(n int) error {
+		return d.change(t, "grt_1", func(tx *Tx, _ Credential) error { return tx.ChangeGrant("grt_1", terms(n)) })
+	}
+	last := maxRaises + maxRaisedLimits/maxLimits - 1
+	for n := 1; n <= last; n++ {
+		if err := change(n); err != nil {
+			t.Fatalf("change %d: %v", n, err)
+		}
+	}
+	if oldest := d.grant(t, "grt_1").Raises[0]; len(oldest.Limits) != maxRaisedLimits {
+		t.Errorf("the oldest raise has %d limits", len(oldest.Limits))
+	}
+	wantError(t, change(last+1), ErrInvalid)
+	if err := change(last); err != nil {
+		t.Errorf("a change that raises nothing: %v", err)
+	}
+	if err := d.change(t, "grt_1", func(tx *Tx, _ Credential) error { return tx.RevokeGrant("grt_1") }); err != nil {
+		t.Error(err)
+	}
+	d.clean(t)
+}
+
 func TestCredentials(t *testing.T) {
 	d := newDesk(t)
 	g := d.accepted(t, "grt_1", grantTerms(total))
