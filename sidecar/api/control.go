@@ -36,16 +36,27 @@ type ControlConfig struct {
 	// Now is the time that changes happen at and tokens expire by; an error where
 	// nobody can say. It is needed.
 	Now func() (time.Time, error)
+	// MaxInFlight bounds the calls that are being answered, and apart from them those
+	// that stop something. Zero means DefaultControlInFlight.
+	MaxInFlight int
 	// Log receives what went wrong, and no values of a call. Nil means
 	// slog.Default.
 	Log *slog.Logger
 }
+
+// DefaultControlInFlight is more than a few backends have to say at once, and less
+// than hurts: a page of records is some megabytes.
+const DefaultControlInFlight = 64
 
 // Control is the control API.
 type Control struct {
 	ControlConfig
 	mux *http.ServeMux
 	api huma.API
+	// A call takes a place for as long as it is answered, its body being read among
+	// it. Those that stop something have their own: whoever floods the API with others
+	// does not keep a freeze out.
+	places, stopPlaces chan struct{}
 }
 
 // huma is configured by package variables. Nothing else here uses it.
@@ -60,7 +71,13 @@ func NewControl(cfg ControlConfig) *Control {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	c := &Control{ControlConfig: cfg, mux: http.NewServeMux()}
+	if cfg.MaxInFlight < 1 {
+		cfg.MaxInFlight = DefaultControlInFlight
+	}
+	c := &Control{
+		ControlConfig: cfg, mux: http.NewServeMux(),
+		places: make(chan struct{}, cfg.MaxInFlight), stopPlaces: make(chan struct{}, cfg.MaxInFlight),
+	}
 	c.api = humago.New(c.mux, huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -84,7 +101,7 @@ func NewControl(cfg ControlConfig) *Control {
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 	})
-	c.api.UseMiddleware(c.authorize)
+	c.api.UseMiddleware(c.authorize, c.admit)
 	c.registerStore()
 	c.registerAccounts()
 	c.registerTerminals()
@@ -166,6 +183,25 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	c.mux.ServeHTTP(w, r.WithContext(ctx))
+}
+
+var errOverloaded = problem(http.StatusServiceUnavailable, "overloaded", "Too many calls are being answered. Try again: nothing was done.")
+
+// admit lets a call through that there is a place for.
+func (c *Control) admit(ctx huma.Context, next func(huma.Context)) {
+	places := c.places
+	if o, _ := operation(ctx.Operation().OperationID); o.Stops() {
+		places = c.stopPlaces
+	}
+	select {
+	case places <- struct{}{}:
+		defer func() { <-places }()
+		next(ctx)
+	default:
+		_, w := humago.Unwrap(ctx)
+		w.Header().Set("retry-after", "1")
+		errOverloaded.write(w)
+	}
 }
 
 // checkRequest refuses what two programs could read differently.

@@ -2,8 +2,11 @@ package api_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -228,5 +231,62 @@ func TestRefusalsHoldNoValues(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// However many calls there are, only so many are answered at once, and what stops
+// something finds a place.
+func TestControlInFlight(t *testing.T) {
+	w := newWorld(t)
+	w.control = api.NewControl(api.ControlConfig{Store: w.store, Now: w.now, MaxInFlight: 2})
+	w.ask(200, "PUT", "/v1/accounts/acc_anna", anna, nil)
+	var bodies []*io.PipeWriter
+	answered := make(chan int, 2)
+	for range 2 { // two who are slow to say what they want
+		body, writer := io.Pipe()
+		bodies = append(bodies, writer)
+		r := httptest.NewRequest("PUT", "/v1/accounts/acc_slow", body)
+		r.Header.Set("content-type", "application/json")
+		r.Header.Set("authorization", "Bearer "+w.admin)
+		go func() {
+			rec := httptest.NewRecorder()
+			w.control.ServeHTTP(rec, r)
+			answered <- rec.Code
+		}()
+		if _, err := writer.Write([]byte(anna[:1])); err != nil { // it is being read: the call has its place
+			t.Fatal(err)
+		}
+	}
+	for _, full := range []answer{
+		w.request(w.admin, "GET", "/v1/accounts", ""),
+		w.request(w.admin, "POST", "/v1/accounts/acc_anna/unfreeze", ""),
+	} {
+		if full.status != 503 || full.code(t) != "overloaded" || full.header.Get("retry-after") != "1" {
+			t.Errorf("answered %d %s", full.status, full.text)
+		}
+	}
+	w.ask(200, "POST", "/v1/accounts/acc_anna/freeze", "", nil)
+	for _, body := range bodies {
+		if _, err := body.Write([]byte(anna[1:])); err != nil {
+			t.Error(err)
+		}
+		body.Close()
+		if status := <-answered; status != 200 {
+			t.Errorf("answered %d", status)
+		}
+	}
+	w.ask(200, "GET", "/v1/accounts", "", nil)
+}
+
+// What stops something is what the roles say it is.
+func TestStops(t *testing.T) {
+	var stops []string
+	for _, o := range api.Operations {
+		if o.Stops() {
+			stops = append(stops, o.ID)
+		}
+	}
+	if want := []string{"freeze-account", "freeze-grant", "revoke-grant", "revoke-token"}; !slices.Equal(stops, want) {
+		t.Errorf("%q, want %q", stops, want)
 	}
 }

@@ -36,6 +36,11 @@ func (o Operation) Allows(role Role) bool {
 	return role == Admin || role != "" && slices.Contains(strings.Fields(o.For), string(role))
 }
 
+// Stops tells whether the call ends payments or a token: it has places of its own.
+func (o Operation) Stops() bool {
+	return strings.HasPrefix(o.ID, "freeze-") || strings.HasPrefix(o.ID, "revoke-")
+}
+
 // Who reads what.
 const (
 	everybody = "viewer support backend settlement policy"
