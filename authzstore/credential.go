@@ -22,8 +22,8 @@ type Credential struct {
 	// Ended: another one took its place, or the grant is over. Its codes are worth
 	// nothing.
 	Ended bool `cbor:"8,keyasint,omitempty" json:"ended,omitempty"`
-	// FetchedBy is the idempotency key under which the delegate obtained the
-	// parameters; empty before.
+	// FetchedBy is the decision (dec_…) by which the delegate fetched the parameters;
+	// empty before.
 	FetchedBy string `cbor:"9,keyasint,omitempty" json:"fetched_by,omitempty"`
 	// FirstUsed: a code of it was used, so the device has the parameters.
 	FirstUsed bool `cbor:"10,keyasint,omitempty" json:"first_used,omitempty"`
@@ -53,7 +53,7 @@ func (c Credential) check() error {
 	case !slices.Contains([]string{"SHA1", "SHA256", "SHA512"}, c.Algorithm):
 		return bad("with the algorithm %q", c.Algorithm)
 	case len(c.FetchedBy) > kv.MaxKey:
-		return bad("fetched under a key of %d bytes", len(c.FetchedBy))
+		return bad("fetched by a decision with an ID of %d bytes", len(c.FetchedBy))
 	case c.FirstUsed && c.FetchedBy == "":
 		return bad("used before anybody fetched it")
 	}
@@ -71,25 +71,25 @@ func (r Reader) Credential(handle string) (Credential, bool, error) {
 	return getOwn(r, credentialPrefix, handle, credentialVersion, func(c Credential) string { return c.Handle })
 }
 
-// MarkParametersFetched says that the delegate obtained the parameters of a
-// credential under an idempotency key. Under the same key they can be obtained
-// again until the first code was used, because the answer may have been lost. The
-// credential is declared Exclusive. ErrUnknownID where there is none; ErrUsed
-// where they were obtained under another key, or a code was used; a *StateError
-// where the credential has ended.
-func (tx *Tx) MarkParametersFetched(handle, key string) error {
+// MarkParametersFetched says that the delegate fetched the parameters of a
+// credential by a decision (dec_…). For that decision they can be shown again until
+// the first code was used, because the answer may have been lost. The credential is
+// declared Exclusive. ErrUnknownID where there is none; ErrUsed where another
+// decision fetched them, or a code was used; a *StateError where the credential has
+// ended.
+func (tx *Tx) MarkParametersFetched(handle, decisionID string) error {
 	c, err := tx.credentialInForce(handle)
 	switch {
 	case err != nil:
 		return err
-	case key == "":
-		return fmt.Errorf("%w: parameters fetched without a key", ErrInvalid)
-	case c.FirstUsed || c.FetchedBy != "" && c.FetchedBy != key:
+	case decisionID == "":
+		return fmt.Errorf("%w: parameters fetched by no decision", ErrInvalid)
+	case c.FirstUsed || c.FetchedBy != "" && c.FetchedBy != decisionID:
 		return fmt.Errorf("%w: the parameters of %s", ErrUsed, c.Grant)
-	case c.FetchedBy == key:
+	case c.FetchedBy == decisionID:
 		return nil
 	}
-	c.FetchedBy = key
+	c.FetchedBy = decisionID
 	return tx.putCredential(c)
 }
 

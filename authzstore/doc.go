@@ -53,7 +53,7 @@
 //     allowed less before a raise stays known ([Raise]); old codes end.
 //   - [Tx.IssueCredential]: a grant has at most one credential in force. A handle is
 //     never given twice.
-//   - [Tx.MarkParametersFetched]: a credential's parameters are obtained once.
+//   - [Tx.MarkParametersFetched]: the parameters of a credential are fetched by one decision.
 //   - [Tx.PutMerchant]: an identity calls for one merchant, through one channel.
 //   - [Tx.AnswerOnce]: a key has one call and one final answer; another call
 //     under it is refused.
