@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -54,6 +55,9 @@ func (id Identity) check() error {
 }
 
 const maxNameBytes = 256
+
+// snakeCase is the form of names that programs read: limits, channels, rights, roles.
+var snakeCase = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 // isName tells whether s is a text that people read: UTF-8 of 1 to 256 bytes
 // without control characters.

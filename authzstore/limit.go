@@ -2,7 +2,6 @@ package authzstore
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 )
 
@@ -24,8 +23,6 @@ const (
 
 const maxLimits = 16
 
-var limitName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
-
 func checkLimits(limits []Limit) error {
 	if len(limits) > maxLimits {
 		return fmt.Errorf("%w: %d limits, at most %d", ErrInvalid, len(limits), maxLimits)
@@ -33,7 +30,7 @@ func checkLimits(limits []Limit) error {
 	seen := map[string]bool{PaymentLimit: true, CoolingLimit: true}
 	for _, l := range limits {
 		switch {
-		case !limitName.MatchString(l.Name) || seen[l.Name]:
+		case !snakeCase.MatchString(l.Name) || seen[l.Name]:
 			return fmt.Errorf("%w: limit name %q is not a snake_case name of its own", ErrInvalid, l.Name)
 		case l.MaxAmountMinor == 0 && l.MaxCount == 0:
 			return fmt.Errorf("%w: limit %s bounds nothing", ErrInvalid, l.Name)

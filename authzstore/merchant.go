@@ -72,7 +72,7 @@ func (m Merchant) check() error {
 		if err := c.Identity.check(); err != nil {
 			return err
 		}
-		if !channelForm.MatchString(c.Channel) {
+		if !snakeCase.MatchString(c.Channel) {
 			return fmt.Errorf("%w: channel %q is not a snake_case name", ErrInvalid, c.Channel)
 		}
 		if slices.ContainsFunc(m.Channels[:i], func(b MerchantChannel) bool { return b.Identity == c.Identity }) {
@@ -83,7 +83,7 @@ func (m Merchant) check() error {
 }
 
 func (m MerchantIdentity) check() error {
-	if !channelForm.MatchString(m.Channel) {
+	if !snakeCase.MatchString(m.Channel) {
 		return fmt.Errorf("%w: channel %q is not a snake_case name", ErrInvalid, m.Channel)
 	}
 	return checkID("merchant", "mer", m.Merchant)

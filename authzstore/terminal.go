@@ -63,7 +63,7 @@ func (t Terminal) check() error {
 		return fmt.Errorf("%w: terminal %s has %d rights and %d pairings", ErrInvalid, t.ID, len(t.Rights), len(t.PairedWith))
 	}
 	for i, right := range t.Rights {
-		if !channelForm.MatchString(right) || slices.Contains(t.Rights[:i], right) {
+		if !snakeCase.MatchString(right) || slices.Contains(t.Rights[:i], right) {
 			return fmt.Errorf("%w: right %q is not a snake_case name of its own", ErrInvalid, right)
 		}
 	}

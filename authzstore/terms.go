@@ -85,7 +85,6 @@ const maxFilterValues = 64
 var (
 	categoryForm = regexp.MustCompile(`^[0-9]{4}$`)
 	countryForm  = regexp.MustCompile(`^[A-Z]{2}$`)
-	channelForm  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 )
 
 func isMerchantID(s string) bool { return isID("mer", s) }
@@ -112,7 +111,7 @@ func (t Terms) check() error {
 		{"merchants", t.Merchants.check(isMerchantID)},
 		{"categories", t.Categories.check(categoryForm.MatchString)},
 		{"countries", t.Countries.check(countryForm.MatchString)},
-		{"channels", t.Channels.check(channelForm.MatchString)},
+		{"channels", t.Channels.check(snakeCase.MatchString)},
 		{"hours", t.Hours.check()},
 		{"cooling", t.Cooling.check()},
 	} {
