@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
@@ -52,10 +51,7 @@ const (
 	settleTimeout = time.Second
 )
 
-var (
-	errLockWait = fmt.Errorf("%w: the locks were not free in time", kv.ErrOverloaded)
-	errPanic    = errors.New("panic")
-)
+var errLockWait = fmt.Errorf("%w: the locks were not free in time", kv.ErrOverloaded)
 
 // transact decides a call in one transaction. An error says why there is no
 // decision, and then nothing was written.
@@ -202,13 +198,6 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, planned leads)
 		d = refused(wrong)
 	}
 	return d, ck.write(tx, planned, d, made)
-}
-
-// panicked logs a panic and is the error for it. What it says may quote the call:
-// only its type is told.
-func (d *Decider) panicked(id string, p any) error {
-	d.cfg.Log.Error("panic while deciding", "decision_id", id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-	return fmt.Errorf("%w: %T", errPanic, p)
 }
 
 // settle writes what stands though there is no decision. It needs nothing that the
