@@ -183,12 +183,12 @@ func (ck *check) builtIn(tx *authzstore.Tx, f Facts) (*Execution, error) {
 	if does == "offer_grant" {
 		made = ck.grantID
 	}
-	return ck.shows(f, made), nil
+	return ck.builtInExecution(f, made), nil
 }
 
-// shows is what an allow of a built-in operation lets the sidecar's API show. made is
-// the grant that the operation made, "" for none.
-func (ck *check) shows(f Facts, made string) *Execution {
+// builtInExecution is what an allow of a built-in operation lets the sidecar's API
+// show. made is the grant that the operation made, "" for none.
+func (ck *check) builtInExecution(f Facts, made string) *Execution {
 	e := &Execution{
 		Audience:  ck.call.Route.Upstream.Audience,
 		Does:      ck.call.Route.Does,

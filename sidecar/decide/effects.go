@@ -19,22 +19,22 @@ func contradiction(format string, args ...any) error {
 // A claim is what a verdict is held to: what the call says of money, and which of
 // its evidence did not match, empty where all did.
 type claim struct {
-	movesMoney bool
-	account    string
-	grant      string // by which account pays, "" where it pays by itself
-	payee      string
-	amount     int64 // minor units
-	currency   string
-	unmatched  string // name of a field
+	movesMoney  bool
+	account     string
+	grant       string // by which account pays, "" where it pays by itself
+	payee       string
+	amountMinor int64
+	currency    string
+	unmatched   string // name of a field
 }
 
 func (ck *check) claim(f Facts) claim {
 	c := claim{
-		movesMoney: ck.call.Route.MovesMoney,
-		account:    ck.call.Text("account"),
-		payee:      ck.call.Text("payee"),
-		amount:     ck.call.AmountMinor(),
-		currency:   ck.call.Text("currency"),
+		movesMoney:  ck.call.Route.MovesMoney,
+		account:     ck.call.Text("account"),
+		payee:       ck.call.Text("payee"),
+		amountMinor: ck.call.AmountMinor(),
+		currency:    ck.call.Text("currency"),
 	}
 	if ck.call.Route.PaysByGrant() {
 		c.account, c.grant = "", ""
@@ -70,7 +70,7 @@ func (c claim) hold(v policy.Decision) error {
 			return contradiction("a reservation by another grant")
 		case e.Payee != c.payee:
 			return contradiction("a reservation for another payee")
-		case e.AmountMinor != c.amount:
+		case e.AmountMinor != c.amountMinor:
 			return contradiction("a reservation of another amount")
 		case e.Currency != c.currency:
 			return contradiction("a reservation in another currency")
@@ -84,7 +84,8 @@ func (c claim) hold(v policy.Decision) error {
 
 // carryOut does what the verdict wants done, once it was held to the call, and what
 // the call itself does if it is allowed. The Execution is what an allow lets the
-// service behind Envoy do, nil where that is nothing to count.
+// service behind Envoy do, nil where that is nothing to count. tx is nil for a call
+// that needs no store: it has nothing to write.
 func (ck *check) carryOut(tx *authzstore.Tx, f Facts, v policy.Decision) (*Execution, error) {
 	c := ck.claim(f)
 	switch err := c.hold(v); {
@@ -104,7 +105,7 @@ func (ck *check) carryOut(tx *authzstore.Tx, f Facts, v policy.Decision) (*Execu
 		Account:        c.account,
 		Grant:          c.grant,
 		Payee:          c.payee,
-		AmountMinor:    c.amount,
+		AmountMinor:    c.amountMinor,
 		Currency:       c.currency,
 		ExpiresAtNanos: tx.Now() + ck.call.Route.Upstream.Expires.Nanoseconds(),
 	}
@@ -112,6 +113,22 @@ func (ck *check) carryOut(tx *authzstore.Tx, f Facts, v policy.Decision) (*Execu
 		return nil, refusedByStore(err)
 	}
 	return ck.execution(r), nil
+}
+
+// execution is what an allow lets the payment service do with its reservation.
+func (ck *check) execution(r authzstore.Reservation) *Execution {
+	return &Execution{
+		Audience:      ck.call.Route.Upstream.Audience,
+		Identity:      ck.call.Identity,
+		System:        ck.call.Route.System,
+		Operation:     ck.call.Route.Operation,
+		Account:       r.Account,
+		Grant:         r.Grant,
+		Payee:         r.Payee,
+		Currency:      r.Currency,
+		AmountMinor:   r.AmountMinor,
+		ReservationID: r.ID,
+	}
 }
 
 // refusedByStore is a contradiction where a setter says that what the policy allows

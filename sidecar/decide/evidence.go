@@ -23,7 +23,7 @@ type shown struct {
 	finding evidence.Finding
 	lead    string            // the grant that it leads to, "" for none
 	again   bool              // an evaluation under the same key was shown it, and spent it
-	burns   []evidence.Budget // an attempt of each, unless the call is allowed
+	burns   []evidence.Budget // of each an attempt is burnt, unless the call is allowed
 }
 
 // show lines up the secrets that a call has.
@@ -82,7 +82,8 @@ func (ck *check) checkOne(tx *authzstore.Tx, e *shown) (err error) {
 
 // findOut has every piece of evidence checked. What was used up before, what is
 // shown as two pieces of evidence at once, what leads to another grant than the call,
-// and what comes when no attempt is left, does not match: nobody is told which. With errPanic all of that is known too.
+// and what comes when no attempt is left, does not match: nobody is told which. With
+// errPanic all of that is known too.
 func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 	things, asked := map[string]bool{}, map[string]int64{} // asked: attempts, by budget
 	ck.lockedOut = false
@@ -94,7 +95,7 @@ func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 		case err != nil:
 			return err
 		}
-		lockedOut, err := e.ask(tx, asked)
+		lockedOut, err := e.askBudgets(tx, asked)
 		if err != nil {
 			return err
 		}
@@ -121,8 +122,9 @@ func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 // told how old a used code is would tell a guesser that it was right.
 func (e *shown) doesNotMatch() { e.finding.Matched, e.finding.Facts = false, nil }
 
-// ask asks each budget for an attempt, up to the first that has none left.
-func (e *shown) ask(tx *authzstore.Tx, asked map[string]int64) (lockedOut bool, err error) {
+// askBudgets asks each budget for an attempt, up to the first that has none left. asked
+// are the attempts that the call's other evidence asked for.
+func (e *shown) askBudgets(tx *authzstore.Tx, asked map[string]int64) (lockedOut bool, err error) {
 	for _, b := range e.budgets() {
 		left, err := tx.AttemptsLeft(b.Name, b.Allowance)
 		if err != nil {

@@ -58,7 +58,7 @@ func (ck *check) fromKnown(tx *authzstore.Tx, f Facts) (d Decision, done bool, e
 		ck.seen.Course = CourseForwarded
 		d = Decision{Outcome: Allow, Execution: ck.execution(reservation)}
 		if ck.call.Route.Does != "" {
-			d.Execution = ck.shows(f, known.Grant)
+			d.Execution = ck.builtInExecution(f, known.Grant)
 		}
 		d.Execution.Replayed = true
 	default:
@@ -129,20 +129,4 @@ func (ck *check) runsOnceAt() string {
 		return r.Upstream.Audience
 	}
 	return ""
-}
-
-// execution is what an allow lets the payment service do.
-func (ck *check) execution(r authzstore.Reservation) *Execution {
-	return &Execution{
-		Audience:      ck.call.Route.Upstream.Audience,
-		Identity:      ck.call.Identity,
-		System:        ck.call.Route.System,
-		Operation:     ck.call.Route.Operation,
-		Account:       r.Account,
-		Grant:         r.Grant,
-		Payee:         r.Payee,
-		Currency:      r.Currency,
-		AmountMinor:   r.AmountMinor,
-		ReservationID: r.ID,
-	}
 }

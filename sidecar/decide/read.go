@@ -55,11 +55,11 @@ func (r Record) Would(v policy.Decision, movesMoney bool) (Outcome, error) {
 		return Defect, fmt.Errorf("record %s: input: %w", r.DecisionID, err)
 	}
 	c := claim{
-		movesMoney: movesMoney,
-		account:    input.Call.Account,
-		payee:      input.Call.Payee,
-		amount:     input.Call.Amount,
-		currency:   input.Call.Currency,
+		movesMoney:  movesMoney,
+		account:     input.Call.Account,
+		payee:       input.Call.Payee,
+		amountMinor: input.Call.Amount,
+		currency:    input.Call.Currency,
 	}
 	if grant := input.Facts.Grant; grant != nil {
 		c.account, c.grant = grant.Account, grant.ID

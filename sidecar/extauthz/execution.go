@@ -16,8 +16,8 @@ var errNoSigner = errors.New("no key to sign with")
 
 // forUpstream returns the headers that an allow adds to the request: the
 // decision's ID, and where money moves or a built-in operation was done, the signed
-// token. The others repeat what
-// is in the token, for logs and for services that trust their network.
+// token. The others repeat what is in the token, for logs and for services that trust
+// their network.
 func (s *Service) forUpstream(d decide.Decision, req call.Request) ([]*corev3.HeaderValueOption, error) {
 	ours := []*corev3.HeaderValueOption{header(headerDecisionID, d.ID)}
 	e := d.Execution
@@ -31,9 +31,7 @@ func (s *Service) forUpstream(d decide.Decision, req call.Request) ([]*corev3.He
 	if err != nil {
 		return nil, err
 	}
-	ours = append(ours,
-		header(upstream.HeaderToken, token),
-	)
+	ours = append(ours, header(upstream.HeaderToken, token))
 	for _, text := range []struct{ name, value string }{
 		{"account", e.Account}, {"grant", e.Grant}, {"payee", e.Payee}, {"currency", e.Currency},
 	} {
