@@ -57,7 +57,12 @@
 //   - [Tx.PutMerchant]: an identity calls for one merchant, through one channel.
 //   - [Tx.AnswerOnce]: a key has one call and one final answer; another call
 //     under it is refused.
-//   - [Tx.BurnAttempt]: attempts only grow within their window.
+//   - [Tx.BurnAttempt]: attempts only grow within their window. [Tx.Count]: a
+//     counter of everybody's failures is only added to.
+//   - [Tx.PutAccount], [Tx.FreezeAccount], [Tx.UnfreezeAccount]: an account keeps when
+//     it was created, from which its periods count.
+//   - [Tx.PutTerminal]: a terminal says since when it is bound as it is.
+//   - [Tx.AddAPIToken], [Tx.RevokeAPIToken]: a token that was revoked never works again.
 //   - [Store.Update]: every write belongs to one record, which holds the value
 //     before and after; it is written with them or not at all.
 //   - [Tx.Now] never runs backwards inside a noun, whatever the clock does.

@@ -3,22 +3,26 @@
 //
 // # The way of a call
 //
-//  1. Admission ([Decider.Decide]): the clock must be certain, enough time must be
-//     left, and not too much in flight: of all callers, of this one, or of those who
-//     would change the same account.
-//  2. Decode (package call): the request becomes a typed call, or is refused.
+//  1. Admission ([Decider.Decide], admit.go): the clock must be certain, enough time
+//     must be left, and not too much in flight: of all callers, of this one, or of
+//     those who would change the same account or grant.
+//  2. Decode (package call): the request becomes a typed call, or is refused. Where
+//     Envoy asks a second time, the answer is the one that it missed (repeats.go).
 //  3. Plan (plan.go): the facts that the route names lead to entities (by fields, by
 //     who calls, by the grant that evidence points to), which are declared to the
 //     store: shared for what is only read, exclusive for what an effect may change.
 //     It is a guess, and followed again under the locks: where it leads elsewhere
 //     then, nothing was written, and the call is planned again.
-//  4. One transaction (transact.go), under the locks of those entities: what became
-//     of the call's idempotency key (retry.go); the facts (facts.go); what the
-//     call's secret fields prove (evidence.go); the policy's verdict; its effects
-//     (effects.go), and what a route says that the sidecar does itself (builtin.go);
-//     what is known about the key from now on; the record.
+//  4. One transaction (transact.go), under the locks of those entities: the facts
+//     (facts.go); what became of the call's idempotency key (key.go), and what that
+//     means for this call (retry.go); what the call's secret fields prove
+//     (evidence.go); the policy's verdict on all of it (input.go, input_facts.go); its
+//     effects (effects.go), and what a route says that the sidecar does itself
+//     (builtin.go); the evidence spent (evidence.go); what is known about the key from
+//     now on (key.go); the record (record.go). Where there is no verdict, a second one
+//     writes what stands nevertheless.
 //  5. Answer, once the transaction is durable. Not before: what a caller hears, a
-//     crash cannot take back.
+//     crash cannot take back. A failure is an answer too (fail.go).
 //
 // A route without facts, secret fields and idempotency touches no store: it is
 // only evaluated.
@@ -108,5 +112,6 @@
 //     about what there is not. Where the call's own terms are at fault, it is a denial
 //     (422), and where parameters were fetched before (409);
 //   - an allow though evidence was shown that did not match;
+//   - an effect that is not known here;
 //   - an error, or a verdict that is not exactly a decision (package policy).
 package decide

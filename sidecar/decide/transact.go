@@ -33,7 +33,7 @@ type check struct {
 	grantID    string                // of the grant that an allow offers
 	credential authzstore.Credential // that an allow issues
 
-	moved  bool                  // what the call leads to is not what was planned
+	moved  bool                  // what the call leads to is not what was planned, whatever error that gave
 	known  *authzstore.KeyedCall // what the store knows about the key, once it was read
 	record *Record               // what was written of the decision; nil where nothing was
 }

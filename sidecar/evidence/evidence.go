@@ -1,5 +1,12 @@
-// Package evidence holds what the secret fields of calls can be, and prove: a Kind
+// Package evidence holds what the secret fields of calls can be, and prove: a [Kind]
 // for each. A secret goes in and findings come out; nothing else of it leaves.
+//
+// [PaymentCodes] are the kind by which a delegate pays. [Parameters] are what the
+// delegate's device makes such codes from, and a [Sealer] keeps their secrets from
+// whoever has the store's files alone.
+//
+// A Kind only finds out. Whether it is asked, whose attempts are burnt and what is
+// used up is package decide's, in the transaction of the call.
 package evidence
 
 import (
