@@ -79,6 +79,7 @@ func showAccount(r authzstore.Reader, a authzstore.Account, nowNanos int64) (Acc
 	}, err
 }
 
+// An AccountPath is in the path of what is about one.
 type AccountPath struct {
 	ID string `path:"id" pattern:"^acc_[A-Za-z0-9_-]+$" patternDescription:"acc_ and letters, digits, _ or -" maxLength:"64"`
 }

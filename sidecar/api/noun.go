@@ -17,7 +17,8 @@ type OnlyNew struct {
 
 var errExists = problem(http.StatusPreconditionFailed, "exists", "It is there already.")
 
-// A Frozen is the answer to a freeze, once it holds.
+// A Frozen is the answer to what stops payments (a freeze, a revocation, an end), once
+// it holds.
 type Frozen[T any] struct {
 	Now  T                 `json:"now" doc:"what was frozen, as it is now"`
 	Open Page[Reservation] `json:"open_reservations" doc:"what was allowed before the freeze and is not settled: a payment service may still take this money. Next goes on with list-reservations"`

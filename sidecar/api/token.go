@@ -40,6 +40,7 @@ type MadeToken struct {
 
 type madeTokenOutput struct{ Body MadeToken }
 
+// A TokenPath is in the path of what is about one.
 type TokenPath struct {
 	ID string `path:"id" pattern:"^tok_[A-Za-z0-9_-]+$" patternDescription:"tok_ and letters, digits, _ or -" maxLength:"64"`
 }

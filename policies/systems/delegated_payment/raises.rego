@@ -3,8 +3,8 @@ package payments.systems.delegated_payment
 import data.payments.shared.limit as limits
 
 # Raising a limit is how a stolen phone would be made worth more. For
-# data.systems.delegated_payment.raise_cooling_seconds after a raise, what was
-# raised still holds: the lowest of all bounds that were raised within that time.
+# data.systems.delegated_payment.raise_cooling_seconds after a raise, the lower bound
+# that it replaced still holds; after several, the lowest of them.
 raises_cooled if {
 	is_array(input.facts.grant.raises)
 	every raise in input.facts.grant.raises { raise_known(raise) }
