@@ -152,25 +152,8 @@ func OldestInJournal(dir string, since time.Time) (kv.Pos, error) {
 
 // Run runs a sidecar until ctx is done, and then lets the calls in flight end.
 func Run(ctx context.Context, cfg Config) (err error) {
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
-	cfg.Log = slog.New(safelog.New(cfg.Log.Handler()))
-	if cfg.Policies == nil {
-		cfg.Policies = policies.FS
-	}
-	if cfg.SocketMode == 0 {
-		cfg.SocketMode = 0o600
-	}
-	if err := extauthz.CheckAddress(cfg.Listen, cfg.SocketMode); err != nil {
-		return err
-	}
-	if cfg.Metrics != "" {
-		if err := extauthz.CheckAddress(cfg.Metrics, metricsMode); err != nil {
-			return fmt.Errorf("metrics: %w", err)
-		}
-	}
-	if err := checkAPIs(cfg); err != nil {
+	cfg = cfg.withDefaults()
+	if err := checkAddresses(cfg); err != nil {
 		return err
 	}
 	stuck := make(chan struct{}, 1)
@@ -202,7 +185,58 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			err = errors.Join(err, store.Close())
 		}
 	}()
+	return opened{store, stats, archive, rules, stuck}.run(ctx, cfg)
+}
 
+func (cfg Config) withDefaults() Config {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	cfg.Log = slog.New(safelog.New(cfg.Log.Handler()))
+	if cfg.Policies == nil {
+		cfg.Policies = policies.FS
+	}
+	if cfg.SocketMode == 0 {
+		cfg.SocketMode = 0o600
+	}
+	return cfg
+}
+
+// checkAddresses says what listening would refuse of the addresses without looking at
+// the system.
+func checkAddresses(cfg Config) error {
+	if err := extauthz.CheckAddress(cfg.Listen, cfg.SocketMode); err != nil {
+		return err
+	}
+	for _, beside := range []struct {
+		what, address string
+		mode          fs.FileMode
+	}{
+		{"metrics", cfg.Metrics, metricsMode},
+		{"control", cfg.Control, controlMode},
+		{"terminal API", cfg.TerminalAPI, cfg.SocketMode},
+	} {
+		if beside.address == "" {
+			continue
+		}
+		if err := extauthz.CheckAddress(beside.address, beside.mode); err != nil {
+			return fmt.Errorf("%s: %w", beside.what, err)
+		}
+	}
+	return nil
+}
+
+// opened is what a sidecar runs on.
+type opened struct {
+	store   *authzstore.Store
+	stats   func() badgerkv.Stats
+	archive *bundle.Archive
+	rules   *bundle.Holder
+	stuck   <-chan struct{} // an evaluation cannot be stopped
+}
+
+// run makes everything else from what was opened, and answers until ctx is done.
+func (o opened) run(ctx context.Context, cfg Config) error {
 	keys, err := loadKeys(cfg.KeyFile, cfg.DataDir)
 	if err != nil {
 		return err
@@ -211,48 +245,55 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := announce(ctx, store, cfg); err != nil {
+	if err := announce(ctx, o.store, cfg); err != nil {
 		return err
 	}
-	signer, err := newSigner(store, cfg, keys)
+	signer, err := newSigner(o.store, cfg, keys)
 	if err != nil {
 		return err
 	}
-	timekeeper, stopTime, err := keepTime(ctx, store, cfg)
+	timekeeper, stopTime, err := keepTime(ctx, o.store, cfg)
 	if err != nil {
 		return err
 	}
 	defer stopTime()
-	if err := keepRules(ctx, store, archive, rules); err != nil {
+	if err := keepRules(ctx, o.store, o.archive, o.rules); err != nil {
 		return fmt.Errorf("the policy cannot be archived: %w", err)
 	}
-	stopWatching := start(func(ctx context.Context) { rules.Watch(ctx, reloadEvery) })
-	defer stopWatching()
-	stopRetaining := start(func(ctx context.Context) {
-		cfg.Retention.withDefaults().retain(ctx, store, archive, timekeeper.Now, pruneEvery, cfg.Log)
-	})
-	defer stopRetaining()
-	stopExpiring := start(func(ctx context.Context) { expire(ctx, store, timekeeper.Now, expireEvery, cfg.Log) })
-	defer stopExpiring()
-	stopAPIs, err := serveAPIs(ctx, cfg, store, keys, codes, timekeeper.Now)
+	defer o.runBeside(cfg, timekeeper.Now)()
+	stopAPIs, err := serveAPIs(ctx, cfg, o.store, keys, codes, timekeeper.Now)
 	if err != nil {
 		return err
 	}
 	defer stopAPIs()
 	return serve(ctx, cfg, decide.Config{
-		Bundle:        rules.Active,
-		Store:         store,
+		Bundle:        o.rules.Active,
+		Store:         o.store,
 		Keys:          keys.Keys,
 		Evidence:      evidenceKinds(cfg, codes),
 		NewCredential: codes.NewCredential,
 		MaxInFlight:   cfg.MaxInFlight,
 		Now:           timekeeper.Now,
 		Log:           cfg.Log,
-	}, signer, stuck, metrics.Source{
-		Bundle: rules.Status,
+	}, signer, o.stuck, metrics.Source{
+		Bundle: o.rules.Status,
 		Clock:  func() error { _, err := timekeeper.Now(); return err },
-		Store:  storeStats(store, stats),
+		Store:  storeStats(o.store, o.stats),
 	})
+}
+
+// runBeside does what is done now and then, beside the calls, until stop.
+func (o opened) runBeside(cfg Config, now func() (time.Time, error)) (stop func()) {
+	stopWatching := start(func(ctx context.Context) { o.rules.Watch(ctx, reloadEvery) })
+	stopRetaining := start(func(ctx context.Context) {
+		cfg.Retention.withDefaults().retain(ctx, o.store, o.archive, now, pruneEvery, cfg.Log)
+	})
+	stopExpiring := start(func(ctx context.Context) { expire(ctx, o.store, now, expireEvery, cfg.Log) })
+	return func() {
+		stopExpiring()
+		stopRetaining()
+		stopWatching()
+	}
 }
 
 func paymentCodes(cfg Config, keys keyring) (codes *evidence.PaymentCodes, err error) {

@@ -12,8 +12,10 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/api"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/extauthz"
+	"github.com/countersign/countersign/sidecar/upstream"
 )
 
 // Files in the data directory that the control API is reached by.
@@ -25,25 +27,9 @@ const (
 // controlMode is the mode of the control API's socket, if it has one.
 const controlMode = 0o600
 
-// controlTimeout is how long calls in flight may take to end before their
-// connections are closed.
-const controlTimeout = 5 * time.Second
-
-// checkAPIs says what serveAPIs would refuse of the addresses without looking at the
-// system.
-func checkAPIs(cfg Config) error {
-	if cfg.Control != "" {
-		if err := extauthz.CheckAddress(cfg.Control, controlMode); err != nil {
-			return fmt.Errorf("control: %w", err)
-		}
-	}
-	if cfg.TerminalAPI != "" {
-		if err := extauthz.CheckAddress(cfg.TerminalAPI, cfg.SocketMode); err != nil {
-			return fmt.Errorf("terminal API: %w", err)
-		}
-	}
-	return nil
-}
+// apiTimeout is how long calls in flight may take to end before their connections are
+// closed.
+const apiTimeout = 5 * time.Second
 
 // serveAPIs answers the control API and the terminal API, where cfg has addresses
 // for them, until stop.
@@ -69,7 +55,7 @@ func serveControl(ctx context.Context, cfg Config, store *authzstore.Store, now 
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	control := api.NewControl(api.ControlConfig{Store: store, Now: now, Log: cfg.Log})
-	stop, err = serveHTTP(control.Server(), cfg.Control, controlMode, controlTimeout, cfg.Log)
+	stop, err = serveHTTP(control.Server(), cfg.Control, controlMode, apiTimeout, cfg.Log)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
@@ -91,6 +77,35 @@ func makeFirstToken(ctx context.Context, cfg Config, store *authzstore.Store, no
 		cfg.Log.Info("the first token of the control API is in the file admin-token", "data", cfg.DataDir)
 	}
 	return err
+}
+
+// serveTerminalAPI shows what built-in operations did at cfg.TerminalAPI, if
+// anywhere, until stop.
+func serveTerminalAPI(cfg Config, store *authzstore.Store, keys keyring, codes *evidence.PaymentCodes, now func() (time.Time, error)) (stop func(), err error) {
+	if cfg.TerminalAPI == "" {
+		return func() {}, nil
+	}
+	key, err := upstream.SharedKey(keys.Tokens)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := upstream.NewVerifier(store.ID(), call.BuiltInAudience, key)
+	if err != nil {
+		return nil, err
+	}
+	terminals := api.NewTerminalAPI(api.TerminalConfig{
+		Store: store, Verifier: verifier, Now: now, Log: cfg.Log,
+		ParametersURI: func(c authzstore.Credential) (string, error) {
+			p, err := codes.Parameters(c)
+			return p.URI(), err
+		},
+	})
+	stop, err = serveHTTP(terminals.Server(), cfg.TerminalAPI, cfg.SocketMode, apiTimeout, cfg.Log)
+	if err != nil {
+		return nil, fmt.Errorf("terminal API: %w", err)
+	}
+	cfg.Log.Info("terminal API", "listen", cfg.TerminalAPI)
+	return stop, nil
 }
 
 // serveHTTP runs a server on an address of extauthz.Listen until stop.
