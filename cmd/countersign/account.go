@@ -12,14 +12,12 @@ import (
 	"github.com/countersign/countersign/sidecar/api"
 )
 
-// besideAPI is said in the help of every group of commands that ask a sidecar.
-const besideAPI = `A sidecar must be running: the command calls its control API, on control.sock in
---data or where --control says, with the token in admin-token there or in
---token-file.`
-
 func accountCommand() *cobra.Command {
 	cmd := group("account", "Keep the accounts that pay",
-		accountPutCommand(), accountGetCommand(), accountListCommand(), accountFreezeCommand(), accountUnfreezeCommand())
+		accountPutCommand(),
+		getCommand("account", "acc", "Look at an account and what remains of its limits",
+			"  countersign account get acc_anna\n  countersign account get acc_anna -o json | jq .remaining", printAccount),
+		accountListCommand(), accountFreezeCommand(), accountUnfreezeCommand())
 	cmd.Long = "Keep the accounts that pay. " + besideAPI
 	return cmd
 }
@@ -44,12 +42,7 @@ again (a limit, say) is then gone. An account that is frozen stays so.
 		Args: oneID("account", "acc"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			account.Limits = append(account.Limits, limits...)
-			call := controlCall{method: http.MethodPut, path: "/v1/accounts/" + args[0], body: account}
-			if !replace {
-				call.header = http.Header{"If-None-Match": {"*"}}
-			}
-			err := run[api.Account](cmd, &flags, call, nil)
-			return explainExists(err, "account", args[0])
+			return put[api.Account](cmd, &flags, "account", args[0], account, replace)
 		},
 	}
 	flags.register(cmd)
@@ -62,39 +55,6 @@ again (a limit, say) is then gone. An account that is frozen stays so.
 	set.Var(&limits, "limit", "a limit on everything that is paid from the account; may be repeated")
 	set.BoolVar(&replace, "replace", false, "write an account that exists anew")
 	require(cmd, "owner-issuer", "owner", "currency", "max-payment-minor")
-	return cmd
-}
-
-// require says which flags must be there.
-func require(cmd *cobra.Command, flags ...string) {
-	for _, name := range flags {
-		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is not defined
-		}
-	}
-}
-
-// explainExists says what to do about something that is there already.
-func explainExists(err error, noun, id string) error {
-	if problem, ok := err.(*api.Problem); ok && problem.Status == http.StatusPreconditionFailed {
-		return fmt.Errorf("the %s %s exists; --replace writes all of it anew", noun, id)
-	}
-	return err
-}
-
-func accountGetCommand() *cobra.Command {
-	var flags controlFlags
-	cmd := &cobra.Command{
-		Use:               "get ID",
-		Short:             "Look at an account and what remains of its limits",
-		Example:           "  countersign account get acc_anna\n  countersign account get acc_anna -o json | jq .remaining",
-		Args:              oneID("account", "acc"),
-		ValidArgsFunction: completeIDs(&flags, "/v1/accounts", nil),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return run(cmd, &flags, controlCall{method: http.MethodGet, path: "/v1/accounts/" + args[0]}, printAccount)
-		},
-	}
-	flags.register(cmd)
 	return cmd
 }
 

@@ -26,6 +26,11 @@ import (
 	"github.com/countersign/countersign/sidecar/privatefile"
 )
 
+// besideAPI is said in the help of every group of commands that ask a sidecar.
+const besideAPI = `A sidecar must be running: the command calls its control API, on control.sock in
+--data or where --control says, with the token in admin-token there or in
+--token-file.`
+
 const (
 	controlTimeout   = 40 * time.Second // longer than the server takes for any answer
 	maxTokenFile     = 1 << 10
@@ -168,6 +173,37 @@ func run[T any](cmd *cobra.Command, f *controlFlags, call controlCall, text func
 	return text(cmd.OutOrStdout(), answer)
 }
 
+// getCommand looks at one noun, by its ID.
+func getCommand[T any](noun, prefix, short, example string, text func(io.Writer, T) error) *cobra.Command {
+	var flags controlFlags
+	path := "/v1/" + noun + "s"
+	cmd := &cobra.Command{
+		Use:               "get ID",
+		Short:             short,
+		Example:           example,
+		Args:              oneID(noun, prefix),
+		ValidArgsFunction: completeIDs(&flags, path, nil),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return run(cmd, &flags, controlCall{method: http.MethodGet, path: path + "/" + args[0]}, text)
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// put writes a noun that is not there yet, or with replace one that is.
+func put[T any](cmd *cobra.Command, f *controlFlags, noun, id string, body any, replace bool) error {
+	call := controlCall{method: http.MethodPut, path: "/v1/" + noun + "s/" + id, body: body}
+	if !replace {
+		call.header = http.Header{"If-None-Match": {"*"}}
+	}
+	err := run[T](cmd, f, call, nil)
+	if problem, ok := err.(*api.Problem); ok && problem.Status == http.StatusPreconditionFailed {
+		return fmt.Errorf("the %s %s exists; --replace writes all of it anew", noun, id)
+	}
+	return err
+}
+
 // listFlags are those of every list.
 type listFlags struct {
 	controlFlags
@@ -219,6 +255,15 @@ func runList[T any](cmd *cobra.Command, f *listFlags, call controlCall, head str
 			return out.flush()
 		}
 		call.query.Set("after", page.Next)
+	}
+}
+
+// require says which flags must be there.
+func require(cmd *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag is not defined
+		}
 	}
 }
 

@@ -13,28 +13,15 @@ import (
 
 func grantCommand() *cobra.Command {
 	cmd := group("grant", "Keep the grants by which others pay from an account",
-		grantOfferCommand(), grantGetCommand(), grantListCommand(),
+		grantOfferCommand(),
+		getCommand("grant", "grt", "Look at a grant and what remains of its limits",
+			"  countersign grant get grt_carl\n  countersign grant get grt_carl -o json | jq .terms", printGrant),
+		grantListCommand(),
 		grantStopCommand("freeze", "Stop everything that is paid by a grant", `Stop everything that is paid by a grant until it is unfrozen.`),
 		grantUnfreezeCommand(),
 		grantStopCommand("revoke", "End a grant for good", `End a grant for good, whether it was accepted or not. Its payment codes are worth
 nothing any more.`))
 	cmd.Long = "Keep the grants by which others pay from an account. " + besideAPI
-	return cmd
-}
-
-func grantGetCommand() *cobra.Command {
-	var flags controlFlags
-	cmd := &cobra.Command{
-		Use:               "get ID",
-		Short:             "Look at a grant and what remains of its limits",
-		Example:           "  countersign grant get grt_carl\n  countersign grant get grt_carl -o json | jq .terms",
-		Args:              oneID("grant", "grt"),
-		ValidArgsFunction: completeIDs(&flags, "/v1/grants", nil),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return run(cmd, &flags, controlCall{method: http.MethodGet, path: "/v1/grants/" + args[0]}, printGrant)
-		},
-	}
-	flags.register(cmd)
 	return cmd
 }
 

@@ -13,7 +13,10 @@ import (
 )
 
 func merchantCommand() *cobra.Command {
-	cmd := group("merchant", "Keep the merchants that grants pay", merchantPutCommand(), merchantGetCommand(), merchantListCommand())
+	cmd := group("merchant", "Keep the merchants that grants pay", merchantPutCommand(),
+		getCommand("merchant", "mer", "Look at a merchant",
+			"  countersign merchant get mer_bakery", printMerchant),
+		merchantListCommand())
 	cmd.Long = "Keep the merchants that grants pay. " + besideAPI
 	return cmd
 }
@@ -45,11 +48,7 @@ call.`,
 				identity := authzstore.Identity{Kind: kind, Issuer: issuer, Subject: subject}
 				merchant.Channels = append(merchant.Channels, authzstore.MerchantChannel{Channel: name, Identity: identity})
 			}
-			call := controlCall{method: http.MethodPut, path: "/v1/merchants/" + args[0], body: merchant}
-			if !replace {
-				call.header = http.Header{"If-None-Match": {"*"}}
-			}
-			return explainExists(run[api.Merchant](cmd, &flags, call, nil), "merchant", args[0])
+			return put[api.Merchant](cmd, &flags, "merchant", args[0], merchant, replace)
 		},
 	}
 	flags.register(cmd)
@@ -63,22 +62,6 @@ call.`,
 	set.StringVar(&issuer, "identity-issuer", "", "issuer of their tokens (the iss)")
 	set.BoolVar(&replace, "replace", false, "write a merchant that exists anew")
 	require(cmd, "name", "category", "country")
-	return cmd
-}
-
-func merchantGetCommand() *cobra.Command {
-	var flags controlFlags
-	cmd := &cobra.Command{
-		Use:               "get ID",
-		Short:             "Look at a merchant",
-		Example:           "  countersign merchant get mer_bakery",
-		Args:              oneID("merchant", "mer"),
-		ValidArgsFunction: completeIDs(&flags, "/v1/merchants", nil),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return run(cmd, &flags, controlCall{method: http.MethodGet, path: "/v1/merchants/" + args[0]}, printMerchant)
-		},
-	}
-	flags.register(cmd)
 	return cmd
 }
 

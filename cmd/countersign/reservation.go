@@ -17,7 +17,10 @@ import (
 
 func reservationCommand() *cobra.Command {
 	cmd := group("reservation", "Settle what payments have reserved",
-		reservationListCommand(), reservationGetCommand(), reservationPostCommand(),
+		reservationListCommand(),
+		getCommand("reservation", "rsv", "Look at a reservation",
+			"  countersign reservation get rsv_2gcfrtlgjdxkm3gjnrhfvxbgkm", printReservation),
+		reservationPostCommand(),
 		reservationSettleCommand("void", "Say that the payment was not made", "Say that an open reservation's payment was not made: everything reserved is free again."),
 		reservationSettleCommand("unknown", "Say that nobody knows whether the payment was made", "Say that nobody knows whether a reservation's payment was made. It goes on counting,\nand can still be posted or voided."),
 		reservationRefundCommand())
@@ -57,22 +60,6 @@ those in another state. With -o json each line is all that reservation get print
 	set.StringVar(&grant, "grant", "", "only by this grant")
 	set.DurationVar(&olderThan, "older-than", 0, "only made at least so long ago, such as 1h")
 	choice(cmd, &state, "state", "open", "only in this state", "open", "pending", "unknown", "posted", "voided", "any")
-	return cmd
-}
-
-func reservationGetCommand() *cobra.Command {
-	var flags controlFlags
-	cmd := &cobra.Command{
-		Use:               "get ID",
-		Short:             "Look at a reservation",
-		Example:           "  countersign reservation get rsv_2gcfrtlgjdxkm3gjnrhfvxbgkm",
-		Args:              oneID("reservation", "rsv"),
-		ValidArgsFunction: completeIDs(&flags, "/v1/reservations", nil),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return run(cmd, &flags, controlCall{method: http.MethodGet, path: "/v1/reservations/" + args[0]}, printReservation)
-		},
-	}
-	flags.register(cmd)
 	return cmd
 }
 

@@ -13,7 +13,10 @@ import (
 )
 
 func terminalCommand() *cobra.Command {
-	cmd := group("terminal", "Keep the terminals of accounts", terminalPutCommand(), terminalGetCommand(), terminalListCommand())
+	cmd := group("terminal", "Keep the terminals of accounts", terminalPutCommand(),
+		getCommand("terminal", "trm", "Look at a terminal",
+			"  countersign terminal get trm_anna_phone", printTerminal),
+		terminalListCommand())
 	cmd.Long = "Keep the terminals of accounts. " + besideAPI
 	return cmd
 }
@@ -36,11 +39,7 @@ then gone.`,
 			terminal.State = authzstore.TerminalState(state)
 			terminal.Rights = append([]string{}, terminal.Rights...)
 			terminal.PairedWith = append([]string{}, terminal.PairedWith...)
-			call := controlCall{method: http.MethodPut, path: "/v1/terminals/" + args[0], body: terminal}
-			if !replace {
-				call.header = http.Header{"If-None-Match": {"*"}}
-			}
-			return explainExists(run[api.Terminal](cmd, &flags, call, nil), "terminal", args[0])
+			return put[api.Terminal](cmd, &flags, "terminal", args[0], terminal, replace)
 		},
 	}
 	flags.register(cmd)
@@ -56,22 +55,6 @@ then gone.`,
 	choice(cmd, &state, "state", "bound", "whether it acts for the account", "bound", "frozen", "unbound")
 	set.BoolVar(&replace, "replace", false, "write a terminal that exists anew")
 	require(cmd, "account", "identity", "identity-issuer")
-	return cmd
-}
-
-func terminalGetCommand() *cobra.Command {
-	var flags controlFlags
-	cmd := &cobra.Command{
-		Use:               "get ID",
-		Short:             "Look at a terminal",
-		Example:           "  countersign terminal get trm_anna_phone",
-		Args:              oneID("terminal", "trm"),
-		ValidArgsFunction: completeIDs(&flags, "/v1/terminals", nil),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return run(cmd, &flags, controlCall{method: http.MethodGet, path: "/v1/terminals/" + args[0]}, printTerminal)
-		},
-	}
-	flags.register(cmd)
 	return cmd
 }
 
