@@ -35,7 +35,7 @@ type Header struct {
 // Keys are what Decode needs to know that no route table holds.
 type Keys struct {
 	// Personal makes the tokens that stand for personal fields: 32 bytes. Only a
-	// table with personal fields needs it; see [Table.NeedsPersonalKey].
+	// table with personal fields needs it.
 	Personal []byte
 }
 

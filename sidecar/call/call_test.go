@@ -71,9 +71,6 @@ func TestFingerprint(t *testing.T) {
 // the same field under the same key.
 func TestPersonal(t *testing.T) {
 	table := shopTable(t)
-	if !table.NeedsPersonalKey() || builtIn(t).NeedsPersonalKey() {
-		t.Error("which table needs a key is not told")
-	}
 	const pan = "4111111111111111"
 	req := shopRequest(inBody(`"currency"`, `"pan":"`+pan+`","currency"`))
 	token := mustDecode(t, table, req).Text("pan")

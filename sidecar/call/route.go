@@ -180,13 +180,6 @@ func (t *Table) Systems() []string {
 // Routes returns all routes, in the order of systems and files.
 func (t *Table) Routes() []*Route { return slices.Clone(t.routes) }
 
-// NeedsPersonalKey tells whether some field is personal.
-func (t *Table) NeedsPersonalKey() bool {
-	return slices.ContainsFunc(t.routes, func(r *Route) bool {
-		return slices.ContainsFunc(r.Fields, func(f Field) bool { return f.Personal })
-	})
-}
-
 // KeyFrom says where the idempotency key stands, "" where the route takes none.
 func (r *Route) KeyFrom() string {
 	if r.idempotency == nil {
