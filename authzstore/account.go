@@ -49,9 +49,9 @@ func (r Reader) Account(id string) (Account, bool, error) {
 	return a, ok, err
 }
 
-// PutAccount is a transaction of its own with [Tx.PutAccount]. It is how an
-// operator freezes an account, so it is urgent ([kv.Urgent]): payments that queue
-// up on the account do not keep it out.
+// PutAccount is a transaction of its own with [Tx.PutAccount]. It may freeze the
+// account, so it is urgent ([kv.Urgent]): payments that queue up on the account do not
+// keep it out.
 func (s *Store) PutAccount(ctx context.Context, cause Cause, a Account) error {
 	refs := []kv.Ref{AccountRef(a.ID, kv.Exclusive)}
 	return s.Update(kv.Urgent(ctx), cause, refs, func(tx *Tx) error { return tx.PutAccount(a) })

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar"
 	"github.com/countersign/countersign/sidecar/decide"
 )
@@ -68,11 +69,12 @@ func measureFreeze(ctx context.Context) (_ freezeSample, err error) {
 		})
 	}
 	time.Sleep(freezeAfter)
-	account := accounts()[accountCount-1]
-	account.State = authzstore.AccountFrozen
+	id := accounts()[accountCount-1].ID
 	cause := sidecar.OperatorCause("bench", time.Now())
 	began := time.Now()
-	err = p.store.PutAccount(ctx, cause, account)
+	err = p.store.Update(kv.Urgent(ctx), cause, []kv.Ref{authzstore.AccountRef(id, kv.Exclusive)}, func(tx *authzstore.Tx) error {
+		return tx.FreezeAccount(id)
+	})
 	s.AcknowledgedMillis = micros(time.Since(began)) / 1000
 	acknowledged.Store(true)
 	time.Sleep(freezeGoOn)
