@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
@@ -123,30 +127,23 @@ func (op *operation) always() []string {
 //
 // What decides here is the policy itself, as it will decide calls, not a test.
 func checkClosed(ctx context.Context, rules *policy.Policy, operations []*operation, inputs []policy.TestInput) error {
+	trials, err := tryAll(ctx, rules, operations, inputs)
+	if err != nil {
+		return err
+	}
 	var found complaints
 	seen, told := map[*operation]bool{}, map[string]bool{}
-	for _, in := range inputs {
-		op := find(operations, in.Input.Text("call", "system"), in.Input.Text("call", "operation"))
-		if op == nil {
-			continue // no call is like this
-		}
-		allowed, err := allows(ctx, rules, in.Input)
-		if err != nil {
-			return fmt.Errorf("%s: the decision on its input: %w", in.Test, err)
-		}
-		if !allowed {
+	for i, t := range trials {
+		if !t.allowed {
 			continue
 		}
+		op := t.op
 		seen[op] = true
-		open, err := openings(ctx, rules, op, in.Input)
-		if err != nil {
-			return fmt.Errorf("%s: the decision on its input %w", in.Test, err)
-		}
-		for _, o := range open {
+		for _, o := range t.open {
 			if key := op.system + " " + op.name + " " + o.member; !told[key] {
 				told[key] = true
 				found.add("systems/%s: %s does not need input.%s: what the test %s allows is allowed with it %s",
-					op.system, op.name, o.member, in.Test, o.how)
+					op.system, op.name, o.member, inputs[i].Test, o.how)
 			}
 		}
 	}
@@ -157,6 +154,67 @@ func checkClosed(ctx context.Context, rules *policy.Policy, operations []*operat
 		}
 	}
 	return found.err()
+}
+
+// A trial is what the policy decides on one input and, where that is allowed, on
+// every one that is bent out of it.
+type trial struct {
+	op      *operation // nil where no call is like the input
+	allowed bool
+	open    []opening
+}
+
+// tryAll tries each input, several at once: one for each processor. The trials are
+// in the order of the inputs, and the error is that of the first that has one.
+func tryAll(ctx context.Context, rules *policy.Policy, operations []*operation, inputs []policy.TestInput) ([]trial, error) {
+	trials, errs := make([]trial, len(inputs)), make([]error, len(inputs))
+	var next atomic.Int64
+	var failed atomic.Bool // those before the one that failed have begun, and end
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for !failed.Load() {
+				i := int(next.Add(1)) - 1
+				if i >= len(inputs) {
+					return
+				}
+				if trials[i], errs[i] = try(ctx, rules, operations, inputs[i]); errs[i] != nil {
+					failed.Store(true)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return trials, nil
+}
+
+func try(ctx context.Context, rules *policy.Policy, operations []*operation, in policy.TestInput) (_ trial, err error) {
+	defer func() {
+		if p := recover(); p != nil { // here it would end the process
+			err = fmt.Errorf("%s: the policy makes its check panic: %v\n%s", in.Test, p, debug.Stack())
+		}
+	}()
+	op := find(operations, in.Input.Text("call", "system"), in.Input.Text("call", "operation"))
+	if op == nil {
+		return trial{}, nil
+	}
+	allowed, err := allows(ctx, rules, in.Input)
+	if err != nil {
+		return trial{}, fmt.Errorf("%s: the decision on its input: %w", in.Test, err)
+	}
+	if !allowed {
+		return trial{op: op}, nil
+	}
+	open, err := openings(ctx, rules, op, in.Input)
+	if err != nil {
+		return trial{}, fmt.Errorf("%s: the decision on its input %w", in.Test, err)
+	}
+	return trial{op, true, open}, nil
 }
 
 // An opening is a member of an allowed input that the policy does not want.
