@@ -23,6 +23,7 @@ import (
 //	HEX.tar.gz   a bundle that stock OPA reads, by the digits of its digest
 //	HEX.until    where records can name it for the last time; see Retire
 //	active       the digest of the last good one
+//	judged       which program has judged that one; see verdict
 //
 // One process writes at a time: whoever owns the store beside it. Its methods may
 // be called concurrently.

@@ -19,6 +19,16 @@ type Bundle struct {
 	Snapshot *policy.Snapshot
 	Policy   *policy.Policy
 	Routes   *call.Table
+
+	judged bool // now, and not before
+}
+
+// checks says for the log when it was judged.
+func (b *Bundle) checks() string {
+	if b.judged {
+		return "now"
+	}
+	return "before"
 }
 
 // Config says how the policy of a bundle evaluates, and how long it may take to
@@ -53,11 +63,12 @@ const checkBudget = 5 * time.Second
 //
 // An error says where and what to do about it, a line for each complaint.
 func Load(ctx context.Context, dir fs.FS, cfg Config) (*Bundle, error) {
-	return loadWithin(ctx, dir, cfg, true)
+	return loadWithin(ctx, dir, cfg, func() bool { return false })
 }
 
-// loadWithin is Load, and does not judge what was judged before.
-func loadWithin(ctx context.Context, dir fs.FS, cfg Config, judge bool) (*Bundle, error) {
+// loadWithin is Load, and does not judge what is known to be good. What is known
+// is asked when the bundle is compiled.
+func loadWithin(ctx context.Context, dir fs.FS, cfg Config, known func() bool) (*Bundle, error) {
 	if cfg.Tests.All == 0 {
 		cfg.Tests.All = DefaultTests.All
 	}
@@ -82,7 +93,7 @@ func loadWithin(ctx context.Context, dir fs.FS, cfg Config, judge bool) (*Bundle
 				r = result{err: fmt.Errorf("the policy makes its check panic: %v\n%s", p, debug.Stack())}
 			}
 		}()
-		r.bundle, r.err = load(limited, dir, cfg, judge)
+		r.bundle, r.err = load(limited, dir, cfg, known)
 	}()
 	select {
 	case r := <-done:
@@ -97,7 +108,7 @@ func loadWithin(ctx context.Context, dir fs.FS, cfg Config, judge bool) (*Bundle
 	}
 }
 
-func load(ctx context.Context, dir fs.FS, cfg Config, judge bool) (*Bundle, error) {
+func load(ctx context.Context, dir fs.FS, cfg Config, known func() bool) (*Bundle, error) {
 	snapshot, err := policy.Read(dir)
 	if err != nil {
 		return nil, err
@@ -108,12 +119,13 @@ func load(ctx context.Context, dir fs.FS, cfg Config, judge bool) (*Bundle, erro
 		return nil, err
 	}
 	b := &Bundle{Digest: snapshot.Digest(), Snapshot: snapshot, Policy: rules, Routes: routes}
-	if !judge {
+	if known() {
 		return b, nil
 	}
 	if err := b.judge(ctx, cfg); err != nil {
 		return nil, err
 	}
+	b.judged = true
 	return b, nil
 }
 

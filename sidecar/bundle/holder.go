@@ -17,6 +17,9 @@ type HolderConfig struct {
 	Dir     fs.FS // as [policy.Read] reads it
 	Archive *Archive
 	Load    Config
+	// Program names the program that judges, and changes with it. "" means the
+	// SHA-256 of the executable.
+	Program string
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 	// Log receives what becomes active and what is refused. Nil means
@@ -65,6 +68,9 @@ func Open(ctx context.Context, cfg HolderConfig) (*Holder, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	if cfg.Program == "" {
+		go thisProgram() // while the bundle is compiled
+	}
 	h := &Holder{cfg: cfg}
 	content, snapshot, err := h.read()
 	h.seen, h.judged = content, content
@@ -101,20 +107,44 @@ func (h *Holder) lastGood(ctx context.Context) (*Bundle, error) {
 	return h.load(ctx, snapshot)
 }
 
-// foundGood are the contents that this process has judged, and may use: by digest,
-// and with the vocabulary that their route tables were read with, for the verdict
-// depends on nothing else.
+// foundGood are the verdicts of this process.
 var foundGood sync.Map
 
-// load is Load for what may have been in use before: it is not judged again.
+// verdict is what is remembered of a bundle that may decide.
+func (h *Holder) verdict(snapshot *policy.Snapshot) verdict {
+	program := h.cfg.Program
+	if program == "" {
+		program = thisProgram()
+	}
+	return verdictOf(program, snapshot, h.cfg.Load)
+}
+
+// load is Load for what may have been in use before, in this process or in one of
+// the same program that ended: it is not judged again.
 func (h *Holder) load(ctx context.Context, snapshot *policy.Snapshot) (*Bundle, error) {
-	content := fmt.Sprintf("%s %#v", snapshot.Digest(), h.cfg.Load.Vocabulary)
-	_, known := foundGood.Load(content)
-	b, err := loadWithin(ctx, snapshot, h.cfg.Load, !known)
+	known := func() bool {
+		v := h.verdict(snapshot)
+		_, known := foundGood.Load(v)
+		return known || h.cfg.Archive.judged(v)
+	}
+	b, err := loadWithin(ctx, snapshot, h.cfg.Load, known)
 	if err == nil {
-		foundGood.Store(content, true)
+		foundGood.Store(h.verdict(snapshot), true)
 	}
 	return b, err
+}
+
+// archive makes a bundle that may decide the last good one of the archive. That it
+// was judged is worth a line in the log, not a refusal, where it cannot be
+// remembered: the next process judges it again.
+func (h *Holder) archive(snapshot *policy.Snapshot) error {
+	if err := h.cfg.Archive.Activate(snapshot); err != nil {
+		return err
+	}
+	if err := h.cfg.Archive.rememberJudged(h.verdict(snapshot)); err != nil {
+		h.cfg.Log.Warn("policy: the next start takes longer, for that this one was judged cannot be remembered", "error", err.Error())
+	}
+	return nil
 }
 
 // Active returns the bundle that decides now.
@@ -129,7 +159,7 @@ func (h *Holder) Status() Status {
 
 // Keep puts the active bundle into the archive. It is called once, when the
 // archive is ours to write and before the first decision.
-func (h *Holder) Keep() error { return h.cfg.Archive.Activate(h.Active().Snapshot) }
+func (h *Holder) Keep() error { return h.archive(h.Active().Snapshot) }
 
 // Watch looks at the directory again and again, and makes a good bundle active,
 // until ctx is done. A content must be the same in two looks before it is judged:
@@ -190,7 +220,7 @@ func (h *Holder) activate(ctx context.Context, snapshot *policy.Snapshot) error 
 			return nil
 		}
 	}
-	if err := h.cfg.Archive.Activate(snapshot); err != nil {
+	if err := h.archive(snapshot); err != nil {
 		h.pending = b
 		h.refuse(snapshot, fmt.Errorf("the policy cannot be archived: %w", err))
 		return err
@@ -208,7 +238,7 @@ func (h *Holder) use(b *Bundle) {
 	h.status.ActiveDigest, h.status.ActiveSince = b.Digest, h.cfg.Now()
 	h.status.LastError, h.status.FailedDigest, h.status.FailedSince = "", "", time.Time{}
 	h.status.Activated++
-	h.cfg.Log.Info("policy", "modules", b.Policy.Modules(), "digest", b.Digest)
+	h.cfg.Log.Info("policy", "modules", b.Policy.Modules(), "digest", b.Digest, "checks", b.checks())
 }
 
 // accept notes that the directory holds the active bundle again.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/policies/policiestest"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -37,6 +38,10 @@ type site struct {
 	dir   fs.FS // where files is read, nil for itself
 	data  string
 	log   bytes.Buffer
+
+	program  string
+	evidence []string
+	tests    policy.TestBounds
 }
 
 func newSite(t *testing.T) *site {
@@ -53,7 +58,8 @@ func (s *site) open() error {
 	s.Holder, err = Open(context.Background(), HolderConfig{
 		Dir:     dir,
 		Archive: NewArchive(filepath.Join(s.data, "policies")),
-		Load:    Config{Policy: policy.Config{Budget: time.Minute}},
+		Load:    Config{Policy: policy.Config{Budget: time.Minute}, Vocabulary: call.Vocabulary{Evidence: s.evidence}, Tests: s.tests},
+		Program: s.program,
 		Now:     func() time.Time { return time.Unix(1795532400, 0) },
 		Log:     slog.New(slog.NewTextHandler(&s.log, nil)),
 	})

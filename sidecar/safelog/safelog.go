@@ -34,6 +34,7 @@ var Keys = map[string]string{
 	"key_id":   "name of a key, not the key",
 	"modules":  "number of files of Rego",
 	"digest":   "of a bundle",
+	"checks":   "when a bundle passed them: now, or before",
 	"refused":  "digest of a bundle that was refused",
 	"active":   "digest of the bundle that decides",
 	"left_out": "records that the decision log lacks",
