@@ -425,6 +425,18 @@ func TestClosedInTime(t *testing.T) {
 	}
 }
 
+// A panic of the check is an error, wherever it is at work.
+func TestClosedPanics(t *testing.T) {
+	inputs, err := policy.Test(t.Context(), read(t, bare(t)), DefaultTests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = checkClosed(t.Context(), nil, []*operation{{"direct_payment", "pay", nil}}, inputs)
+	if err == nil || !strings.HasPrefix(err.Error(), paymentTests+":17: the policy makes its check panic: ") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Judging ends with its limit, and with whoever asked for it.
 func TestLoadInTime(t *testing.T) {
 	if _, err := Load(context.Background(), policiestest.Files(t), Config{Limit: 1}); err == nil || err.Error() != "the policy could not be judged within 1ns" {
