@@ -138,6 +138,7 @@ func (b *Bundle) judge(ctx context.Context, cfg Config) error {
 		return err
 	}
 	// A check that cannot be stopped is given up with all of Load.
-	checked := b.Policy.With(policy.Config{Budget: checkBudget, Wait: cfg.Limit, Stuck: func() {}})
+	rules := b.Policy
+	checked := rules.With(policy.Config{Budget: checkBudget, Wait: cfg.Limit, Stuck: func() {}})
 	return checkClosed(ctx, checked, operationsOf(b.Routes), inputs)
 }
