@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/util"
@@ -19,14 +20,14 @@ import (
 //go:embed bundle/systems
 var quoteSystem embed.FS
 
-// writeBundle writes the built-in bundle, with the system quote beside it, to a
-// new directory.
+// writeBundle writes the built-in bundle, with the system quote in place of the
+// systems that are not compared, to a new directory.
 func writeBundle(dir string) error {
 	quote, err := fs.Sub(quoteSystem, "bundle")
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.CopyFS(dir, policies.FS), os.CopyFS(dir, quote))
+	return errors.Join(os.CopyFS(dir, policies.FS), os.RemoveAll(filepath.Join(dir, "systems", "delegated_payment")), os.CopyFS(dir, quote))
 }
 
 // readBundle returns the rules of a bundle by their file's name, without tests,

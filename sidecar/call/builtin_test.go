@@ -202,15 +202,15 @@ func TestListsPage(t *testing.T) {
 		"list_grants":      "/countersign/v1/accounts/acc_anna/grants",
 		"list_delegations": "/countersign/v1/delegations",
 	} {
-		for query, want := range map[string][2]string{"": {}, "?limit=1": {"1", ""}, "?after=grt_1&limit=200": {"200", "grt_1"}} {
+		for query, want := range map[string]string{"": "", "?limit=1": "", "?after=grt_1&limit=200": "grt_1"} {
 			req := call.Request{Method: "GET", Authority: "pay.example", Path: path + query, Claims: map[string]any{"iss": "https://id.example", "sub": "anna"}}
 			c, err := table.Decode(req, call.Keys{})
 			if err != nil {
 				t.Errorf("%s: %v", req.Path, err)
 				continue
 			}
-			if got := [2]string{c.Text("limit"), c.Text("after")}; c.Route.Does != does || got != want {
-				t.Errorf("%s: %s, %q, want %q", req.Path, c.Route.Does, got, want)
+			if c.Route.Does != does || c.Text("after") != want {
+				t.Errorf("%s: %s after %q, want %q", req.Path, c.Route.Does, c.Text("after"), want)
 			}
 		}
 	}
