@@ -62,7 +62,7 @@ var calls = []step{
 		status: 400, code: "idempotency_key_missing"},
 	{says: "Anna pays 500.00 EUR, exactly her maximum", caller: "anna", path: annasPayments, body: pay("50000"), status: 201},
 	{says: "Anna pays 500.01 EUR, one cent more", caller: "anna", path: annasPayments, body: pay("50001"),
-		status: 403, code: "amount_over_payment_maximum"},
+		status: 403, code: "amount_over_payment_maximum", left: "500.00"},
 	{says: "Cara, who may spend 100.00 EUR in all, pays 80.00", caller: "cara", path: carasPayments, body: pay("8000"), status: 201},
 	{says: "Cara pays 20.01 EUR more", caller: "cara", path: carasPayments, body: pay("2001"),
 		status: 403, code: "amount_over_limit", left: "20.00"},

@@ -28,7 +28,7 @@ var limitCases = []refusal{
 	{name: "when the window has moved on", terms: limited(sliding), paid: []int64{600}, at: afterPaid(time.Hour), amount: 1000},
 	{name: "exactly the account's maximum for one payment", account: func(a *authzstore.Account) { a.MaxPaymentMinor = 1000 }, amount: 1000},
 	{name: "one minor unit over the account's maximum", account: func(a *authzstore.Account) { a.MaxPaymentMinor = 1000 }, amount: 1001,
-		public: []string{"payment_over_limit"}, record: []string{"amount_over_payment_maximum"}},
+		public: []string{"payment_over_limit"}, record: []string{"amount_over_payment_maximum payment 1000 left"}},
 	{name: "exactly what is left of the account's day", account: daily, paid: []int64{900}, amount: 100},
 	{name: "one minor unit over what is left of the account's day", account: daily, paid: []int64{900}, amount: 101,
 		public: []string{"payment_over_limit"}, record: []string{"amount_over_limit a_day 100 left"}, resets: inBerlin(2026, time.November, 25)},

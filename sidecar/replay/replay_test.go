@@ -275,14 +275,14 @@ func TestDifferent(t *testing.T) {
 		}), replay.Replay{Result: replay.Different, Replayed: decide.Deny, Diff: []string{
 			`- allow: true`, `+ allow: false`,
 			`- effects: {"account":"acc_anna","amount_minor":1250,"currency":"EUR","payee":"mer_bakery","type":"reserve"}`,
-			`+ public_reasons: {"code":"amount_over_payment_maximum","message":"The amount is over the account's maximum for one payment."}`,
-			`+ reasons: {"code":"amount_over_payment_maximum","message":"The amount is over the account's maximum for one payment."}`,
+			`+ public_reasons: {"code":"amount_over_payment_maximum","limit":"payment","message":"The amount is over the account's maximum for one payment.","remaining_minor":50000}`,
+			`+ reasons: {"code":"amount_over_payment_maximum","limit":"payment","message":"The amount is over the account's maximum for one payment.","remaining_minor":50000}`,
 		}}},
 		{"another message", bend(denied, func(r *decide.Record) {
 			r.Decision = []byte(strings.Replace(string(r.Decision), "over", "above", 1))
 		}), replay.Replay{Result: replay.Different, Replayed: decide.Deny, Diff: []string{
-			`- public_reasons: {"code":"amount_above_payment_maximum","message":"The amount is over the account's maximum for one payment."}`,
-			`+ public_reasons: {"code":"amount_over_payment_maximum","message":"The amount is over the account's maximum for one payment."}`,
+			`- public_reasons: {"code":"amount_above_payment_maximum","limit":"payment","message":"The amount is over the account's maximum for one payment.","remaining_minor":50000}`,
+			`+ public_reasons: {"code":"amount_over_payment_maximum","limit":"payment","message":"The amount is over the account's maximum for one payment.","remaining_minor":50000}`,
 		}}},
 		{"an answer where there was a defect", bend(failed, func(r *decide.Record) { r.Bundle = allowed.Bundle }),
 			replay.Replay{Result: replay.Different, Replayed: decide.Defect, Diff: []string{`- decision: null`}}},

@@ -97,9 +97,13 @@ deny contains reason if {
 
 deny contains reason if {
 	not within_payment_maximum
+	is_number(input.facts.account.max_payment_minor)
+	input.facts.account.max_payment_minor >= 0
 	reason := {
 		"code": "amount_over_payment_maximum",
 		"message": "The amount is over the account's maximum for one payment.",
+		"limit": "payment",
+		"remaining_minor": input.facts.account.max_payment_minor,
 	}
 }
 

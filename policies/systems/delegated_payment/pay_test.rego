@@ -61,9 +61,11 @@ over_payment(maximum_minor) := {
 	"remaining_minor": maximum_minor,
 }
 
-account_over_payment := {
+account_over_payment(maximum_minor) := {
 	"code": "amount_over_payment_maximum",
 	"message": "The amount is over the account's maximum for one payment.",
+	"limit": "payment",
+	"remaining_minor": maximum_minor,
 }
 
 over_total(remaining_minor) := {
@@ -272,7 +274,7 @@ test_limits[note] if {
 					over_payment(1250),
 					over_pocket_money(1250),
 					over_cooling(1250),
-					account_over_payment,
+					account_over_payment(1250),
 					over_total(1250),
 				},
 				{over_limit},
@@ -333,7 +335,7 @@ test_limits[note] if {
 		},
 		"the account's maximum for one payment": {
 			"input": bend(payment, "/facts/account/max_payment_minor", 1249),
-			"decision": refused_as({account_over_payment}, {over_limit}),
+			"decision": refused_as({account_over_payment(1249)}, {over_limit}),
 		},
 		"a limit of the account": {
 			"input": bend(payment, "/facts/account/limits/0/amount/remaining_minor", 1249),

@@ -79,10 +79,8 @@ reasons := {
 		"code": "amount_invalid",
 		"message": "The amount is not a whole number of minor units above zero.",
 	},
-	"amount_over_payment_maximum": {
-		"code": "amount_over_payment_maximum",
-		"message": "The amount is over the account's maximum for one payment.",
-	},
+	"amount_over_payment_maximum": over_payment_maximum(50000),
+	"amount_over_payment_maximum, of 1249": over_payment_maximum(1249),
 	"amount_over_limit": {
 		"code": "amount_over_limit",
 		"message": "The amount is over what remains of a limit of the account.",
@@ -113,7 +111,7 @@ test_decision[note] if {
 		},
 		"one minor unit over the maximum": {
 			"input": set_at("/facts/account/max_payment_minor", 1249),
-			"decision": refused({"amount_over_payment_maximum"}),
+			"decision": refused({"amount_over_payment_maximum, of 1249"}),
 		},
 		"one minor unit over what remains of a limit": {
 			"input": set_at("/call/amount_minor", 1251),
@@ -165,7 +163,7 @@ test_decision[note] if {
 				"path": "/facts/account/state",
 				"value": "frozen",
 			}]),
-			"decision": refused({"account_frozen", "amount_over_payment_maximum"}),
+			"decision": refused({"account_frozen", "amount_over_payment_maximum, of 1249"}),
 		},
 		"no such account": {
 			"input": set_at("/facts", {}),
@@ -255,4 +253,11 @@ test_nothing_passes_with_two_fields_null if {
 		decision.allow == false
 		decision.effects == set()
 	}
+}
+
+over_payment_maximum(maximum_minor) := {
+	"code": "amount_over_payment_maximum",
+	"message": "The amount is over the account's maximum for one payment.",
+	"limit": "payment",
+	"remaining_minor": maximum_minor,
 }
