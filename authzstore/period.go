@@ -202,7 +202,7 @@ func firstShowing(d date, from time.Time) time.Time {
 	for {
 		_, offset := from.Zone()
 		midnight := d.utc().Add(-time.Duration(offset) * time.Second)
-		_, end := from.ZoneBounds()
+		end := stretchEnd(from)
 		if midnight.Before(from) {
 			return from // the clock leapt over midnight
 		}
@@ -211,6 +211,19 @@ func firstShowing(d date, from time.Time) time.Time {
 		}
 		from = end
 	}
+}
+
+// stretchEnd returns a time up to which the offset from UTC stays, later than from;
+// zero: it stays for ever. Beyond the transitions that a zone lists, to 2037 or only to
+// the last change of its rules, package time knows them year by year, of 365 days: on
+// the last day of a leap year it says that the stretch is over already (Go 1.26). It
+// goes on to the end of the year.
+func stretchEnd(from time.Time) time.Time {
+	_, end := from.ZoneBounds()
+	if !end.IsZero() && !end.After(from) {
+		end = time.Date(from.UTC().Year()+1, time.January, 1, 0, 0, 0, 0, time.UTC).In(from.Location())
+	}
+	return end
 }
 
 func floorDiv(a, b int) int {
