@@ -26,7 +26,7 @@ const (
 	tokenLife = time.Hour
 	keepPort  = 10000 // where Envoy listens when it stays, if the port is free
 
-	startTimeout = 10 * time.Second
+	startTimeout = time.Minute // the bundle's tests run first, and a busy machine takes its time
 	stopTimeout  = 10 * time.Second
 )
 
