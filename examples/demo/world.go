@@ -263,29 +263,6 @@ func (w *world) exportDecisions(ctx context.Context) error {
 	return nil
 }
 
-// keep prints how to call by hand and waits until it is told to end.
-func (w *world) keep(ctx context.Context) error {
-	w.kept = true
-	token, err := w.issuer.Token("anna", tokenLife, nil)
-	if err != nil {
-		return err
-	}
-	if _, err := w.countersign(ctx, "account", "unfreeze", "acc_anna"); err != nil {
-		return err
-	}
-	fmt.Printf("\nStill running, until Ctrl-C. The operator has lifted Anna's account again. Her token is good for an hour:\n\n  TOKEN=%s\n\n", token)
-	for _, s := range calls[4:6] {
-		fmt.Printf("  # %s\n  curl -i -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n    -H 'idempotency-key: %s' -d '%s' %s\n\n",
-			s.says, w.key(""), s.body, w.envoy.URL()+s.path)
-	}
-	fmt.Printf("What is decided: %s decision tail --data %s/data\n", w.binary, w.dir)
-	fmt.Printf("Envoy's counters: %s/stats. The sidecar is process %d: kill it, and call again.\n",
-		w.envoy.AdminURL(), w.sidecar.Process.Pid)
-	<-ctx.Done()
-	fmt.Println("\nStopped.")
-	return nil
-}
-
 // stop ends whatever was started.
 func (w *world) stop() error {
 	var errs []error
