@@ -64,6 +64,13 @@ Delegated payment: a new grant, and what it does not let through.
   # Anna freezes the grant, which acts on the next call, and the operator looks at it
   curl -i -X POST -H "$ANNA" -H "idempotency-key: $(date +%s%N)" $URL/countersign/v1/grants/$GRANT/freeze
   COUNTERSIGN grant get $GRANT --data DIR/data
+
+Rules: those in DIR/policies decide. A change acts without a restart, once its tests have passed.
+
+  # an account has at most two grants at a time, and Anna has them: Max's and Lena's
+  sed -i 's/^max_delegates: .*/max_delegates: 2/' DIR/policies/systems/delegated_payment/data.yaml
+  tail -f DIR/countersign.log    # until a line says "policy" again, with another digest; then Ctrl-C
+  curl -i -H "$ANNA" -H "$JSON" -H "idempotency-key: $(date +%s%N)" -d @DIR/offer.json $URL/countersign/v1/accounts/acc_anna/grants
 `
 
 // keep prints how to call by hand and waits until it is told to end.

@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/examples/envoy"
 	"github.com/countersign/countersign/examples/issuer"
 	"github.com/countersign/countersign/examples/payments"
+	"github.com/countersign/countersign/policies"
 	"github.com/countersign/countersign/sidecar/upstream"
 )
 
@@ -67,7 +68,7 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 	if w.issuer, err = issuer.New(); err != nil {
 		return nil, err
 	}
-	if err := w.makeKey(ctx); err != nil {
+	if err := errors.Join(w.makeKey(ctx), os.CopyFS(w.policies(), policies.FS)); err != nil {
 		return nil, err
 	}
 	if err := w.startSidecar(ctx); err != nil {
@@ -145,6 +146,9 @@ func (w *world) putMerchants(ctx context.Context) error {
 	return nil
 }
 
+// policies is a copy of the built-in rules, for whoever wants to change one.
+func (w *world) policies() string { return filepath.Join(w.dir, "policies") }
+
 func (w *world) keyFile() string { return filepath.Join(w.dir, "payments.key") }
 
 // makeKey makes the key that the sidecar and the payment service share.
@@ -198,6 +202,7 @@ func (w *world) startSidecar(ctx context.Context) error {
 		"--listen", "unix:"+w.socket(),
 		"--terminal-api", "unix:"+w.apiSocket(),
 		"--data", filepath.Join(w.dir, "data"),
+		"--policies", w.policies(),
 		"--upstream-key", payments.Audience+"="+w.keyFile())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the demo, which stops it
