@@ -34,8 +34,8 @@ file. With - the URI is read from the standard input. It is never an argument,
 because everybody sees those.
 
 A code pays once. It is accepted while it is shown and for one period more.`,
-		Example: `  countersign code anna.otpauth
-  countersign code --once - < anna.otpauth
+		Example: `  countersign code ben.otpauth
+  countersign code --once - < ben.otpauth
   curl -s … | jq -r .uri | countersign code -`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -86,7 +86,7 @@ type termsFlags struct {
 
 func (f *termsFlags) register(cmd *cobra.Command) {
 	set := cmd.Flags()
-	set.StringVar(&f.file, "terms", "", "file with all of the terms as JSON, instead of the flags below")
+	set.StringVar(&f.file, "terms", "", "file with all of the terms as JSON, instead of the flags for them")
 	set.StringVar(&f.currency, "currency", "", "ISO 4217 code, the account's")
 	set.Int64Var(&f.maxPaymentMinor, "max-payment-minor", 0, "most for one payment, in minor units")
 	set.Var(&f.limits, "limit", "a limit; one or more")

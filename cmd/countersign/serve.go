@@ -28,10 +28,11 @@ calls in flight end.
 
 Exit status: 0 when told to stop, 1 when it could not start, 3 when it found
 itself broken and must be restarted.`,
-		Example: `  countersign serve --data /var/lib/countersign --listen unix:/run/countersign/authz.sock
-  countersign serve --policies ./policies --decision-log decisions.jsonl
-  countersign serve --upstream-key payments.example=/etc/countersign/payments.key
-  countersign serve --metrics tcp:127.0.0.1:9464`,
+		Example: `  countersign key new payments.key
+  countersign serve --upstream-key payments.example=payments.key
+  countersign serve --upstream-key payments.example=payments.key --policies ./policies --decision-log decisions.jsonl
+  countersign serve --upstream-key payments.example=/etc/countersign/payments.key --data /var/lib/countersign \
+    --listen unix:/run/countersign/authz.sock --terminal-api unix:/run/countersign/api.sock --metrics tcp:127.0.0.1:9464`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
