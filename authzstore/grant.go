@@ -49,6 +49,13 @@ func (g Grant) Open() bool {
 // Accepted tells whether the delegate ever accepted the grant.
 func (g Grant) Accepted() bool { return g.AcceptedAtNanos != 0 }
 
+// cools tells whether the grant is in the time after its acceptance in which it pays
+// less.
+func (g Grant) cools(nowNanos int64) bool {
+	_, cools := g.Terms.Cooling.Remaining(Usage{}, g.AcceptedAtNanos, nowNanos)
+	return g.Accepted() && cools
+}
+
 // A Raise is what a change of an accepted grant replaced that allowed less money.
 type Raise struct {
 	AtNanos         int64   `cbor:"1,keyasint" json:"at_ns"`
@@ -276,7 +283,8 @@ func (tx *Tx) moveGrant(id string, from, to GrantState) error {
 
 // ChangeGrant gives an open grant other terms, from now on: what was spent stays
 // spent, and a limit below it has nothing left. The currency stays, and so does
-// the period of a limit that keeps its name. The credential in force ends: nothing
+// the period of a limit that keeps its name; cooling is not loosened while it lasts:
+// it is against whoever has the owner's phone. The credential in force ends: nothing
 // is paid before IssueCredential. ErrUnknownID, a *StateError, ErrInvalid, also where
 // the grant had too many limits by now, or ErrNotSupported.
 func (tx *Tx) ChangeGrant(id string, terms Terms) error {
@@ -293,6 +301,9 @@ func (tx *Tx) ChangeGrant(id string, terms Terms) error {
 	}
 	if err := g.Terms.changeTo(terms); err != nil {
 		return err
+	}
+	if g.cools(tx.Now()) && terms.Cooling.looserThan(g.Terms.Cooling) {
+		return fmt.Errorf("%w: a new grant cools for as long, and by as little, as was accepted", ErrInvalid)
 	}
 	if err := tx.endCredential(&g); err != nil {
 		return err

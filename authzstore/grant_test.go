@@ -228,6 +228,37 @@ func TestGrantLists(t *testing.T) {
 }
 
 // TestChangeGrant: what may change, what may not, and what a raise leaves behind.
+// While a grant cools, a change does not loosen that; afterwards it is free.
+func TestChangeCooling(t *testing.T) {
+	d := newDesk(t)
+	cooling := Cooling{Mode: ModeFirst, Seconds: 60, MaxAmountMinor: 100}
+	terms := grantTerms(total)
+	terms.Cooling = cooling
+	d.accepted(t, "grt_1", terms)
+	accepted := d.grant(t, "grt_1").AcceptedAtNanos
+	change := func(c Cooling) error {
+		terms := grantTerms(total)
+		terms.Cooling = c
+		return d.change(t, "grt_1", func(tx *Tx, _ Credential) error { return tx.ChangeGrant("grt_1", terms) })
+	}
+	looser := []Cooling{{Mode: ModeNone}, {Mode: ModeFirst, Seconds: 59, MaxAmountMinor: 100}, {Mode: ModeFirst, Seconds: 60, MaxAmountMinor: 101}}
+	d.now = accepted + 60*nanosPerSecond - 1
+	for _, c := range looser {
+		if err := change(c); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for _, c := range []Cooling{cooling, {Mode: ModeFirst, Seconds: 61, MaxAmountMinor: 99}, {Mode: ModeFirst, Seconds: 61, MaxAmountMinor: 99}} {
+		if err := change(c); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	d.now = accepted + 61*nanosPerSecond
+	if err := change(looser[0]); err != nil {
+		t.Errorf("once it has cooled: %v", err)
+	}
+}
+
 func TestChangeGrant(t *testing.T) {
 	d := newDesk(t)
 	monthly := Limit{Name: "monthly", MaxAmountMinor: 500, MaxCount: 5, Period: Period{Kind: Month, Alignment: ByCalendar, Zone: "UTC"}}

@@ -80,6 +80,13 @@ type Cooling struct {
 	MaxAmountMinor int64  `cbor:"3,keyasint,omitempty" json:"max_amount_minor,omitempty"`
 }
 
+// looserThan tells whether c bounds less than the other, for a shorter time, or not at
+// all.
+func (c Cooling) looserThan(other Cooling) bool {
+	return other.Mode == ModeFirst &&
+		(c.Mode != ModeFirst || c.Seconds < other.Seconds || c.MaxAmountMinor > other.MaxAmountMinor)
+}
+
 const maxFilterValues = 64
 
 var (

@@ -133,7 +133,7 @@ func supported(err error) error {
 // What the call itself is to blame for, though the policy allows it.
 var (
 	changeInvalid = &call.Refusal{Status: http.StatusUnprocessableEntity, Code: "grant_change_invalid",
-		Message: "A grant keeps its currency, a limit that keeps its name keeps its period, and limits get new names only so often. Anything else is a new grant."}
+		Message: "A grant keeps its currency, a limit that keeps its name keeps its period, limits get new names only so often, and a grant that cools goes on cooling. Anything else is a new grant."}
 	termsNotSupported = &call.Refusal{Status: http.StatusUnprocessableEntity, Code: "terms_not_supported",
 		Message: "These terms ask for what this service does not do yet: the delegation must be full."}
 	parametersFetched = &call.Refusal{Status: http.StatusConflict, Code: "parameters_fetched",
