@@ -144,7 +144,7 @@ func openPlain(b *testing.B, delay time.Duration) decider {
 	if err != nil {
 		b.Fatal(err)
 	}
-	db, err := badger.Open(badgerOptions(o.Dir, o).WithSyncWrites(true).WithDetectConflicts(true))
+	db, err := badger.Open(badgerOptions(o.Dir, o.Logger).WithSyncWrites(true).WithDetectConflicts(true))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -23,10 +23,6 @@ type Options struct {
 	// Default 64 MiB: with it the next segment was never waited for at 65 000
 	// updates per second. 4 MiB to 1 GiB.
 	SegmentBytes int64
-	// MemTableBytes is Badger's. Default 16 MiB: against 64 MiB it cost −13 to
-	// +16 % (noise) and saves a third of the memory; 8 MiB cost 6–16 %. At least
-	// 16 MiB, so that any batch fits a Badger transaction.
-	MemTableBytes int64
 
 	// MaxPendingBytes bounds what is published and not yet durable. Default
 	// 32 MiB: over a second of work at the highest rate measured.
@@ -81,11 +77,10 @@ type faults struct {
 
 func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.SegmentBytes, 64<<20)
-	setDefault(&o.MemTableBytes, 16<<20)
 	setDefault(&o.MaxPendingBytes, 32<<20)
 	setDefault(&o.MaxUnappliedBytes, 16<<20)
 	setDefault(&o.MaxWaiters, 256)
-	setDefault(&o.MinFreeBytes, 10*o.MemTableBytes)
+	setDefault(&o.MinFreeBytes, 10*memTableBytes)
 	setDefault(&o.BallastBytes, 64<<20)
 	setDefault(&o.VerifyEvery, 6*time.Hour)
 	if o.Logger == nil {
@@ -102,8 +97,6 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("badgerkv: Dir is empty")
 	case o.SegmentBytes < firstSegmentBytes || o.SegmentBytes > 1<<30 || o.SegmentBytes%pageBytes != 0:
 		return o, fmt.Errorf("badgerkv: SegmentBytes %d is not a multiple of %d from %d to %d", o.SegmentBytes, pageBytes, firstSegmentBytes, 1<<30)
-	case o.MemTableBytes < 16<<20:
-		return o, fmt.Errorf("badgerkv: MemTableBytes %d is under 16 MiB", o.MemTableBytes)
 	}
 	return o, nil
 }
@@ -115,13 +108,18 @@ func setDefault[T comparable](field *T, def T) {
 	}
 }
 
+// memTableBytes is the size of Badger's memtables. Against 64 MiB it cost −13 to
+// +16 % (noise) and saves a third of the memory; 8 MiB cost 6–16 %, and not every
+// batch would fit a transaction of Badger.
+const memTableBytes = 16 << 20
+
 // badgerOptions are the settings that the measurements favoured.
-func badgerOptions(dir string, o Options) badger.Options {
+func badgerOptions(dir string, log *slog.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithSyncWrites(false).      // the journal is the truth; syncing here bought nothing (0.9–1.0x)
 		WithDetectConflicts(false). // one goroutine writes
 		WithNumVersionsToKeep(1).   // snapshots hold what they need by themselves
-		WithMemTableSize(o.MemTableBytes).
+		WithMemTableSize(memTableBytes).
 		WithNumMemtables(2).
 		WithCompression(options.None). // 5.6 µs a read instead of 9.9, for 173 MB instead of 112 per million keys
 		WithBlockCacheSize(0).         // without compression the page cache serves
@@ -132,7 +130,7 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithCompactL0OnClose(false).   // a restart is not the time to compact
 		WithBypassLockGuard(true).     // ours is held longer; a process forked meanwhile would hold Badger's
 		WithMetricsEnabled(false).
-		WithLogger(badgerLog{o.Logger})
+		WithLogger(badgerLog{log})
 }
 
 // badgerLog keeps Badger's warnings and errors, without keys and values.

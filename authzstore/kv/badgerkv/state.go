@@ -53,7 +53,7 @@ func openState(dir string, o Options) (s *state, err error) {
 		}
 	}
 	defer recoverDamage(&err, dir, doRebuild)
-	db, err := badger.Open(badgerOptions(dir, o))
+	db, err := badger.Open(badgerOptions(dir, o.Logger))
 	if err != nil {
 		return nil, fmt.Errorf("%w: open Badger in %s: %w; %s", kv.ErrDamaged, dir, err, doRebuild)
 	}
