@@ -94,12 +94,8 @@ func (c *cursor) mustNextBatch() (kv.Batch, error) {
 
 // cursorAt puts a cursor at the start of a segment.
 func (d *segments) cursorAt(seg, last uint64) (*cursor, error) {
-	before, ok, err := d.before(seg)
-	c := &cursor{d: d, at: place{seg, 0}, h: before, last: last}
-	if err == nil && !ok {
-		err = c.damage("the segment's first record is missing or damaged")
-	}
-	return c, err
+	before, err := d.before(seg)
+	return &cursor{d: d, at: place{seg, 0}, h: before, last: last}, err
 }
 
 // cursorAfter puts a cursor behind a position that was seen before, and refuses
@@ -107,11 +103,11 @@ func (d *segments) cursorAt(seg, last uint64) (*cursor, error) {
 func (d *segments) cursorAfter(from kv.Pos, last uint64) (*cursor, error) {
 	seg := last
 	for first := d.first.Load(); seg > first; seg-- {
-		before, ok, err := d.before(seg)
+		firstIn, ok, err := d.firstRecord(seg)
 		if err != nil {
 			return nil, err
 		}
-		if ok && before.Seq <= from.Seq {
+		if ok && firstIn.Head.Seq-1 <= from.Seq {
 			break
 		}
 	}

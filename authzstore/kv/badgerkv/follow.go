@@ -162,9 +162,6 @@ func Oldest(dir string, since time.Time) (kv.Pos, error) {
 		}
 		at = seg
 	}
-	before, ok, err := d.before(at)
-	if err == nil && !ok {
-		err = d.damage(place{at, pageBytes}, 0, "the segment's first record is missing or damaged")
-	}
+	before, err := d.before(at)
 	return before.Pos(), err
 }

@@ -158,11 +158,9 @@ func (r *recoverer) findSegments() error {
 	if empty && r.last > 1 {
 		return r.journal.damage(place{r.last, pageBytes}, 0, "no record, and none follows")
 	}
-	oldest, err := r.journal.cursorAt(r.first, r.first)
-	if err != nil {
+	if r.before, err = r.journal.before(r.first); err != nil {
 		return err
 	}
-	r.before = oldest.h
 	h, err := r.journal.header(r.first)
 	if err != nil {
 		return err

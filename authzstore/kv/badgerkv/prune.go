@@ -35,11 +35,11 @@ func (s *Store) Prune(ctx context.Context, r kv.Retention) (uint64, error) {
 		}
 		s.o.Logger.Info("pruned journal segment", "segment", p.seg, "last_seq", p.last)
 	}
-	c, err := s.journal.cursorAt(s.journal.first.Load(), 0)
+	before, err := s.journal.before(s.journal.first.Load())
 	if err != nil {
 		return 0, err
 	}
-	return c.h.Seq + 1, nil
+	return before.Seq + 1, nil
 }
 
 type prunableSegment struct{ seg, last uint64 }

@@ -182,11 +182,14 @@ func (d *segments) firstRecord(seg uint64) (h recordHeader, ok bool, err error) 
 	return h, err == nil && decodeHeader(b, recordMagic, &h), err
 }
 
-// before is the head of the record before a segment's first one.
-func (d *segments) before(seg uint64) (h chain.Link, ok bool, err error) {
+// before is the link of the record before a segment's first one.
+func (d *segments) before(seg uint64) (chain.Link, error) {
 	if seg == 1 {
-		return chain.Link{}, true, nil
+		return chain.Link{}, nil
 	}
 	first, ok, err := d.firstRecord(seg)
-	return chain.Link{Seq: first.Head.Seq - 1, Hash: first.Head.Prev}, ok, err
+	if err == nil && !ok {
+		err = d.damage(place{seg, pageBytes}, 0, "the segment's first record is missing or damaged")
+	}
+	return chain.Link{Seq: first.Head.Seq - 1, Hash: first.Head.Prev}, err
 }
