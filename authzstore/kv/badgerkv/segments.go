@@ -146,19 +146,14 @@ func (d *segments) header(seg uint64) (segHeader, error) {
 		return segHeader{}, err
 	}
 	h, ok := decodeSegHeader(page)
-	upgrade := func(program string, needs uint16) error {
-		return &kv.DamageError{
-			File: segPath(d.dir, seg), What: fmt.Sprintf("format %d needs a %s of format %d or newer, this program has %d", h.Format, program, needs, formatVersion),
-			Do: "start a newer program",
-		}
-	}
 	switch {
 	case !ok:
 		return h, d.damage(place{seg, 0}, 0, "segment header is damaged")
-	case h.MinReader > formatVersion || h.Format == 0:
-		return h, upgrade("reader", h.MinReader)
-	case h.MinWriter > formatVersion:
-		return h, upgrade("writer", h.MinWriter)
+	case max(h.MinReader, h.MinWriter) > formatVersion || h.Format == 0:
+		return h, &kv.DamageError{
+			File: segPath(d.dir, seg), What: fmt.Sprintf("format %d needs a reader of format %d or newer and a writer of %d, this program has %d", h.Format, h.MinReader, h.MinWriter, formatVersion),
+			Do: "start a newer program",
+		}
 	case h.Seg != seg:
 		return h, d.damage(place{seg, 0}, 0, "the file holds segment %d", h.Seg)
 	case d.store != [16]byte{} && h.Store != d.store:
