@@ -69,7 +69,8 @@ func (s *Store) commit(b *batch) error {
 
 	s.mu.Lock()
 	s.layers = append(s.layers, b)
-	s.durable, s.durableTo = b.head.Pos(), s.journal.end()
+	s.durable = b.head.Pos()
+	s.durableTo, s.segmentLeft = s.journal.end()
 	s.batches, s.units = s.batches+1, s.units+uint64(units)
 	s.undurable -= b.bodyBytes
 	s.unapplied += b.cost

@@ -28,8 +28,6 @@ type journal struct {
 	buf    []byte
 	next   chan spare // gets the next segment; nil if none is being made
 
-	fill     atomic.Int64 // off and size for others to look at
-	capacity atomic.Int64
 	starved  atomic.Bool // the next segment cannot be made
 	stop     chan struct{}
 	patience context.Context // for a disk that is full to have room again
@@ -59,8 +57,6 @@ func (j *journal) create() error {
 // resume continues at the given place.
 func (j *journal) resume(f disk.File, at place, size int64) {
 	j.active, j.seg, j.off, j.size = f, at.seg, at.off, size
-	j.fill.Store(at.off)
-	j.capacity.Store(size)
 }
 
 // append writes one batch with one synchronous write and returns the place of
@@ -82,7 +78,6 @@ func (j *journal) append(h chain.Link, units []*chain.Unit, bodyBytes int64) (bo
 	}
 	body = place{j.seg, j.off + recordHeaderBytes}
 	j.off += extent
-	j.fill.Store(j.off)
 	j.head = h
 	if j.next == nil {
 		// Only now: of two empty segments at the journal's end, recovery could not
@@ -107,8 +102,8 @@ func (j *journal) roll() error {
 	return nil
 }
 
-// end is the place behind the last record.
-func (j *journal) end() place { return place{j.seg, j.off} }
+// end is the place behind the last record, and how many bytes its segment has left.
+func (j *journal) end() (at place, left int64) { return place{j.seg, j.off}, j.size - j.off }
 
 // forget removes the first segment. Its readers get ErrPruned from now on. If it
 // cannot be removed it stays the first one: none behind it may go before it.

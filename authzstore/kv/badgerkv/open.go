@@ -53,9 +53,10 @@ func start(o Options, r *recoverer, owner *disk.Lock) *Store {
 	s := &Store{
 		o: o, owner: owner, locks: locks.New(o.MaxWaiters), journal: r.journal, backups: r.backups, state: r.state, guard: r.guard,
 		recovery: r.found, overlay: map[string]latest{}, snapshot: r.state.read(),
-		nextSeq: r.journal.head.Seq + 1, durable: r.journal.head.Pos(), durableTo: r.journal.end(), applied: r.journal.head.Seq,
+		nextSeq: r.journal.head.Seq + 1, durable: r.journal.head.Pos(), applied: r.journal.head.Seq,
 		safeSeq: r.safeSeq, failed: make(chan struct{}),
 	}
+	s.durableTo, s.segmentLeft = s.journal.end()
 	s.work, s.moved = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.closed = sync.OnceValue(s.close)

@@ -142,12 +142,14 @@ func (s *Store) room(bytes int64, urgent bool) error {
 	if !urgent {
 		maxPending, maxUnapplied, kept = maxPending-maxPending/8, maxUnapplied-maxUnapplied/8, urgentSegmentBytes
 	}
+	needed := s.undurable + bytes + kept
+	needed += needed/64 + 64<<10 // padding
 	switch {
 	case s.undurable+bytes > maxPending:
 		return fmt.Errorf("%w: %d bytes wait for the journal", kv.ErrOverloaded, s.undurable)
 	case s.unapplied > maxUnapplied:
 		return fmt.Errorf("%w: %d bytes wait for Badger", kv.ErrOverloaded, s.unapplied)
-	case s.journal.full(s.undurable + bytes + kept):
+	case s.journal.starved.Load() && needed > s.segmentLeft:
 		return fmt.Errorf("%w: no disk space for the next journal segment", kv.ErrOverloaded)
 	}
 	return nil

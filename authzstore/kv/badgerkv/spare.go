@@ -80,12 +80,6 @@ func (j *journal) openSpare(seg uint64, err error) spare {
 	return s
 }
 
-// full: there is no next segment, and the active one may not hold the n bytes
-// that wait, with padding.
-func (j *journal) full(n int64) bool {
-	return j.starved.Load() && j.fill.Load()+n+n/64+64<<10 > j.capacity.Load()
-}
-
 // makeSegment makes a file of a header and written zeros. Unwritten extents would
 // not do: the first write into one changes metadata, which costs a second write
 // for every sync (measured: 161 µs against 96 µs).

@@ -41,6 +41,7 @@ type Store struct {
 	nextSeq        uint64
 	durable        kv.Pos
 	durableTo      place
+	segmentLeft    int64 // bytes of the active segment behind durableTo
 	applied        uint64
 	batches, units uint64 // committed since Open
 
