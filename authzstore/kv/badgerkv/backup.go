@@ -41,7 +41,7 @@ func (r *recoverer) usableBackup() (seq uint64, err error) {
 		if seq < r.before.Seq {
 			break
 		}
-		err := r.backups.readBackup(r.ctx, seq, func(map[string][]byte) error { return nil })
+		err := r.backups.checkBackup(r.ctx, seq)
 		if err == nil {
 			return seq, nil
 		}
@@ -79,7 +79,7 @@ func (s *Store) writeBackup(ctx context.Context, seq uint64, p *snapshot) error 
 	if err != nil {
 		return err
 	}
-	return s.backups.readBackup(ctx, seq, func(map[string][]byte) error { return nil })
+	return s.backups.checkBackup(ctx, seq)
 }
 
 // mayWrite says whether pruning may go on to fill the disk.
@@ -154,6 +154,11 @@ func (w *backupWriter) writeHeader(seq uint64, store [16]byte) error {
 	return err
 }
 
+// checkBackup reads the whole file.
+func (d *segments) checkBackup(ctx context.Context, seq uint64) error {
+	return d.readBackup(ctx, seq, func(map[string][]byte) error { return nil })
+}
+
 // readBackup hands out every key with its value, at most a transaction of Badger
 // at a time, and checks the whole file.
 func (d *segments) readBackup(ctx context.Context, seq uint64, fn func(values map[string][]byte) error) error {
@@ -162,7 +167,7 @@ func (d *segments) readBackup(ctx context.Context, seq uint64, fn func(values ma
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b, err := c.mustNextBatch()
+		b, err := c.nextBatch()
 		if err != nil {
 			return err
 		}

@@ -42,15 +42,6 @@ func (c *cursor) next() (rec record, err error) {
 	}
 }
 
-// mustNext is next where a record is known to follow.
-func (c *cursor) mustNext() (record, error) {
-	rec, err := c.next()
-	if err == nil && rec.body == nil {
-		err = c.damage("record %d is missing", c.h.Seq+1)
-	}
-	return rec, err
-}
-
 // record returns one without a body at the end of a segment.
 func (c *cursor) record() (rec record, err error) {
 	if c.at.off+pageBytes > c.size {
@@ -83,9 +74,13 @@ func (c *cursor) record() (rec record, err error) {
 	return rec, nil
 }
 
-// mustNextBatch is mustNext, decoded, its digest checked.
-func (c *cursor) mustNextBatch() (kv.Batch, error) {
-	rec, err := c.mustNext()
+// nextBatch is next where a record is known to follow, decoded, its digest
+// checked.
+func (c *cursor) nextBatch() (kv.Batch, error) {
+	rec, err := c.next()
+	if err == nil && rec.body == nil {
+		err = c.damage("record %d is missing", c.h.Seq+1)
+	}
 	if err != nil {
 		return kv.Batch{}, err
 	}

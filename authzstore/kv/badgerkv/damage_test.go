@@ -455,7 +455,7 @@ func rollBack(t *testing.T, dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.mustNext(); err != nil {
+	if _, err := c.nextBatch(); err != nil {
 		return err
 	}
 	patch(t, segPath(journalDir, 1), c.at.off, func(b []byte) { clear(b) }, int(c.size-c.at.off))

@@ -82,7 +82,7 @@ func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
 	if err != nil {
 		return err
 	}
-	if len(seqs) > 0 && seqs[0] >= seq && s.backups.readBackup(ctx, seqs[0], func(map[string][]byte) error { return nil }) == nil {
+	if len(seqs) > 0 && seqs[0] >= seq && s.backups.checkBackup(ctx, seqs[0]) == nil {
 		return nil
 	}
 	s.mu.Lock()
@@ -115,7 +115,7 @@ func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
 		if err := s.mayWrite(ctx); err != nil {
 			return err
 		}
-		b, err := c.mustNextBatch()
+		b, err := c.nextBatch()
 		if err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ func (s *Store) Tail(ctx context.Context, from kv.Pos, fn func(kv.Batch) error) 
 			}
 		}
 		c.last = last
-		b, err := c.mustNextBatch()
+		b, err := c.nextBatch()
 		if err != nil {
 			return err
 		}
