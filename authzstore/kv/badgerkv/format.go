@@ -38,10 +38,7 @@ const (
 	maxBodyBytes = 2 << 20 // a batch; bounds what a torn write can cover
 )
 
-var (
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	zeroSector [sectorBytes]byte
-)
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // segHeader is durable before the segment has its name.
 type segHeader struct {
@@ -152,7 +149,7 @@ func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 func zeroSectors(b []byte) (n uint32) {
 	for ; len(b) >= sectorBytes; b = b[sectorBytes:] {
-		if b[0] == 0 && bytes.Equal(b[:sectorBytes], zeroSector[:]) {
+		if isAll(b[:sectorBytes], 0) {
 			n++
 		}
 	}

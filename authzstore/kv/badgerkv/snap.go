@@ -2,7 +2,6 @@ package badgerkv
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"maps"
 	"slices"
@@ -99,19 +98,21 @@ func (v *snap) get(key string) ([]byte, bool, error) {
 	return v.base.get(key)
 }
 
-func (v *snap) Get(key string) ([]byte, bool, error) {
-	if err := kv.CheckKey(key); err != nil {
+// named is get for a name that the caller gave.
+func (v *snap) named(ns, name string) ([]byte, bool, error) {
+	if err := kv.CheckKey(name); err != nil {
 		return nil, false, err
 	}
-	val, ok, err := v.get(nsRecord + key)
+	return v.get(ns + name)
+}
+
+func (v *snap) Get(key string) ([]byte, bool, error) {
+	val, ok, err := v.named(nsRecord, key)
 	return slices.Clone(val), ok, err
 }
 
 func (v *snap) Counter(counter string) (int64, error) {
-	if err := kv.CheckKey(counter); err != nil {
-		return 0, err
-	}
-	val, _, err := v.get(nsCounter + counter)
+	val, _, err := v.named(nsCounter, counter)
 	if err != nil {
 		return 0, err
 	}
@@ -119,10 +120,7 @@ func (v *snap) Counter(counter string) (int64, error) {
 }
 
 func (v *snap) Record(id string) (kv.Entry, bool, error) {
-	if err := kv.CheckKey(id); err != nil {
-		return kv.Entry{}, false, err
-	}
-	val, ok, err := v.get(nsID + id)
+	val, ok, err := v.named(nsID, id)
 	if err != nil || !ok {
 		return kv.Entry{}, false, err
 	}
@@ -150,9 +148,7 @@ func (v *snap) Stream(stream string, from uint64, fn func(kv.Entry) error) error
 	if err := kv.CheckKey(stream); err != nil {
 		return err
 	}
-	prefix := streamKey(stream)
-	start := string(binary.BigEndian.AppendUint64([]byte(prefix), from))
-	return v.scan(prefix, start, func(key string, val []byte) error {
+	return v.scan(streamKey(stream), entryKey(stream, from), func(key string, val []byte) error {
 		e, err := v.journal.entry(val)
 		if errors.Is(err, kv.ErrPruned) {
 			return nil

@@ -200,10 +200,9 @@ func (p *snapshot) get(key string) (val []byte, ok bool, err error) {
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, false, nil
 	}
-	if err != nil {
-		return nil, false, fmt.Errorf("badger: %w", err)
+	if err == nil {
+		val, err = item.ValueCopy(nil)
 	}
-	val, err = item.ValueCopy(nil)
 	if err != nil {
 		return nil, false, fmt.Errorf("badger: %w", err)
 	}
