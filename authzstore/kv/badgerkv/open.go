@@ -36,7 +36,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &recoverer{ctx: ctx, o: o, guard: &disk.Guard{FS: o.fs, Dir: o.Dir, MinFreeBytes: o.MinFreeBytes, BallastBytes: o.BallastBytes, Logger: o.Logger}}
+	r := newRecoverer(ctx, o)
 	defer func() {
 		if err != nil {
 			r.abort()
@@ -94,40 +94,34 @@ type recoverer struct {
 	torn   int64 // bytes that a torn write left where the journal ends
 }
 
+func newRecoverer(ctx context.Context, o Options) *recoverer {
+	return &recoverer{
+		ctx: ctx, o: o, journal: newJournal(journalIn(o.Dir, o.fs), o),
+		backups: &segments{fs: o.fs, dir: filepath.Join(o.Dir, "backup"), do: doBackup},
+		guard:   &disk.Guard{FS: o.fs, Dir: o.Dir, MinFreeBytes: o.MinFreeBytes, BallastBytes: o.BallastBytes, Logger: o.Logger},
+	}
+}
+
 func (r *recoverer) dir(name string) string { return filepath.Join(r.o.Dir, name) }
 
 func (r *recoverer) run() error {
+	for _, step := range []func() error{
+		r.makeDirs, r.findSegments, r.removeRemains, r.guard.Check, r.openState, r.create, r.findPlace, r.replay, r.resumeJournal,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recoverer) makeDirs() error {
 	for _, d := range []string{"journal", "state", "backup"} {
 		if err := os.MkdirAll(r.dir(d), 0o700); err != nil {
 			return err
 		}
 	}
-	r.journal = newJournal(journalIn(r.o.Dir, r.o.fs), r.o)
-	r.backups = &segments{fs: r.o.fs, dir: r.dir("backup"), do: doBackup}
-	if err := r.findSegments(); err != nil {
-		return err
-	}
-	if err := r.removeRemains(); err != nil {
-		return err
-	}
-	if err := r.guard.Check(); err != nil {
-		return err
-	}
-	why, err := r.openState()
-	if err == nil && r.last == 0 {
-		err = r.create()
-	}
-	if err == nil {
-		err = r.findPlace(why)
-	}
-	if err != nil {
-		return err
-	}
-	r.safeSeq = r.at.Seq // without write-ahead logs all of it comes from tables
-	if err := r.replay(); err != nil {
-		return err
-	}
-	return r.resumeJournal()
+	return nil
 }
 
 // oldState is a state that is being thrown away.
@@ -174,29 +168,28 @@ func (r *recoverer) findSegments() error {
 // openState opens Badger. Damaged tables are a reason to rebuild it from the
 // journal; damage that hides whether the journal is the state's, or a journal
 // that is missing, is a reason to refuse.
-func (r *recoverer) openState() (rebuild string, err error) {
+func (r *recoverer) openState() (err error) {
 	r.state, err = openState(r.dir("state"), r.o)
 	if err == nil {
 		r.at, err = r.state.applied()
 	}
 	var damage *kv.DamageError
 	if errors.As(err, &damage) && filepath.Ext(damage.File) == ".sst" && r.last > 0 {
-		return damage.Error(), nil
+		r.found.Rebuilt, err = damage.Error(), nil
 	}
-	return "", err
+	return err
 }
 
 // rebuild throws the state away, if it can be made again, and begins a new one:
 // with the newest good backup where segments were pruned.
-func (r *recoverer) rebuild(why string) (err error) {
+func (r *recoverer) rebuild() (err error) {
 	var backup uint64
 	if r.first > 1 {
 		if backup, err = r.usableBackup(); err != nil {
 			return err
 		}
 	}
-	r.o.Logger.Warn("rebuilding the state from the journal", "why", why)
-	r.found.Rebuilt = why
+	r.o.Logger.Warn("rebuilding the state from the journal", "why", r.found.Rebuilt)
 	if r.state != nil {
 		err = r.state.close()
 	}
@@ -222,8 +215,12 @@ func (r *recoverer) rebuild(why string) (err error) {
 	return err
 }
 
-// create starts a new store, unless there are remains of one.
+// create starts a new store where there is no journal, unless there are remains
+// of one.
 func (r *recoverer) create() error {
+	if r.last > 0 {
+		return nil
+	}
 	backups, err := r.backups.listBackups()
 	if err != nil {
 		return err
@@ -242,18 +239,19 @@ func (r *recoverer) create() error {
 // journal contains it: otherwise the journal lost its tail, was rolled back, or
 // is another store's. A state that is too old for the segments kept is made
 // again.
-func (r *recoverer) findPlace(rebuild string) (err error) {
+func (r *recoverer) findPlace() (err error) {
 	if r.at.Seq > 0 && r.at.Store != r.journal.store {
 		return r.journal.damage(place{}, r.at.Seq, "it belongs to store %x, the state to another store, %x", r.journal.store, r.at.Store)
 	}
-	if rebuild == "" && r.at.Seq < r.before.Seq {
-		rebuild = fmt.Sprintf("the state holds batches up to %d, the journal starts after %d", r.at.Seq, r.before.Seq)
+	if r.found.Rebuilt == "" && r.at.Seq < r.before.Seq {
+		r.found.Rebuilt = fmt.Sprintf("the state holds batches up to %d, the journal starts after %d", r.at.Seq, r.before.Seq)
 	}
-	if rebuild != "" {
-		if err := r.rebuild(rebuild); err != nil {
+	if r.found.Rebuilt != "" {
+		if err := r.rebuild(); err != nil {
 			return err
 		}
 	}
+	r.safeSeq = r.at.Seq // without write-ahead logs all of it comes from tables
 	r.cursor, err = r.journal.cursorAfter(r.at.pos(), r.last)
 	return err
 }
@@ -262,7 +260,5 @@ func (r *recoverer) abort() {
 	if r.state != nil {
 		r.state.close()
 	}
-	if r.journal != nil {
-		r.journal.close()
-	}
+	r.journal.close()
 }
