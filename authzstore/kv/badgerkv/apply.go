@@ -98,18 +98,15 @@ func (s *Store) switchSnapshot(batches []*batch) {
 		s.unapplied -= b.cost
 	}
 	s.addMark(mark{next.txn.ReadTs(), last.seq})
-	discard := old.refs == 0
 	s.mu.Unlock()
-	if discard {
-		old.txn.Discard()
-	}
+	s.release(old)
 }
 
 // release gives a snapshot back.
 func (s *Store) release(p *snapshot) {
 	s.mu.Lock()
 	p.refs--
-	discard := p.refs == 0 && p != s.snapshot
+	discard := p.refs == 0
 	s.mu.Unlock()
 	if discard {
 		p.txn.Discard()

@@ -78,9 +78,9 @@ func cleanState(dir string, o Options) error {
 		}
 		tables = tables || strings.HasSuffix(e.Name(), ".sst")
 		manifest = manifest || e.Name() == badger.ManifestFilename
-		wal, valueLog := strings.HasSuffix(e.Name(), ".mem"), strings.HasSuffix(e.Name(), ".vlog") || e.Name() == "DISCARD"
-		empty := info.Size() == 0 && (wal || valueLog) // a kill while creating one: Badger cannot open it
-		if empty || (wal || valueLog) && !o.faults.trustWAL {
+		scrap := strings.HasSuffix(e.Name(), ".mem") || strings.HasSuffix(e.Name(), ".vlog") || e.Name() == "DISCARD"
+		empty := info.Size() == 0 // a kill while creating one: Badger cannot open it
+		if scrap && (empty || !o.faults.trustWAL) {
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
@@ -188,10 +188,10 @@ func (s *state) close() error { return s.db.Close() }
 // blocks while a commit is in flight (measured: a third of the throughput).
 type snapshot struct {
 	txn  *badger.Txn
-	refs int // readers; guarded by Store.mu
+	refs int // readers, and the store while it is the newest; guarded by Store.mu
 }
 
-func (s *state) read() *snapshot { return &snapshot{txn: s.db.NewTransaction(false)} }
+func (s *state) read() *snapshot { return &snapshot{txn: s.db.NewTransaction(false), refs: 1} }
 
 // get returns a copy.
 func (p *snapshot) get(key string) (val []byte, ok bool, err error) {

@@ -222,7 +222,7 @@ func (s *Store) close() error {
 	s.journal.hurry()
 	s.cancel()
 	s.done.Wait()
-	s.snapshot.txn.Discard()
+	s.release(s.snapshot)
 	s.guard.OK() // gives the ballast up, if need be: Badger writes what it has in memory
 	err := s.state.close()
 	s.journal.close()
