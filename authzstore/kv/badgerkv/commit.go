@@ -53,11 +53,7 @@ func (s *Store) commit(b *batch) error {
 	if s.o.faults.ackBeforeWrite {
 		b.answer(nil)
 	}
-	leaves := make([]chain.Hash, len(b.units))
-	for i, u := range b.units {
-		leaves[i] = u.Leaf
-	}
-	b.head = s.journal.head.Next(chain.Root(leaves))
+	b.head = s.journal.head.Next(chain.Digest(b.units))
 	start := time.Now()
 	body, err := s.journal.append(b.head, b.units, b.bodyBytes)
 	if err != nil {

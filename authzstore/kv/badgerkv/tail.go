@@ -12,13 +12,11 @@ import (
 func toBatch(rec record) (kv.Batch, error) {
 	b := kv.Batch{Pos: rec.Head.Pos(), Prev: rec.Head.Prev, Digest: rec.Head.Digest}
 	units, err := decodeUnits(rec)
-	leaves := make([]chain.Hash, len(units))
-	for i, u := range units {
-		leaves[i] = chain.Leaf(u.Bytes)
-		u.Leaf = leaves[i]
+	for _, u := range units {
+		u.Leaf = chain.Leaf(u.Bytes)
 		b.Units = append(b.Units, u.Unit)
 	}
-	if err == nil && chain.Root(leaves) != rec.Head.Digest {
+	if err == nil && chain.Digest(units) != rec.Head.Digest {
 		err = fmt.Errorf("%w: digest of sequence number %d is wrong", kv.ErrDamaged, rec.Head.Seq)
 	}
 	return b, err

@@ -105,6 +105,15 @@ func appendEntry(b []byte, e kv.Entry) []byte {
 	return append(b, e.Rec...)
 }
 
+// Digest is that of a batch of sealed units.
+func Digest(units []*Unit) Hash {
+	leaves := make([]Hash, len(units))
+	for i, u := range units {
+		leaves[i] = u.Leaf
+	}
+	return Root(leaves)
+}
+
 // DecodeUnits decodes units that follow one another, without their leaves. They
 // alias b. The error is kv.ErrDamaged.
 func DecodeUnits(b []byte) (units []*Unit, err error) {
