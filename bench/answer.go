@@ -25,6 +25,9 @@ const (
 type reason struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
+	// Of a limit: its name and what remains, as OPA has the number.
+	Limit          string `json:"limit,omitempty"`
+	RemainingMinor any    `json:"remaining_minor,omitempty"`
 }
 
 func allow(id string) *authv3.CheckResponse {
@@ -40,7 +43,7 @@ func allow(id string) *authv3.CheckResponse {
 
 func deny(id string, reasons []reason) (*authv3.CheckResponse, error) {
 	if len(reasons) == 0 {
-		reasons = []reason{{"no_permit", "No rule permits this call."}}
+		reasons = []reason{{Code: "no_permit", Message: "No rule permits this call."}}
 	}
 	body, err := json.Marshal(struct {
 		Title      string   `json:"title"`

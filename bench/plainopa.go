@@ -145,7 +145,8 @@ func reasonsOf(decision map[string]any) ([]reason, error) {
 		object, _ := element.(map[string]any)
 		code, _ := object["code"].(string)
 		message, _ := object["message"].(string)
-		reasons = append(reasons, reason{code, message})
+		limit, _ := object["limit"].(string)
+		reasons = append(reasons, reason{code, message, limit, object["remaining_minor"]})
 	}
 	return reasons, nil
 }
