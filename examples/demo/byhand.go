@@ -106,5 +106,5 @@ func (w *world) writeByHand() error {
 	if err := os.WriteFile(filepath.Join(w.dir, "by-hand.sh"), []byte(vars.String()), 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(w.dir, "offer.json"), []byte(offer("lena")+"\n"), 0o600)
+	return os.WriteFile(filepath.Join(w.dir, "offer.json"), []byte(offer("lena", aDay, noCooling)+"\n"), 0o600)
 }

@@ -244,14 +244,18 @@ func (w *world) call(ctx context.Context, s step) (answer, error) {
 type reason struct {
 	Code           string `json:"code"`
 	RemainingMinor *int64 `json:"remaining_minor"`
+	RemainingCount *int64 `json:"remaining_count"`
 }
 
-// left is what remains, in EUR; "" where the reason says nothing of it.
+// left is what remains, in EUR or in payments; "" where the reason says nothing of it.
 func (r reason) left() string {
-	if r.RemainingMinor == nil {
-		return ""
+	switch {
+	case r.RemainingMinor != nil:
+		return euros(*r.RemainingMinor)
+	case r.RemainingCount != nil:
+		return fmt.Sprintf("%d payments", *r.RemainingCount)
 	}
-	return euros(*r.RemainingMinor)
+	return ""
 }
 
 func euros(minor int64) string { return fmt.Sprintf("%d.%02d", minor/100, minor%100) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/sidecar/evidence"
@@ -15,21 +16,40 @@ const (
 	charges     = "/v1/payments"
 )
 
-// terms are what Anna grants: 20.00 EUR at a time, 30.00 a day, and not in a bar.
+// What the children may spend, beside the maximum for one payment.
+const (
+	aDay   = `{"name": "daily", "max_amount_minor": 3000, "max_count": 10, "period": {"kind": "day", "alignment": "calendar", "zone": "Europe/Berlin"}}`
+	aWeek  = `{"name": "weekly", "max_count": 1, "period": {"kind": "week", "alignment": "calendar", "zone": "Europe/Berlin", "week_start": "monday"}}`
+	anHour = `{"name": "hourly", "max_amount_minor": 1000, "period": {"kind": "sliding", "window_seconds": 3600}}`
+
+	noCooling   = `{"mode": "none"}`
+	theFirstDay = `{"mode": "first", "seconds": 86400, "max_amount_minor": 300}`
+)
+
+// terms are what Anna grants: so much at a time and within a limit, and not in a bar.
 // Everything must be said, also that something is not bounded: a term that is missing
 // is never read as "any".
-func terms(maxPaymentMinor int) string {
+func terms(maxPaymentMinor int, limit, cooling string) string {
 	return fmt.Sprintf(`{"currency": "EUR", "max_payment_minor": %d,
-  "limits": [{"name": "daily", "max_amount_minor": 3000, "max_count": 10,
-    "period": {"kind": "day", "alignment": "calendar", "zone": "Europe/Berlin"}}],
+  "limits": [%s],
   "valid_from": {"mode": "any"}, "valid_to": {"mode": "any"},
   "merchants": {"mode": "any"}, "categories": {"mode": "except", "values": ["5813"]},
   "countries": {"mode": "any"}, "channels": {"mode": "any"}, "hours": {"mode": "any"},
-  "cooling": {"mode": "none"}, "delegation": "full", "refund_restores": true}`, maxPaymentMinor)
+  "cooling": %s, "delegation": "full", "refund_restores": true}`, maxPaymentMinor, limit, cooling)
 }
 
-func offer(delegate string) string {
-	return `{"delegate": {"kind": "user", "issuer": "https://id.example", "subject": "` + delegate + `"}, "terms": ` + terms(2000) + `}`
+// offer offers up to 20.00 EUR at a time.
+func offer(delegate, limit, cooling string) string {
+	return `{"delegate": {"kind": "user", "issuer": "https://id.example", "subject": "` + delegate + `"}, "terms": ` + terms(2000, limit, cooling) + `}`
+}
+
+// joins are the steps by which another child comes to have a device that pays.
+func joins(name, id, says, limit, cooling string) []step {
+	return []step{
+		{says: says, caller: "anna", path: annasGrants, body: offer(id, limit, cooling), offers: id, status: 201},
+		{says: name + " accepts", caller: id, path: grants + "{" + id + "}/accept", status: 200},
+		{says: name + "'s device fetches what it makes codes from", caller: id, path: grants + "{" + id + "}/parameters", fetches: id, status: 200},
+	}
 }
 
 // charge is what a merchant's till sends: the code that it has scanned, and what is
@@ -38,14 +58,21 @@ func charge(payee, amountMinor string) string {
 	return `{"payment_code": "{code}", "payee": "` + payee + `", "amount_minor": ` + amountMinor + `, "currency": "EUR"}`
 }
 
-// delegated is the story of a grant: Anna lets her children Lena and Max pay from
-// her account. Their devices are offline; two tills charge their codes.
-var delegated = []step{
-	{says: "Anna lets Lena pay: 20.00 at a time, 30.00 a day", caller: "anna", path: annasGrants, body: offer("lena"), offers: "lena", status: 201},
+// delegated is the story of grants: Anna lets her children pay from her account,
+// each within another limit. Their devices are offline; two tills charge their codes.
+var delegated = slices.Concat(lenaPays,
+	joins("Max", "max", "Anna lets Max pay on the same terms", aDay, noCooling), maxPays,
+	joins("Nora", "nora", "Anna lets Nora pay once a week", aWeek, noCooling), noraPays,
+	joins("Ole", "ole", "Anna lets Ole pay, on the first day 3.00", aDay, theFirstDay), olePays,
+	joins("Pia", "pia", "Anna lets Pia pay 10.00 in any hour", anHour, noCooling), piaPays,
+	theEnd)
+
+var lenaPays = []step{
+	{says: "Anna lets Lena pay: 20.00 at a time, 30.00 a day", caller: "anna", path: annasGrants, body: offer("lena", aDay, noCooling), offers: "lena", status: 201},
 	{says: "Ben accepts that in Lena's place", caller: "ben", path: grants + "{lena}/accept", status: 403, code: "grant_unknown"},
 	{says: "Lena accepts", caller: "lena", path: grants + "{lena}/accept", status: 200},
 	{says: "Lena's device fetches what it makes codes from", caller: "lena", path: grants + "{lena}/parameters", fetches: "lena", status: 200},
-	{says: "Lena raises her own limit to 200.00", caller: "lena", method: "PATCH", path: grants + "{lena}", body: `{"terms": ` + terms(20000) + `}`,
+	{says: "Lena raises her own limit to 200.00", caller: "lena", method: "PATCH", path: grants + "{lena}", body: `{"terms": ` + terms(20000, aDay, noCooling) + `}`,
 		status: 403, code: "grant_owner_required"},
 	{says: "the bakery charges Lena's code 12.50", caller: "bakery", path: charges, body: charge("mer_bakery", "1250"), device: "lena", status: 201},
 	{says: "the bakery charges the same code again", caller: "bakery", path: charges, body: charge("mer_bakery", "1250"),
@@ -53,13 +80,34 @@ var delegated = []step{
 	{says: "the bakery charges 17.51, a cent over her day", caller: "bakery", path: charges, body: charge("mer_bakery", "1751"), device: "lena",
 		status: 403, code: "payment_over_limit", recorded: "amount_over_grant_limit, 17.50 left"},
 	{says: "Lena looks at what remains", caller: "lena", method: "GET", path: grants + "{lena}", key: noKey, status: 200, left: "17.50"},
-	{says: "Anna lets Max pay on the same terms", caller: "anna", path: annasGrants, body: offer("max"), offers: "max", status: 201},
-	{says: "Max accepts", caller: "max", path: grants + "{max}/accept", status: 200},
-	{says: "Max's device fetches what it makes codes from", caller: "max", path: grants + "{max}/parameters", fetches: "max", status: 200},
+}
+
+var maxPays = []step{
 	{says: "the bar charges Max's code 5.00", caller: "bar", path: charges, body: charge("mer_bar", "500"), device: "max",
 		status: 403, code: "payment_not_permitted", recorded: "category_not_allowed"},
 	{says: "the bakery charges 20.01, over one payment", caller: "bakery", path: charges, body: charge("mer_bakery", "2001"), device: "max",
 		status: 403, code: "payment_over_limit", recorded: "amount_over_grant_payment_maximum, 20.00 left"},
+}
+
+var noraPays = []step{
+	{says: "the bakery charges Nora's code 5.00", caller: "bakery", path: charges, body: charge("mer_bakery", "500"), device: "nora", status: 201},
+	{says: "the bakery charges 1.00 more this week", caller: "bakery", path: charges, body: charge("mer_bakery", "100"), device: "nora",
+		status: 403, code: "payment_count_over_limit", recorded: "count_over_grant_limit, 0 payments left"},
+}
+
+var olePays = []step{
+	{says: "the bakery charges Ole's code 3.01", caller: "bakery", path: charges, body: charge("mer_bakery", "301"), device: "ole",
+		status: 403, code: "payment_over_limit", recorded: "amount_over_grant_cooling, 3.00 left"},
+	{says: "the bakery charges 3.00, exactly that", caller: "bakery", path: charges, body: charge("mer_bakery", "300"), device: "ole", status: 201},
+}
+
+var piaPays = []step{
+	{says: "the bakery charges Pia's code 10.00", caller: "bakery", path: charges, body: charge("mer_bakery", "1000"), device: "pia", status: 201},
+	{says: "the bakery charges a cent more within the hour", caller: "bakery", path: charges, body: charge("mer_bakery", "1"), device: "pia",
+		status: 403, code: "payment_over_limit", recorded: "amount_over_grant_limit, 0.00 left"},
+}
+
+var theEnd = []step{
 	{says: "Anna has Lena's device get new parameters", caller: "anna", path: grants + "{lena}/reissue", status: 200},
 	{says: "Lena's device fetches them", caller: "lena", path: grants + "{lena}/parameters", fetches: "lena", status: 200},
 	{says: "Anna freezes the grant", caller: "anna", path: grants + "{lena}/freeze", status: 200},

@@ -29,7 +29,7 @@ var notLoggers = []string{"http", "p", "rules"}
 
 // Arguments that are no literals, and are constants all the same.
 var constants = map[string]bool{
-	"sidecar/decide/fail.go f.message":     true, // of the table failures
+	"sidecar/decide/fail.go f.message":       true, // of the table failures
 	"sidecar/clock/run.go what":              true, // of complain
 	"sidecar/extauthz/check.go append(…)...": true, // of undecided: literals in its calls
 }
