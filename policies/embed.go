@@ -3,9 +3,14 @@
 // share, and the schema of the input.
 package policies
 
-import "embed"
+import (
+	"embed"
+	"io/fs"
+)
 
-// FS is the bundle, with its tests and schemas, rooted at this directory.
-//
 //go:embed decision.rego decision_test.rego shared systems schemas
-var FS embed.FS
+var files embed.FS
+
+// FS is the bundle, with its tests and schemas, rooted at this directory. Tests of
+// programs put a smaller one in its place (policiestest.Direct).
+var FS fs.FS = files

@@ -29,10 +29,18 @@ import (
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/policies/policiestest"
 	"github.com/countersign/countersign/sidecar"
 )
 
+// The program has one of its systems here: with the race detector, judging all of
+// them takes half a minute for each sidecar that starts.
 func TestMain(m *testing.M) {
+	direct, err := policiestest.Direct()
+	if err != nil {
+		panic(err)
+	}
+	policies.FS = direct
 	testscript.Main(m, map[string]func(){"countersign": main})
 }
 

@@ -10,10 +10,19 @@ import (
 	"github.com/countersign/countersign/policies"
 )
 
-// Files is the built-in bundle with one of its systems, direct_payment, as files of
-// the caller's own. It is judged in a fraction of the time that all of it takes.
+// Files is Direct, for tests.
 func Files(t testing.TB) fstest.MapFS {
 	t.Helper()
+	files, err := Direct()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// Direct is the built-in bundle with one of its systems, direct_payment, as files of
+// the caller's own. It is judged in a fraction of the time that all of it takes.
+func Direct() (fstest.MapFS, error) {
 	files := fstest.MapFS{}
 	err := fs.WalkDir(policies.FS, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -29,8 +38,5 @@ func Files(t testing.TB) fstest.MapFS {
 		files[name] = &fstest.MapFile{Data: text}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
+	return files, err
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/authzstore/kv/badgerkv"
 	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/policies/policiestest"
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
@@ -97,7 +98,11 @@ func withStore(backend kv.Store) func(*decide.Config) {
 
 // loadBuiltIn judges the built-in bundle once for all tests.
 var loadBuiltIn = sync.OnceValues(func() (*bundle.Bundle, error) {
-	return bundle.Load(context.Background(), policies.FS, bundle.Config{Policy: policy.Config{Budget: time.Minute}})
+	files, err := policiestest.Direct()
+	if err != nil {
+		return nil, err
+	}
+	return bundle.Load(context.Background(), files, bundle.Config{Policy: policy.Config{Budget: time.Minute}})
 })
 
 // builtIn is the built-in bundle.
