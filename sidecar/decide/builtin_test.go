@@ -3,7 +3,9 @@ package decide_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -307,4 +309,35 @@ func TestNewCredential(t *testing.T) {
 		t.Errorf("drawn %d times, handle %s", drawn, handle)
 	}
 	w.clean(t)
+}
+
+// A change that is refused has changed nothing, however far it had come: the device
+// goes on paying.
+func TestRefusedChangeChangesNothing(t *testing.T) {
+	w := newGrantWorld(t)
+	id, _ := w.active(t)
+	// Each change renames all limits, and none may be forgotten: in the end there are too many.
+	change := func(n int) decide.Decision {
+		var limits []string
+		for i := range 16 {
+			limits = append(limits, fmt.Sprintf(`{"name": "l%d_%d", "period": {"kind": "lifetime"}, "max_amount_minor": 5000}`, n, i))
+		}
+		terms := strings.Replace(lifetimeTerms, `{"name": "total", "period": {"kind": "lifetime"}, "max_amount_minor": 5000}`, strings.Join(limits, ", "), 1)
+		return w.decide(request("anna", "PATCH", "/grants/"+id, `{"terms": `+terms+`}`, nextKey()))
+	}
+	for n := range 100 {
+		before, credential, _ := w.grant(t, id)
+		d := change(n)
+		if d.Outcome == decide.Allow {
+			continue
+		}
+		want(t, d, decide.Deny, 422, "grant_change_invalid")
+		after, now, _ := w.grant(t, id)
+		if n == 0 || now.Ended || !reflect.DeepEqual(before, after) || !reflect.DeepEqual(credential, now) {
+			t.Errorf("change %d left %+v with %+v", n, after, now)
+		}
+		w.clean(t)
+		return
+	}
+	t.Error("no change was refused")
 }

@@ -77,7 +77,7 @@ func (ck *check) transact(ctx context.Context) (Decision, error) {
 }
 
 // transactPlanned decides a call over these entities. Where there is no verdict,
-// or none that can be carried out, the transaction is given up whole, and a second
+// or none that can be carried out, be it for what the call itself asks, the transaction is given up whole, and a second
 // one writes what stands nevertheless: the evidence is spent, the key is not free
 // for another call, and the record says why.
 func (ck *check) transactPlanned(ctx context.Context, planned leads) (Decision, error) {
@@ -147,7 +147,7 @@ type basis struct {
 	cause   error // nil for a decision
 }
 
-// An undecidedError is a transaction that came to no decision.
+// An undecidedError is a transaction that came to no decision that can be carried out.
 type undecidedError struct{ basis }
 
 func (e *undecidedError) Error() string { return e.cause.Error() }
@@ -184,19 +184,16 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, planned leads)
 	}
 	made.verdict = verdict
 	execution, err := ck.carryOut(tx, facts, verdict)
-	wrong, isWrong := errors.AsType[*call.Refusal](err)
+	_, isWrong := errors.AsType[*call.Refusal](err)
 	switch {
-	case errors.Is(err, errContradiction):
-		made.cause = err
+	case isWrong, errors.Is(err, errContradiction):
+		made.cause = err // what was done before that goes with the transaction
 		return Decision{}, &undecidedError{made}
-	case err != nil && !isWrong:
+	case err != nil:
 		return Decision{}, err
 	}
 	d = fromPolicy(verdict)
 	d.Execution = execution
-	if isWrong {
-		d = refused(wrong)
-	}
 	return d, ck.write(tx, planned, d, made)
 }
 
