@@ -2,13 +2,11 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
 	"path"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -158,12 +156,7 @@ func register[I, O any](c *Control, id string, handle func(context.Context, *I) 
 
 // ServeHTTP answers one request. What comes before huma is what huma leaves open.
 func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.Log.Error("panic", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			internalError.write(w)
-		}
-	}()
+	defer answerPanic(w, c.Log)
 	w.Header().Set("cache-control", "no-store")
 	w.Header().Set("x-content-type-options", "nosniff")
 	if p := checkRequest(r); p != nil {

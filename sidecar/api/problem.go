@@ -3,7 +3,10 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -108,4 +111,15 @@ func (p *Problem) write(w http.ResponseWriter) {
 	w.Header().Set("cache-control", "no-store")
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n')) // who asked may be gone
+}
+
+var internalError = problem(http.StatusInternalServerError, "internal_error", "The call hit a defect of the program.")
+
+// answerPanic, deferred, answers a call whose handler panicked. What the panic says may
+// quote the call: only its type is logged.
+func answerPanic(w http.ResponseWriter, log *slog.Logger) {
+	if p := recover(); p != nil {
+		log.Error("panic", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		internalError.write(w)
+	}
 }

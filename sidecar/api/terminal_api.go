@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -66,12 +64,7 @@ const maxTerminalHeaderBytes = 64 << 10
 
 // ServeHTTP answers one request.
 func (t *TerminalAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer func() {
-		if p := recover(); p != nil {
-			t.Log.Error("panic", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			internalError.write(w)
-		}
-	}()
+	defer answerPanic(w, t.Log)
 	w.Header().Set("x-content-type-options", "nosniff")
 	if !strings.HasPrefix(r.URL.Path, TerminalPrefix) {
 		problem(http.StatusNotFound, "not_found", "There is nothing by that path.").write(w)
@@ -97,8 +90,6 @@ func (t *TerminalAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem(http.StatusServiceUnavailable, "store_unavailable", "It was done, but cannot be shown now. Repeat the call under the same idempotency key.").write(w)
 	}
 }
-
-var internalError = problem(http.StatusInternalServerError, "internal_error", "The call hit a defect of the program.")
 
 // refuse answers a call without a good token.
 func (t *TerminalAPI) refuse(w http.ResponseWriter, err error) {
