@@ -73,19 +73,25 @@ func (r *Replayer) Replay(ctx context.Context, record decide.Record) Replay {
 	if err != nil {
 		return cannot(record, err.Error())
 	}
+	// The same bundle: that money moved is what the record says.
+	replay, _ := again(ctx, rules, record, func() bool { return record.ReservationID != "" })
+	return replay
+}
+
+// again asks a policy what a record was asked, and compares. Where the answer is
+// another one, wrong is what would keep it from being carried out.
+func again(ctx context.Context, rules *policy.Policy, record decide.Record, movesMoney func() bool) (replay Replay, wrong error) {
 	now, err := answer(ctx, rules, record.Input)
-	if err != nil {
-		return cannot(record, err.Error())
+	if err == nil {
+		replay, err = compare(record, now)
 	}
-	replay, err := compare(record, now)
 	if err != nil {
-		return cannot(record, err.Error())
+		return cannot(record, err.Error()), nil
 	}
 	if replay.Result == Different && now.defect == nil {
-		// The same bundle: that money moved is what the record says.
-		replay.Replayed, _ = record.Would(now.decision, record.ReservationID != "")
+		replay.Replayed, wrong = record.Would(now.decision, movesMoney())
 	}
-	return replay
+	return replay, wrong
 }
 
 // load compiles the bundle of a digest. It was judged when it became active.
@@ -114,19 +120,9 @@ func Try(ctx context.Context, other *bundle.Bundle, record decide.Record) Replay
 	if why := unanswered(record); why != "" {
 		return cannot(record, why)
 	}
-	now, err := answer(ctx, other.Policy, record.Input)
-	if err != nil {
-		return cannot(record, err.Error())
-	}
-	replay, err := compare(record, now)
-	if err != nil {
-		return cannot(record, err.Error())
-	}
-	if replay.Result == Different && now.defect == nil {
-		var wrong error
-		if replay.Replayed, wrong = record.Would(now.decision, movesMoney(other, record)); wrong != nil {
-			replay.Why = wrong.Error()
-		}
+	replay, wrong := again(ctx, other.Policy, record, func() bool { return movesMoney(other, record) })
+	if wrong != nil {
+		replay.Why = wrong.Error()
 	}
 	return replay
 }
