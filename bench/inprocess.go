@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
-	"github.com/countersign/countersign/policies"
 	"github.com/countersign/countersign/sidecar"
 	"github.com/countersign/countersign/sidecar/bundle"
 	"github.com/countersign/countersign/sidecar/call"
@@ -36,7 +35,11 @@ func openInProcess(ctx context.Context, maxInFlight int) (*inProcess, error) {
 	if err := seed(ctx, data); err != nil {
 		return nil, err
 	}
-	rules, err := bundle.Load(ctx, policies.FS, bundle.Config{})
+	written := filepath.Join(dir, "policies")
+	if err := writeBundle(written); err != nil {
+		return nil, err
+	}
+	rules, err := bundle.Load(ctx, os.DirFS(written), bundle.Config{})
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func TestCodesLeakNowhere(t *testing.T) {
 	heard = append(heard, f.call(t, "anna", http.MethodPost, grantPath(grant, "reissue"), nil).body...)
 	heard = append(heard, f.call(t, "ben", http.MethodGet, grantPath(grant, ""), nil).body...)
 	f.fetch(t, grant) // the last call: what was written before it is on the disk
-	outputs := map[string][]byte{"answers": heard, "decision log": f.records.all(), "log": f.log.bytes()}
+	outputs := map[string][]byte{"answers": heard, "decision log": f.records.bytes(), "log": f.log.bytes()}
 	err := filepath.WalkDir(f.dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err

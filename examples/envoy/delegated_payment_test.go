@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/policies/policiestest"
 	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/policy"
 )
@@ -262,10 +263,10 @@ func publicOf(t *testing.T, resp response) []string {
 }
 
 // tuned is the built-in bundle with a cooling time of an hour for raises.
-func tuned(t *testing.T, builtIn fs.FS) fs.FS {
+func tuned(t *testing.T) fs.FS {
 	t.Helper()
 	const name, before, after = "systems/delegated_payment/data.yaml", "raise_cooling_seconds: 0\n", "raise_cooling_seconds: 3600\n"
-	files := filesOf(t, builtIn)
+	files := policiestest.All(t)
 	text := string(files[name].Data)
 	if !strings.Contains(text, before) {
 		t.Fatalf("%s has no %q", name, before)

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -15,13 +14,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/examples/issuer"
-	"github.com/countersign/countersign/policies"
 	countersign "github.com/countersign/countersign/sidecar"
 	"github.com/countersign/countersign/sidecar/clock"
 	"github.com/countersign/countersign/sidecar/decide"
@@ -62,7 +59,7 @@ func newFamily(t *testing.T, accounts []authzstore.Account) *family {
 		done <- countersign.Run(ctx, countersign.Config{
 			Listen: "unix:" + socket, TerminalAPI: "unix:" + api, DataDir: f.dir,
 			Log:      slog.New(slog.NewJSONHandler(&f.log, nil)),
-			Policies: tuned(t, policies.FS), DecisionLog: &f.records, TokenKeys: map[string]signed.Key{"payments.example": key},
+			Policies: tuned(t), DecisionLog: &f.records, TokenKeys: map[string]signed.Key{"payments.example": key},
 			Policy: policy.Config{Budget: time.Second}, // the machine may be busy
 			Clock:  clock.Config{Wall: f.clock.wall, Boottime: f.clock.boottime, BootID: "test"},
 		})
@@ -329,23 +326,9 @@ func (f *family) pay(t *testing.T, by till, code string, amountMinor int64, curr
 
 // records are the decisions that the sidecar wrote to its log.
 type records struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	kept []byte // all that was written
-	read map[string]decide.Record
-}
-
-func (r *records) all() []byte {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return bytes.Clone(r.kept)
-}
-
-func (r *records) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.kept = append(r.kept, p...)
-	return r.text.Write(p)
+	lockedBuffer
+	found int // bytes of it that are read
+	read  map[string]decide.Record
 }
 
 // of returns the record of the decision that a response is the answer of. The log is
@@ -368,8 +351,12 @@ func (r *records) find(t *testing.T, id string) (decide.Record, bool) {
 	if r.read == nil {
 		r.read = map[string]decide.Record{}
 	}
-	for bytes.IndexByte(r.text.Bytes(), '\n') >= 0 {
-		line, _ := r.text.ReadBytes('\n')
+	for {
+		line, _, whole := bytes.Cut(r.text.Bytes()[r.found:], []byte("\n"))
+		if !whole {
+			break
+		}
+		r.found += len(line) + 1
 		var record decide.Record
 		if err := json.Unmarshal(line, &record); err != nil {
 			t.Fatalf("decision log: %v", err)
@@ -398,22 +385,4 @@ func told(reasons []policy.Reason) []string {
 		texts = append(texts, text)
 	}
 	return texts
-}
-
-// filesOf are the files of a bundle, to be changed.
-func filesOf(t *testing.T, bundle fs.FS) fstest.MapFS {
-	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(bundle, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		text, err := fs.ReadFile(bundle, name)
-		files[name] = &fstest.MapFile{Data: text}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
 }
