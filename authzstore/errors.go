@@ -24,6 +24,19 @@ var (
 	ErrResolved = errors.New("authzstore: reservation already resolved")
 	// ErrTooManyDelegates: the account has as many open grants as it may.
 	ErrTooManyDelegates = errors.New("authzstore: too many delegates")
+	// ErrTooManyTerminals: the account has as many terminals as it may.
+	ErrTooManyTerminals = errors.New("authzstore: too many terminals")
+	// ErrTooManyStarts: the initiator has asked the account's people too often.
+	ErrTooManyStarts = errors.New("authzstore: too many challenges started")
+	// ErrTooManyCodes: the account has as many stored codes as it may.
+	ErrTooManyCodes = errors.New("authzstore: too many stored codes")
+	// ErrTooManyIntents: the account has as many open intents as it may.
+	ErrTooManyIntents = errors.New("authzstore: too many open intents")
+	// ErrTooManySteps: the intent has had as many states as it may, and can only be
+	// closed.
+	ErrTooManySteps = errors.New("authzstore: too many steps of an intent")
+	// ErrTooManyMessages: the terminal was sent as many messages as it may be for now.
+	ErrTooManyMessages = errors.New("authzstore: too many messages")
 	// ErrState: the noun is in a state that does not allow it. The error is a
 	// *StateError.
 	ErrState = errors.New("authzstore: wrong state")

@@ -3,6 +3,7 @@ package authzstore
 import (
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,19 @@ func isID(kind, s string) bool {
 func checkID(what, kind, s string) error {
 	if !isID(kind, s) {
 		return fmt.Errorf("%w: %s id %q is not %s_ and letters, digits, _ or -, %d characters at most", ErrInvalid, what, s, kind, maxIDBytes)
+	}
+	return nil
+}
+
+// checkIDs refuses a list with what is no ID of the kind, or with one twice.
+func checkIDs(what, kind string, ids []string) error {
+	for i, id := range ids {
+		if err := checkID(what, kind, id); err != nil {
+			return err
+		}
+		if slices.Contains(ids[:i], id) {
+			return fmt.Errorf("%w: %s %s stands twice in a list", ErrInvalid, what, id)
+		}
 	}
 	return nil
 }

@@ -46,6 +46,12 @@ type KeyedCall struct {
 	// LockedOut: Evidence came when no attempt was left for it. It was not looked
 	// at, so nothing has paid for a look when it comes again.
 	LockedOut bool `cbor:"8,keyasint,omitempty" json:"locked_out,omitempty"`
+	// Challenge is that which was issued last for the call (chl_…), and Intent that
+	// which an allowed call opened (int_…); empty where there is none.
+	Challenge string `cbor:"11,keyasint,omitempty" json:"challenge,omitempty"`
+	Intent    string `cbor:"12,keyasint,omitempty" json:"intent,omitempty"`
+	// EvidenceMatched: Evidence was right when SpentBy was shown it.
+	EvidenceMatched bool `cbor:"13,keyasint,omitempty" json:"evidence_matched,omitempty"`
 }
 
 // KeyedState says how far the calls under a key have come.
@@ -85,6 +91,12 @@ func (k KeyedCall) check() error {
 		return fail("that is %s, with an answer of %d bytes", k.State, len(k.Answer))
 	case k.State != KeyedAllowed && (k.ReservationID != "" || k.Grant != ""):
 		return fail("that is %s, with a reservation or a grant", k.State)
+	case k.State != KeyedAllowed && k.Intent != "":
+		return fail("that is %s, with an intent", k.State)
+	case k.Challenge != "" && !isID("chl", k.Challenge) || k.Intent != "" && !isID("int", k.Intent):
+		return fail("with the challenge %q and the intent %q", k.Challenge, k.Intent)
+	case k.EvidenceMatched && (len(k.Evidence) == 0 || k.LockedOut):
+		return fail("with evidence that matched and was not looked at")
 	case k.RunsOnceAt != "" && k.ReservationID == "":
 		return fail("that can be forwarded again, without a reservation")
 	}

@@ -2,6 +2,7 @@ package authzstore
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -21,6 +22,8 @@ type Terminal struct {
 	State      TerminalState `cbor:"8,keyasint" json:"state"`
 	// BoundAtNanos is when it was bound last.
 	BoundAtNanos int64 `cbor:"9,keyasint,omitempty" json:"bound_at_ns,omitempty"`
+	// Webhook is where messages to it are delivered, an https URL; empty for none.
+	Webhook string `cbor:"10,keyasint,omitempty" json:"webhook,omitempty"`
 }
 
 // TerminalState says whether a terminal acts for its account.
@@ -40,8 +43,9 @@ const (
 	// An index record terminal_of/ACCOUNT/TERMINAL stands for each terminal.
 	terminalOfPrefix = "terminal_of/"
 
-	maxRights   = 16
-	maxPairings = 16
+	maxRights       = 16
+	maxPairings     = 16
+	maxWebhookBytes = 512
 )
 
 func (t Terminal) check() error {
@@ -62,6 +66,9 @@ func (t Terminal) check() error {
 	case len(t.Rights) > maxRights || len(t.PairedWith) > maxPairings:
 		return fmt.Errorf("%w: terminal %s has %d rights and %d pairings", ErrInvalid, t.ID, len(t.Rights), len(t.PairedWith))
 	}
+	if err := checkWebhook(t.Webhook); err != nil {
+		return err
+	}
 	for i, right := range t.Rights {
 		if !snakeCase.MatchString(right) || slices.Contains(t.Rights[:i], right) {
 			return fmt.Errorf("%w: right %q is not a snake_case name of its own", ErrInvalid, right)
@@ -78,6 +85,22 @@ func (t Terminal) check() error {
 	return nil
 }
 
+// checkWebhook refuses what is no https URL (RFC 9110, 4.2.2), and one with a user's name
+// and password in it: it is shown and logged.
+func checkWebhook(webhook string) error {
+	if webhook == "" {
+		return nil
+	}
+	u, err := url.Parse(webhook)
+	if err != nil || len(webhook) > maxWebhookBytes || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+		return fmt.Errorf("%w: a webhook is an https URL of at most %d bytes, without a user or a fragment", ErrInvalid, maxWebhookBytes)
+	}
+	return nil
+}
+
+// listed tells whether the terminal is one of its account's: bound or frozen.
+func (t Terminal) listed() bool { return t.State == TerminalBound || t.State == TerminalFrozen }
+
 // TerminalRef declares a terminal.
 func TerminalRef(id string, mode kv.Mode) kv.Ref { return kv.Ref{Key: terminalPrefix + id, Mode: mode} }
 
@@ -86,7 +109,8 @@ func TerminalRef(id string, mode kv.Mode) kv.Ref { return kv.Ref{Key: terminalPr
 func TerminalRefs(terminals ...Terminal) []kv.Ref {
 	var refs []kv.Ref
 	for _, t := range terminals {
-		refs = append(refs, TerminalRef(t.ID, kv.Exclusive), exclusive(terminalOfKey(t)))
+		refs = append(refs, TerminalRef(t.ID, kv.Exclusive), exclusive(terminalOfKey(t)),
+			AccountTerminalsRef(t.Account, kv.Exclusive), exclusive(terminalAsKey(t.Identity)))
 	}
 	return refs
 }
@@ -111,7 +135,8 @@ func (s Snapshot) TerminalsOf(account, after string, most int) (terminals []Term
 
 // PutTerminal writes a terminal, new or in place of what it was. BoundAtNanos is
 // filled in: now, unless it was bound to the same account with the same identity
-// already. ErrInvalid.
+// already. No identity acts for two terminals that are not unbound: ErrUsed if another
+// one has it. ErrTooManyTerminals; ErrInvalid.
 func (tx *Tx) PutTerminal(t Terminal) error {
 	old, had, err := tx.Terminal(t.ID)
 	if err != nil {
@@ -132,6 +157,12 @@ func (tx *Tx) PutTerminal(t Terminal) error {
 		}
 	}
 	if err := put(tx, terminalPrefix+t.ID, terminalVersion, t); err != nil {
+		return err
+	}
+	if err := tx.listTerminal(old, t); err != nil {
+		return err
+	}
+	if err := tx.identifyTerminal(old, t); err != nil {
 		return err
 	}
 	if had && !moved {

@@ -106,6 +106,17 @@ var nouns = map[string]func(key string, val []byte) (any, error){
 	terminalPrefix:    reads[Terminal](terminalVersion),
 	terminalOfPrefix:  reads[indexMark](indexVersion),
 	apiTokenPrefix:    reads[APIToken](apiTokenVersion),
+
+	accountTerminalsPrefix: reads[AccountTerminals](accountTerminalsVersion),
+	terminalAsPrefix:       reads[TerminalIdentity](terminalAsVersion),
+	challengePrefix:        reads[Challenge](challengeVersion),
+	initiatorPrefix:        reads[Initiator](initiatorVersion),
+	verificationPrefix:     reads[Verification](verificationVersion),
+	storedCodesPrefix:      reads[StoredCodes](storedCodesVersion),
+	intentPrefix:           reads[Intent](intentVersion),
+	openIntentsPrefix:      reads[OpenIntents](openIntentsVersion),
+	mailboxPrefix:          reads[Mailbox](mailboxVersion),
+	deliveryPrefix:         reads[Delivery](deliveryVersion),
 }
 
 func reads[T checked](version byte) func(string, []byte) (any, error) {
