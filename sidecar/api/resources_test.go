@@ -318,14 +318,14 @@ func TestPaging(t *testing.T) {
 	for i := 1; i < many; i++ {
 		w.ask(200, "PUT", fmt.Sprintf("/v1/accounts/acc_%d", i), anna, nil)
 		w.ask(200, "PUT", fmt.Sprintf("/v1/merchants/mer_%d", i), bakery(i), nil)
-		w.ask(200, "PUT", fmt.Sprintf("/v1/terminals/trm_%d", i), phone("acc_0", i), nil)
+		w.ask(200, "PUT", fmt.Sprintf("/v1/terminals/trm_%d", i), phone(fmt.Sprintf("acc_%d", i%2), i), nil)
 		w.ask(200, "PUT", fmt.Sprintf("/v1/grants/grt_%d", i), offer(fmt.Sprintf("acc_%d", i%5)), nil)
 		w.reserve("acc_0", "", 1)
 		w.token(api.Viewer)
 	}
 	for target, want := range map[string]int{
-		"/v1/accounts": many, "/v1/merchants": many - 1, "/v1/terminals": many - 1, "/v1/terminals?account=acc_0": many - 1,
-		"/v1/terminals?account=acc_1": 0, "/v1/grants": many - 1, "/v1/grants?account=acc_1": 5, "/v1/reservations": many - 1,
+		"/v1/accounts": many, "/v1/merchants": many - 1, "/v1/terminals": many - 1, "/v1/terminals?account=acc_0": 11,
+		"/v1/terminals?account=acc_1": 11, "/v1/grants": many - 1, "/v1/grants?account=acc_1": 5, "/v1/reservations": many - 1,
 		"/v1/reservations?state=any": many - 1, "/v1/reservations?account=acc_0": many - 1, "/v1/tokens": many,
 		"/v1/records": 1 + many + 5*(many-1), "/v1/records?kind=decision": many - 1, "/v1/records?kind=change": 1 + many + 4*(many-1),
 	} {
