@@ -137,7 +137,7 @@ const (
 	MaxCodeLength        = 8
 	MaxChallengeAttempts = 5
 	// MaxChallengeLife is how long a challenge stays open at most.
-	MaxChallengeLife = 72 * time.Hour
+	MaxChallengeLife = 24 * time.Hour
 
 	// minSumLength keeps a sum above 20 bits (NIST SP 800-63B, 5.1.3.2).
 	minSumLength = 7

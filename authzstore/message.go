@@ -64,9 +64,9 @@ type Mailbox struct {
 const (
 	MaxMessagesPerHour = 60
 	MaxMessageDetails  = 8
-	// MaxMessageLife is how long a message is delivered at most. Records are kept for
-	// at least as long (kv.Retention): messages go with them.
-	MaxMessageLife = 72 * time.Hour
+	// MaxMessageLife is how long a message is delivered at most. Messages go with the
+	// records of their time, so [Store.Prune] keeps all records for as long.
+	MaxMessageLife = 24 * time.Hour
 )
 
 const (

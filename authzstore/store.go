@@ -79,8 +79,10 @@ func (s Snapshot) Counts() (map[string]int, error) {
 }
 
 // Prune forgets records past their retention, with the batches that hold them, and
-// returns the first batch that is still kept.
+// returns the first batch that is still kept. Messages lie in the same batches, so
+// none goes that is younger than MaxMessageLife, whatever r says.
 func (s *Store) Prune(ctx context.Context, r kv.Retention) (first uint64, err error) {
+	r.MinAge = max(r.MinAge, MaxMessageLife)
 	return s.kv.Prune(ctx, r)
 }
 

@@ -66,7 +66,7 @@ func TestVerifyAfterPruning(t *testing.T) {
 	for range 50 {
 		mustDo(t, w.reserve("acc_anna", authzstore.NewID("rsv"), 1))
 	}
-	_, err := w.Prune(context.Background(), kv.Retention{Now: w.now, MaxBytes: 1, Exported: 1 << 60})
+	_, err := w.Prune(context.Background(), kv.Retention{Now: w.now.Add(2 * authzstore.MaxMessageLife), MaxBytes: 1, Exported: 1 << 60})
 	mustDo(t, err)
 	w.clean(t)
 }

@@ -15,9 +15,11 @@ import (
 // journal that holds them and the bundles that they name. What they left behind (accounts, reservations, what
 // was used) stays for ever.
 type Retention struct {
-	// MaxAge of a record. Zero means DefaultMaxAge.
+	// MaxAge of a record. Zero means DefaultMaxAge. None goes before
+	// authzstore.MaxMessageLife: messages to terminals lie among the records.
 	MaxAge time.Duration
-	// MaxBytes of all records, newest first. Zero means DefaultMaxBytes.
+	// MaxBytes of all records, newest first, but for those of that time, which stay in
+	// any case. Zero means DefaultMaxBytes.
 	MaxBytes int64
 }
 

@@ -53,9 +53,14 @@ func TestRetain(t *testing.T) {
 	}()
 	var certain atomic.Bool
 	asked := make(chan struct{}, 3)
+	var later atomic.Int64
 	now := func() (time.Time, error) {
 		if certain.Load() {
-			return time.Now(), nil
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			return time.Now().Add(time.Duration(later.Load())), nil
 		}
 		select {
 		case asked <- struct{}{}:
@@ -89,6 +94,13 @@ func TestRetain(t *testing.T) {
 		t.Error("the first record is gone, and nobody knew what time it was")
 	}
 	certain.Store(true)
+	for range 2 * cap(asked) {
+		<-asked
+	}
+	if gone(first) {
+		t.Error("the first record is gone, and a message of its time may not have been delivered")
+	}
+	later.Store(int64(authzstore.MaxMessageLife + time.Hour))
 	for deadline := time.Now().Add(time.Minute); !gone(first); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the first record is still there")

@@ -126,10 +126,12 @@ func (s Sum) Plus(n int64) (Sum, error) {
 }
 
 // Retention says which batches Prune may forget. A batch goes when it is past
-// MaxAge or MaxBytes, is not above Exported, and is not needed to recover.
+// MaxAge or MaxBytes, is older than MinAge, is not above Exported, and is not needed
+// to recover.
 type Retention struct {
 	Now      time.Time
 	MaxAge   time.Duration // 0: no limit
+	MinAge   time.Duration // batches that are no older stay in any case; 0: none do
 	MaxBytes int64         // of all batches kept, newest first; 0: no limit
 	Exported uint64        // batches above this sequence number stay in any case
 }

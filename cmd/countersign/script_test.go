@@ -212,7 +212,7 @@ func pruned(ts *testscript.TestScript, neg bool, args []string) {
 			})
 		}
 		if err == nil {
-			first, err = store.Prune(ctx, kv.Retention{Now: time.Now(), MaxBytes: 1, Exported: math.MaxUint64})
+			first, err = store.Prune(ctx, kv.Retention{Now: time.Now().Add(2 * authzstore.MaxMessageLife), MaxBytes: 1, Exported: math.MaxUint64})
 		}
 		ts.Check(errors.Join(err, store.Close()))
 		ts.Setenv("oldest", strconv.FormatUint(first, 10))

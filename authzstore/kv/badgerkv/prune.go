@@ -52,7 +52,7 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 	s.mu.Unlock()
 	first, kept := s.journal.first.Load(), s.journal.bytesTo(active)
 	var segs []prunableSegment
-	latestMs := int64(0)
+	latestMs, certainMs := int64(0), int64(0)
 	for seg := first; seg < active; seg++ {
 		next, ok, err := s.journal.firstRecord(seg + 1) // it came after the last one of seg
 		if err != nil {
@@ -64,9 +64,15 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 		// A clock that was set back makes nothing older than it is. One that was
 		// ahead for a while makes segments stay longer, up to MaxBytes.
 		latestMs = max(latestMs, next.WrittenMs)
+		// For what stays in any case a time that is still to come says nothing: a
+		// clock that was ahead must not fill the disk.
+		if next.WrittenMs <= r.Now.UnixMilli() {
+			certainMs = max(certainMs, next.WrittenMs)
+		}
+		young := r.MinAge > 0 && certainMs >= r.Now.Add(-r.MinAge).UnixMilli()
 		old := r.MaxAge > 0 && latestMs < r.Now.Add(-r.MaxAge).UnixMilli()
 		large := r.MaxBytes > 0 && kept > r.MaxBytes
-		if !old && !large || next.Head.Seq-1 > bound {
+		if young || !old && !large || next.Head.Seq-1 > bound {
 			break
 		}
 		segs = append(segs, prunableSegment{seg, next.Head.Seq - 1})

@@ -60,6 +60,7 @@ func TestPrune(t *testing.T) {
 		"no limits":       {Now: now, Exported: math.MaxUint64},
 		"nothing is old":  {Now: now, MaxAge: time.Hour, Exported: math.MaxUint64},
 		"not exported":    {Now: now, MaxBytes: 1},
+		"too young":       {Now: now.Add(time.Hour), MaxBytes: 1, MinAge: time.Hour, Exported: math.MaxUint64},
 		"exported a part": {Now: now, MaxBytes: 1, Exported: 10},
 	} {
 		if first, err := s.Prune(ctx, r); err != nil || first != 1 {
@@ -170,7 +171,8 @@ func TestPruneNeedsBackup(t *testing.T) {
 
 // TestClockSteps: segments are stamped by the clock, and whatever it does, none is
 // pruned early, the store works, and it opens again. Two hours after the last
-// segment everything may go, unless the clock was ahead of that.
+// segment everything may go, unless the clock was ahead of that. What is too young
+// to go stays, and a clock that was ahead makes nothing young for longer.
 func TestClockSteps(t *testing.T) {
 	t.Parallel()
 	day := 24 * time.Hour
@@ -179,13 +181,18 @@ func TestClockSteps(t *testing.T) {
 		at     [5]time.Duration // when each segment is made, as the clock says
 		now    time.Duration    // of Prune
 		pruned int              // segments
+		minAge time.Duration    // 0: they go by age, else by size
 	}{
-		"steady":            {[5]time.Duration{0, day, 2 * day, 3 * day, 4 * day}, 4*day + time.Hour, 3},
-		"all old":           {[5]time.Duration{0, day, 2 * day, 3 * day, 4 * day}, 5 * day, 4},
-		"set back":          {[5]time.Duration{4 * day, 4 * day, -900 * day, -900 * day, 4 * day}, 4*day + time.Hour, 0},
-		"set back for good": {[5]time.Duration{4 * day, 4 * day, -900 * day, -900 * day, -900 * day}, -900*day + time.Hour, 0},
-		"ahead for a while": {[5]time.Duration{0, day, 900 * day, 3 * day, 4 * day}, 5 * day, 1},
-		"before 1970":       {[5]time.Duration{-30000 * day, -30000 * day, 2 * day, 3 * day, 4 * day}, 4*day + time.Hour, 3},
+		"steady":             {[5]time.Duration{0, day, 2 * day, 3 * day, 4 * day}, 4*day + time.Hour, 3, 0},
+		"all old":            {[5]time.Duration{0, day, 2 * day, 3 * day, 4 * day}, 5 * day, 4, 0},
+		"set back":           {[5]time.Duration{4 * day, 4 * day, -900 * day, -900 * day, 4 * day}, 4*day + time.Hour, 0, 0},
+		"set back for good":  {[5]time.Duration{4 * day, 4 * day, -900 * day, -900 * day, -900 * day}, -900*day + time.Hour, 0, 0},
+		"ahead for a while":  {[5]time.Duration{0, day, 900 * day, 3 * day, 4 * day}, 5 * day, 1, 0},
+		"before 1970":        {[5]time.Duration{-30000 * day, -30000 * day, 2 * day, 3 * day, 4 * day}, 4*day + time.Hour, 3, 0},
+		"young":              {[5]time.Duration{0, day, 2 * day, 3 * day, 4 * day}, 4*day + time.Hour, 2, 25 * time.Hour},
+		"just not young":     {[5]time.Duration{0, day, 2 * day, 3 * day, 4 * day}, 4*day + time.Hour, 3, 25*time.Hour - time.Millisecond},
+		"young and set back": {[5]time.Duration{4 * day, 4 * day, -900 * day, -900 * day, 4 * day}, 4*day + time.Hour, 0, 2 * time.Hour},
+		"young as was ahead": {[5]time.Duration{0, day, 900 * day, 3 * day, 4 * day}, 5 * day, 4, 2 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -205,7 +212,11 @@ func TestClockSteps(t *testing.T) {
 				t.Fatal(err)
 			}
 			s = mustOpen(t, o)
-			if _, err := s.Prune(t.Context(), kv.Retention{Now: start.Add(c.now), MaxAge: 2 * time.Hour, Exported: math.MaxUint64}); err != nil {
+			r := kv.Retention{Now: start.Add(c.now), MaxAge: 2 * time.Hour, Exported: math.MaxUint64}
+			if c.minAge > 0 {
+				r.MinAge, r.MaxAge, r.MaxBytes = c.minAge, 0, 1
+			}
+			if _, err := s.Prune(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
 			if got := int(s.journal.first.Load()) - 1; got != c.pruned {
