@@ -46,6 +46,9 @@ const (
 const (
 	storedCodesVersion = 1
 	storedCodesPrefix  = "stored_codes/"
+
+	// storedCodeThings is how the names of what stored codes use up start.
+	storedCodeThings = "stored_code/"
 )
 
 func (s StoredCodes) check() error {
@@ -106,7 +109,7 @@ func AddStoredCodeRefs(account, terminal string) []kv.Ref {
 // StoredCodeThing names what a stored code uses up, the code's number being the
 // step.
 func StoredCodeThing(account string, slot int) string {
-	return fmt.Sprintf("stored_code/%s/%d", account, slot)
+	return fmt.Sprintf("%s%s/%d", storedCodeThings, account, slot)
 }
 
 // StoredCodes returns the stored codes of an account, used and expired ones too.

@@ -30,6 +30,7 @@ func (s *Store) Verify(ctx context.Context) ([]Problem, error) {
 		open:     map[string]Delegates{},
 		index:    map[string]any{},
 		indexed:  map[string]any{},
+		asked:    newAsked(),
 	}
 	err := s.View(ctx, func(snap Snapshot) error {
 		if err := v.records(snap); err != nil {
@@ -44,7 +45,8 @@ func (s *Store) Verify(ctx context.Context) ([]Problem, error) {
 		v.checkSums()
 		v.checkIndexes()
 		v.checkGrants()
-		return nil
+		v.checkAsked()
+		return v.checkMessages(snap)
 	})
 	if err == nil && v.pruned {
 		err = v.gapIsPruned(ctx, s)
@@ -83,6 +85,8 @@ type verifier struct {
 	open    map[string]Delegates   // account → its open grants as stored
 	index   map[string]any         // index records that should exist
 	indexed map[string]any         // index records that do
+
+	asked
 }
 
 // A gap lies between two records: numbers from and later are missing, up to the
@@ -159,6 +163,12 @@ func (v *verifier) noun(key string, val []byte) error {
 	if err != nil {
 		return err
 	}
+	written, err := writtenAt(key, val)
+	if err != nil {
+		return err
+	}
+	v.checkKey(key, noun)
+	v.addAsked(key, noun, written)
 	switch noun := noun.(type) {
 	case Reservation:
 		v.addReservation(noun)
@@ -169,10 +179,6 @@ func (v *verifier) noun(key string, val []byte) error {
 			v.reserved[noun.ReservationID] = key
 		}
 	case Usage:
-		written, err := writtenAt(key, val)
-		if err != nil {
-			return err
-		}
 		sums := v.sumsOf(strings.TrimPrefix(key, usagePrefix))
 		sums.stored, sums.writtenNanos = noun, written
 	case Grant:
@@ -185,10 +191,52 @@ func (v *verifier) noun(key string, val []byte) error {
 		for _, c := range noun.Channels {
 			v.index[merchantOfKey(c.Identity)] = MerchantIdentity{noun.ID, c.Channel}
 		}
-	case Terminal:
-		v.index[terminalOfKey(noun)] = indexMark{}
-	case openMark, indexMark, MerchantIdentity:
+	case openMark, indexMark, MerchantIdentity, TerminalIdentity:
 		v.indexed[key] = noun
 	}
 	return nil
+}
+
+const ownKey = "a noun stands under its own key"
+
+// checkKey misses no noun under the key of another one of its kind.
+func (v *verifier) checkKey(key string, noun any) {
+	own := key
+	switch noun := noun.(type) {
+	case Account:
+		own = accountPrefix + noun.ID
+	case Reservation:
+		own = reservationPrefix + noun.ID
+	case Grant:
+		own = grantPrefix + noun.ID
+	case Credential:
+		own = credentialPrefix + noun.Handle
+	case Delegates:
+		own = delegatesPrefix + noun.Account
+	case Merchant:
+		own = merchantPrefix + noun.ID
+	case Terminal:
+		own = terminalPrefix + noun.ID
+	case AccountTerminals:
+		own = accountTerminalsPrefix + noun.Account
+	case Challenge:
+		own = challengePrefix + noun.ID
+	case Initiator:
+		own = initiatorKey(noun.Account, noun.Identity)
+	case Verification:
+		own = verificationPrefix + noun.Account
+	case StoredCodes:
+		own = storedCodesPrefix + noun.Account
+	case Intent:
+		own = intentPrefix + noun.ID
+	case OpenIntents:
+		own = openIntentsPrefix + noun.Account
+	case Mailbox:
+		own = mailboxPrefix + noun.Terminal
+	case Delivery:
+		own = deliveryPrefix + noun.Terminal
+	}
+	if key != own {
+		v.report(key, ownKey, "one that belongs under %s", own)
+	}
 }
