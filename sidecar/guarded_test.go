@@ -128,11 +128,11 @@ func (testCode) thing(c call.Call) string {
 
 func (testCode) Lead(authzstore.Reader, call.Call, string) (string, error) { return "", nil }
 
-func (k testCode) Refs(c call.Call, _ string) []kv.Ref {
-	return []kv.Ref{authzstore.UseRef(k.thing(c)), authzstore.AttemptsRef("tst_code")}
+func (k testCode) Refs(a evidence.About, _ string) []kv.Ref {
+	return []kv.Ref{authzstore.UseRef(k.thing(a.Call)), authzstore.AttemptsRef("tst_code")}
 }
 
-func (k testCode) Check(_ *authzstore.Tx, c call.Call, secret string) (evidence.Finding, error) {
+func (k testCode) Check(_ *authzstore.Tx, a evidence.About, secret string) (evidence.Finding, error) {
 	switch secret {
 	case panicCode:
 		panic("a panic that quotes " + secret)
@@ -144,7 +144,7 @@ func (k testCode) Check(_ *authzstore.Tx, c call.Call, secret string) (evidence.
 	if secret == wrongCode {
 		budgets = nil // as if it came from somebody else than expected
 	}
-	return evidence.Finding{Matched: matched, Thing: k.thing(c), Budgets: budgets}, nil
+	return evidence.Finding{Matched: matched, Thing: k.thing(a.Call), Budgets: budgets}, nil
 }
 
 // lockedBuffer is a log that may be read while it is written.

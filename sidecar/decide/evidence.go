@@ -69,14 +69,14 @@ func (e *shown) budgets() []evidence.Budget {
 
 // checkOne has a piece of evidence checked. One whose check panics proves nothing, and
 // costs its sender.
-func (ck *check) checkOne(tx *authzstore.Tx, e *shown) (err error) {
+func (ck *check) checkOne(tx *authzstore.Tx, planned leads, e *shown) (err error) {
 	e.finding, e.again, e.burns = evidence.Finding{}, spentBefore(ck.known, ck.mac), nil
 	defer func() {
 		if p := recover(); p != nil {
 			err = ck.panicked(ck.id, p)
 		}
 	}()
-	e.finding, err = e.kind.Check(tx, ck.call, e.secret)
+	e.finding, err = e.kind.Check(tx, ck.about(planned), e.secret)
 	return err
 }
 
@@ -89,7 +89,7 @@ func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 	ck.lockedOut = false
 	var panicked error
 	for _, e := range ck.evidence {
-		switch err := ck.checkOne(tx, e); {
+		switch err := ck.checkOne(tx, planned, e); {
 		case errors.Is(err, errPanic):
 			panicked = err
 		case err != nil:

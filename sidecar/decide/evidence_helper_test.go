@@ -30,18 +30,18 @@ func codeBudget(c call.Call) string               { return "codes/" + c.Text("ac
 
 func (testCode) Lead(authzstore.Reader, call.Call, string) (string, error) { return "", nil }
 
-func (testCode) Refs(c call.Call, secret string) []kv.Ref {
-	return []kv.Ref{authzstore.UseRef(codeThing(c, secret)), authzstore.AttemptsRef(codeBudget(c))}
+func (testCode) Refs(a evidence.About, secret string) []kv.Ref {
+	return []kv.Ref{authzstore.UseRef(codeThing(a.Call, secret)), authzstore.AttemptsRef(codeBudget(a.Call))}
 }
 
-func (testCode) Check(_ *authzstore.Tx, c call.Call, secret string) (evidence.Finding, error) {
+func (testCode) Check(_ *authzstore.Tx, a evidence.About, secret string) (evidence.Finding, error) {
 	f := evidence.Finding{
 		Matched:        strings.HasPrefix(secret, "right"),
-		Thing:          codeThing(c, secret),
+		Thing:          codeThing(a.Call, secret),
 		UsedWhenDenied: strings.HasPrefix(secret, "right once"),
 	}
-	if c.Identity.Subject == "anna" {
-		f.Budgets = []evidence.Budget{{Name: codeBudget(c), Allowance: codeAllowance}}
+	if a.Identity.Subject == "anna" {
+		f.Budgets = []evidence.Budget{{Name: codeBudget(a.Call), Allowance: codeAllowance}}
 	}
 	return f, nil
 }

@@ -24,25 +24,25 @@ var tightBudgets = []evidence.Budget{
 	{Name: "tight/third", Allowance: authzstore.Allowance{Max: 9}},
 }
 
-func (tightCode) Refs(c call.Call, secret string) []kv.Ref {
-	refs := []kv.Ref{authzstore.UseRef(codeThing(c, secret))}
+func (tightCode) Refs(a evidence.About, secret string) []kv.Ref {
+	refs := []kv.Ref{authzstore.UseRef(codeThing(a.Call, secret))}
 	for _, b := range tightBudgets {
 		refs = append(refs, authzstore.AttemptsRef(b.Name))
 	}
 	return refs
 }
 
-func (tightCode) Check(_ *authzstore.Tx, c call.Call, secret string) (evidence.Finding, error) {
+func (tightCode) Check(_ *authzstore.Tx, a evidence.About, secret string) (evidence.Finding, error) {
 	return evidence.Finding{
 		Matched: strings.HasPrefix(secret, "right"), UsedWhenDenied: true,
-		Thing: codeThing(c, secret), Budgets: tightBudgets, Failures: "tight/failures",
+		Thing: codeThing(a.Call, secret), Budgets: tightBudgets, Failures: "tight/failures",
 	}, nil
 }
 
 // left is what is left of each budget, with what the counter has.
 func (tightCode) left(t *testing.T, store *authzstore.Store) (left [4]int64) {
 	t.Helper()
-	refs := tightCode{}.Refs(call.Call{Route: &call.Route{}}, "")
+	refs := tightCode{}.Refs(evidence.About{Call: call.Call{Route: &call.Route{}}}, "")
 	err := store.Update(context.Background(), operatorCause(), refs, func(tx *authzstore.Tx) (err error) {
 		for i, b := range tightBudgets {
 			if left[i], err = tx.AttemptsLeft(b.Name, b.Allowance); err != nil {

@@ -148,18 +148,18 @@ func (handleCode) Lead(r authzstore.Reader, _ call.Call, secret string) (string,
 	return c.Grant, err
 }
 
-func (handleCode) Refs(c call.Call, secret string) []kv.Ref {
+func (handleCode) Refs(a evidence.About, secret string) []kv.Ref {
 	handle, _, _ := parseCode(secret)
-	return []kv.Ref{authzstore.CredentialRef(handle, kv.Shared), authzstore.UseRef("code/" + handle), authzstore.AttemptsRef(handleBudget(c, handle))}
+	return []kv.Ref{authzstore.CredentialRef(handle, kv.Shared), authzstore.UseRef("code/" + handle), authzstore.AttemptsRef(handleBudget(a.Call, handle))}
 }
 
-func (handleCode) Check(tx *authzstore.Tx, c call.Call, secret string) (evidence.Finding, error) {
+func (handleCode) Check(tx *authzstore.Tx, a evidence.About, secret string) (evidence.Finding, error) {
 	handle, step, right := parseCode(secret)
 	credential, ok, err := tx.Credential(handle)
 	return evidence.Finding{
 		Matched: ok && right && !credential.Ended && credential.FetchedBy != "",
 		Thing:   "code/" + handle, Step: step, UsedWhenDenied: true,
-		Budgets: []evidence.Budget{{Name: handleBudget(c, handle), Allowance: handleAllowance}},
+		Budgets: []evidence.Budget{{Name: handleBudget(a.Call, handle), Allowance: handleAllowance}},
 	}, err
 }
 

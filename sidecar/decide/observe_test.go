@@ -189,11 +189,11 @@ type matches struct{}
 
 func (matches) Lead(authzstore.Reader, call.Call, string) (string, error) { return "", nil }
 
-func (matches) Refs(call.Call, string) []kv.Ref {
+func (matches) Refs(evidence.About, string) []kv.Ref {
 	return []kv.Ref{authzstore.UseRef("tst_right"), authzstore.AttemptsRef("tst_right")}
 }
 
-func (matches) Check(_ *authzstore.Tx, _ call.Call, secret string) (evidence.Finding, error) {
+func (matches) Check(_ *authzstore.Tx, _ evidence.About, secret string) (evidence.Finding, error) {
 	return evidence.Finding{Matched: secret == "right", Thing: "tst_right", Budgets: []evidence.Budget{{Name: "tst_right", Allowance: authzstore.Allowance{Max: 3}}}}, nil
 }
 

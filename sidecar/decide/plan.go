@@ -8,6 +8,7 @@ import (
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/evidence"
 )
 
 // maxPlans is how often a call is planned before it is given up: what it leads to
@@ -157,9 +158,14 @@ func (ck *check) refs(l leads) []kv.Ref {
 	}
 	for _, e := range ck.evidence {
 		refs = append(refs, authzstore.AttemptsRef(e.sender.Name))
-		refs = append(refs, e.kind.Refs(ck.call, e.secret)...)
+		refs = append(refs, e.kind.Refs(ck.about(l), e.secret)...)
 	}
 	return refs
+}
+
+// about is what the call's evidence is about.
+func (ck *check) about(l leads) evidence.About {
+	return evidence.About{Call: ck.call, Account: l.account}
 }
 
 // writes tells whether an effect may change what the call leads to.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
-	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/evidence"
 )
@@ -47,7 +46,9 @@ func TestSpentThoughTheKeyWasTaken(t *testing.T) {
 // A kind of evidence that panics over an answer does not give it away for nothing.
 type panicCode struct{ testCode }
 
-func (panicCode) Check(*authzstore.Tx, call.Call, string) (evidence.Finding, error) { panic("4711") }
+func (panicCode) Check(*authzstore.Tx, evidence.About, string) (evidence.Finding, error) {
+	panic("4711")
+}
 
 func TestSpentThoughItsCheckPanics(t *testing.T) {
 	w := newWorld(t, withCodes(t, nil), func(c *decide.Config) { c.Evidence = map[string]evidence.Kind{"test_code": panicCode{}} })

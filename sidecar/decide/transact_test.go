@@ -402,7 +402,7 @@ func TestLockWait(t *testing.T) {
 // panicking is a kind of evidence that panics with what it was shown.
 type panicking struct{ testCode }
 
-func (panicking) Check(_ *authzstore.Tx, _ call.Call, secret string) (evidence.Finding, error) {
+func (panicking) Check(_ *authzstore.Tx, _ evidence.About, secret string) (evidence.Finding, error) {
 	panic(secret)
 }
 

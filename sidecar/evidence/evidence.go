@@ -27,11 +27,21 @@ type Kind interface {
 	// Refs declares what Check reads, and [authzstore.UseRef] of every thing and
 	// [authzstore.AttemptsRef] of every budget that it may name in a Finding, and
 	// what Lead reads, which may change.
-	Refs(c call.Call, secret string) []kv.Ref
+	Refs(about About, secret string) []kv.Ref
 	// Check finds out what the secret proves about the call. It writes nothing,
 	// compares in constant time, and does the same work whether or not there is
 	// anything to compare with.
-	Check(tx *authzstore.Tx, c call.Call, secret string) (Finding, error)
+	Check(tx *authzstore.Tx, about About, secret string) (Finding, error)
+}
+
+// An About is what a secret is shown for: the call that it stands in, and what the
+// facts of the call's route lead to.
+type About struct {
+	call.Call
+	// Account is that of the facts, "" for none.
+	Account string
+	// Terminals are those of Account that are not unbound, where the facts lead there.
+	Terminals []string
 }
 
 // A Finding is what a secret proves.

@@ -174,17 +174,21 @@ func (p *PaymentCodes) Lead(r authzstore.Reader, _ call.Call, code string) (gran
 func thing(handle string) string { return "code/" + handle }
 
 // callerBudget and handleBudget name what a caller has for wrong codes.
-func callerBudget(c call.Call) string { return authzstore.SenderBudget(PaymentCode, c.Identity) }
+func callerBudget(caller authzstore.Identity) string {
+	return authzstore.SenderBudget(PaymentCode, caller)
+}
 
-func handleBudget(c call.Call, handle string) string { return thing(handle) + "/" + callerBudget(c) }
+func handleBudget(caller authzstore.Identity, handle string) string {
+	return thing(handle) + "/" + callerBudget(caller)
+}
 
 // Refs declares the caller's budget, and all that is kept under the code's handle. The
 // credential is Exclusive because its first use is noted.
-func (p *PaymentCodes) Refs(c call.Call, code string) []kv.Ref {
-	refs := []kv.Ref{authzstore.AttemptsRef(callerBudget(c))}
+func (p *PaymentCodes) Refs(about About, code string) []kv.Ref {
+	refs := []kv.Ref{authzstore.AttemptsRef(callerBudget(about.Identity))}
 	if handle, _ := p.parse(code); handle != "" {
 		refs = append(refs, authzstore.CredentialRef(handle, kv.Exclusive), authzstore.UseRef(thing(handle)),
-			authzstore.AttemptsRef(handleBudget(c, handle)))
+			authzstore.AttemptsRef(handleBudget(about.Identity, handle)))
 	}
 	return refs
 }
@@ -194,9 +198,9 @@ var keyStepAge = policy.NewKey("step_age")
 // Check compares the code with those of this step and of the one before, both in any
 // case, and against nobody's credential where there is none. The policy is told
 // step_age of a code that matches: how many steps ago it was made.
-func (p *PaymentCodes) Check(tx *authzstore.Tx, c call.Call, code string) (Finding, error) {
+func (p *PaymentCodes) Check(tx *authzstore.Tx, about About, code string) (Finding, error) {
 	handle, password := p.parse(code)
-	budgets, failures, err := p.budgets(tx, c, handle)
+	budgets, failures, err := p.budgets(tx, about.Identity, handle)
 	if err != nil {
 		return Finding{}, err
 	}
@@ -246,7 +250,7 @@ func (p Parameters) match(password string, now int64) (age int64, right bool, er
 
 // budgets are what the caller has for wrong codes, and the counter of everybody's. A
 // code past the caller's own budget does not count there.
-func (p *PaymentCodes) budgets(tx *authzstore.Tx, c call.Call, handle string) (budgets []Budget, failures string, err error) {
+func (p *PaymentCodes) budgets(tx *authzstore.Tx, caller authzstore.Identity, handle string) (budgets []Budget, failures string, err error) {
 	hour := tx.Now() / hourNanos
 	var overall int64
 	for _, h := range []int64{hour - 1, hour} {
@@ -262,7 +266,7 @@ func (p *PaymentCodes) budgets(tx *authzstore.Tx, c call.Call, handle string) (b
 		}
 		return a
 	}
-	own := Budget{callerBudget(c), tighten(p.cfg.MerchantAllowance)}
+	own := Budget{callerBudget(caller), tighten(p.cfg.MerchantAllowance)}
 	left, err := tx.AttemptsLeft(own.Name, own.Allowance)
 	if err != nil {
 		return nil, "", err
@@ -272,7 +276,7 @@ func (p *PaymentCodes) budgets(tx *authzstore.Tx, c call.Call, handle string) (b
 	}
 	budgets = []Budget{own}
 	if handle != "" {
-		budgets = append(budgets, Budget{handleBudget(c, handle), tighten(p.cfg.HandleAllowance)})
+		budgets = append(budgets, Budget{handleBudget(caller, handle), tighten(p.cfg.HandleAllowance)})
 	}
 	return budgets, failures, nil
 }

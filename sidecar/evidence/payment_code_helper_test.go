@@ -99,8 +99,8 @@ func (w *world) update(at time.Time, refs []kv.Ref, fn func(*authzstore.Tx) erro
 	return w.Update(context.Background(), cause, refs, fn)
 }
 
-func byMerchant(name string) call.Call {
-	return call.Call{Identity: authzstore.Identity{Kind: "merchant", Issuer: "shops.example", Subject: "/" + name}}
+func byMerchant(name string) About {
+	return About{Call: call.Call{Identity: authzstore.Identity{Kind: "merchant", Issuer: "shops.example", Subject: "/" + name}}}
 }
 
 // code is what Ben's device shows at a time.

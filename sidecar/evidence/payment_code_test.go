@@ -155,7 +155,7 @@ func TestCredentialNotInForce(t *testing.T) {
 			w.code(t, noon): benGrant, w.wrong(t, noon, 0): benGrant, "28" + old.Handle + "00000000": benGrant,
 			"28" + "9999999999" + "00000000": "", "27" + old.Handle + "00000000": "", "": "",
 		} {
-			if got, err := w.codes.Lead(s.Reader, byMerchant("shop"), code); got != want || err != nil {
+			if got, err := w.codes.Lead(s.Reader, byMerchant("shop").Call, code); got != want || err != nil {
 				t.Errorf("%q leads to %q, %v, want %q", code, got, err, want)
 			}
 		}

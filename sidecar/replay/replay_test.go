@@ -63,11 +63,11 @@ type word struct{}
 
 func (word) Lead(authzstore.Reader, call.Call, string) (string, error) { return "", nil }
 
-func (word) Refs(call.Call, string) []kv.Ref {
+func (word) Refs(evidence.About, string) []kv.Ref {
 	return []kv.Ref{authzstore.UseRef("chl_word")}
 }
 
-func (word) Check(_ *authzstore.Tx, _ call.Call, secret string) (evidence.Finding, error) {
+func (word) Check(_ *authzstore.Tx, _ evidence.About, secret string) (evidence.Finding, error) {
 	return evidence.Finding{
 		Matched: secret == "sesame", Thing: "chl_word",
 		Facts: []policy.Member{{Key: policy.NewKey("hint"), Value: policy.String("„Öffne dich“")}},
