@@ -2,10 +2,15 @@
 // for each. A secret goes in and findings come out; nothing else of it leaves.
 //
 // [PaymentCodes] are the kind by which a delegate pays. [Parameters] are what the
-// delegate's device makes such codes from, and a [Sealer] keeps their secrets from
-// whoever has the store's files alone.
+// delegate's device makes such codes from. [StoredCodes] are agreed in advance with
+// the people of an account, and [IntentTokens] are shown with an intent. A [Sealer]
+// keeps secrets from whoever has the store's files alone.
 //
-// A Kind only finds out. Whether it is asked, whose attempts are burnt and what is
+// The codes of a challenge are no Kind: they are entered one by one, each without a
+// verdict. [Challenges] make them and tell which was entered, and [Judge] says whether
+// a complete set meets the challenge's condition.
+//
+// All of it only finds out. Whether it is asked, whose attempts are burnt and what is
 // used up is package decide's, in the transaction of the call.
 package evidence
 

@@ -182,16 +182,21 @@ func (p Parameters) Code(step int64) (string, error) {
 	return p.Prefix + p.Handle + password, err
 }
 
-// password is TOTP (RFC 6238): HOTP (RFC 4226) of the step.
+// password is TOTP (RFC 6238): HOTP of the step.
 func (p Parameters) password(step int64) (string, error) {
 	if step < 0 {
 		return "", errParameters("a time before 1970")
 	}
-	password, err := hotp.GenerateCodeCustom(secretText.EncodeToString(p.Secret), uint64(step), hotp.ValidateOpts{
-		Digits: otp.Digits(p.Digits), Algorithm: algorithms[p.Algorithm],
-	})
+	password, err := oneTimePassword(p.Secret, uint64(step), p.Digits, algorithms[p.Algorithm])
 	if err != nil {
 		return "", errParameters("no code can be made of them")
 	}
 	return password, nil
+}
+
+// oneTimePassword is HOTP (RFC 4226).
+func oneTimePassword(secret Secret, counter uint64, digits int, algorithm otp.Algorithm) (string, error) {
+	return hotp.GenerateCodeCustom(secretText.EncodeToString(secret), counter, hotp.ValidateOpts{
+		Digits: otp.Digits(digits), Algorithm: algorithm,
+	})
 }

@@ -8,13 +8,13 @@ import (
 	"fmt"
 )
 
-// A Sealer keeps the secrets of credentials from whoever has the store's files
-// alone. It may be used concurrently.
+// A Sealer keeps the secrets of credentials, challenges and stored codes from whoever
+// has the store's files alone. It may be used concurrently.
 //
 // A sealed secret is: format (1 byte), ID of the key (4 bytes), nonce (12 bytes),
-// then AES-256-GCM (NIST SP 800-38D) of the secret. Format, key and the credential's
-// handle are authenticated with it, so a sealed secret that is moved to another
-// credential does not open. Nonces are random, so a key is good for 2^32 secrets.
+// then AES-256-GCM (NIST SP 800-38D) of the secret. Format, key and the owner, which is
+// the handle of a credential or the ID of a challenge, are authenticated with it, so a
+// sealed secret that is moved to another owner does not open. Nonces are random, so a key is good for 2^32 secrets.
 //
 // Keys rotate: the first one seals, all of them open.
 type Sealer struct {
@@ -30,8 +30,8 @@ const (
 	sealKeySize = 32
 )
 
-// ErrSealed: a sealed secret does not open. It was changed, belongs to another
-// credential, or was sealed with a key that is not there.
+// ErrSealed: a sealed secret does not open. It was changed, belongs to something
+// else, or was sealed with a key that is not there.
 var ErrSealed = errors.New("evidence: a sealed secret does not open: its bytes are damaged, or the key file is not the one it was sealed with")
 
 // NewSealer returns a Sealer of keys of 32 bytes each.
@@ -58,14 +58,15 @@ func idOf(key []byte) keyID {
 	return keyID(sum[:len(keyID{})])
 }
 
-// Seal seals the secret of the credential with this handle.
-func (s *Sealer) Seal(handle string, secret Secret) []byte {
+// Seal seals the secret of an owner. Owners of different kinds have names of different
+// forms.
+func (s *Sealer) Seal(owner string, secret Secret) []byte {
 	header := append([]byte{sealFormat}, s.sealing[:]...)
-	return s.keys[s.sealing].Seal(header, nil, secret, bound(header, handle))
+	return s.keys[s.sealing].Seal(header, nil, secret, bound(header, owner))
 }
 
-// Open opens what Seal sealed for this handle, or returns ErrSealed.
-func (s *Sealer) Open(handle string, sealed []byte) (Secret, error) {
+// Open opens what Seal sealed for this owner, or returns ErrSealed.
+func (s *Sealer) Open(owner string, sealed []byte) (Secret, error) {
 	if len(sealed) < sealHeader || sealed[0] != sealFormat {
 		return nil, ErrSealed
 	}
@@ -74,7 +75,7 @@ func (s *Sealer) Open(handle string, sealed []byte) (Secret, error) {
 	if !known {
 		return nil, ErrSealed
 	}
-	secret, err := key.Open(nil, nil, sealed[sealHeader:], bound(header, handle))
+	secret, err := key.Open(nil, nil, sealed[sealHeader:], bound(header, owner))
 	if err != nil {
 		return nil, ErrSealed
 	}
@@ -82,6 +83,6 @@ func (s *Sealer) Open(handle string, sealed []byte) (Secret, error) {
 }
 
 // bound is what is authenticated beside the secret.
-func bound(header []byte, handle string) []byte {
-	return append([]byte("countersign credential\x00"+string(header)), handle...)
+func bound(header []byte, owner string) []byte {
+	return append([]byte("countersign credential\x00"+string(header)), owner...)
 }
