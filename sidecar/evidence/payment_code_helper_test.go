@@ -129,42 +129,55 @@ func (w *world) wrong(t testing.TB, at time.Time, nth int) string {
 // says of it as the decision does: what is found in its transaction, and whether it
 // matched in the end.
 func (w *world) show(at time.Time, merchant, code string) (found Finding, matched bool, err error) {
-	c := byMerchant(merchant)
-	err = w.update(at, w.codes.Refs(c, code), func(tx *authzstore.Tx) error {
-		if found, err = w.codes.Check(tx, c, code); err != nil {
+	return w.showKind(w.codes, at, byMerchant(merchant), code, false)
+}
+
+// showKind does the same for any kind, in a call that is allowed if it matches, or
+// denied.
+func (w *world) showKind(kind Kind, at time.Time, about About, secret string, allowed bool) (found Finding, matched bool, err error) {
+	err = w.update(at, kind.Refs(about, secret), func(tx *authzstore.Tx) (err error) {
+		if found, err = kind.Check(tx, about, secret); err != nil {
 			return err
 		}
-		matched = found.Matched
-		var burns []Budget
-		for _, b := range found.Budgets {
-			burns = append(burns, b)
-			left, err := tx.AttemptsLeft(b.Name, b.Allowance)
-			if err != nil {
-				return err
-			}
-			if left == 0 {
-				matched = false
-				break
-			}
-		}
-		if matched {
-			err := tx.UseStep(found.Thing, found.Step)
-			if !errors.Is(err, authzstore.ErrUsed) {
-				return err
-			}
-			matched = false
-		}
-		for _, b := range burns {
-			if err := tx.BurnAttempt(b.Name, b.Allowance); err != nil {
-				return err
-			}
-		}
-		if found.Failures == "" {
-			return nil
-		}
-		return tx.Count(found.Failures, 1)
+		matched, err = settle(tx, found, allowed)
+		return err
 	})
 	return found, matched && err == nil, err
+}
+
+func settle(tx *authzstore.Tx, found Finding, allowed bool) (matched bool, err error) {
+	matched = found.Matched
+	var burns []Budget
+	for _, b := range found.Budgets {
+		burns = append(burns, b)
+		left, err := tx.AttemptsLeft(b.Name, b.Allowance)
+		if err != nil {
+			return false, err
+		}
+		if left == 0 {
+			matched = false
+			break
+		}
+	}
+	if matched {
+		use, used, err := tx.Use(found.Thing)
+		if err != nil {
+			return false, err
+		}
+		matched = !used || use.Step < found.Step
+	}
+	if matched && (allowed || found.UsedWhenDenied) {
+		return true, tx.UseStep(found.Thing, found.Step)
+	}
+	for _, b := range burns {
+		if err := tx.BurnAttempt(b.Name, b.Allowance); err != nil {
+			return false, err
+		}
+	}
+	if found.Failures == "" {
+		return matched, nil
+	}
+	return matched, tx.Count(found.Failures, 1)
 }
 
 // attempts counts the records of budgets of wrong codes: those of callers, and those
