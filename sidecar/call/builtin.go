@@ -1,7 +1,5 @@
 package call
 
-import "slices"
-
 // BuiltInAudience is whom the token of an allowed built-in operation is for: the API
 // that shows what became of it.
 const BuiltInAudience = "countersign"
@@ -9,9 +7,13 @@ const BuiltInAudience = "countersign"
 // A BuiltIn is an operation that the sidecar carries out itself if the policy allows
 // the call: `does` in the route table.
 type BuiltIn struct {
-	Fields []string // it needs, none of them optional
-	Fact   string   // it needs, "" for none
-	Writes bool     // it changes what Fact leads to, so a retry must be known
+	Fields   []string // it needs, none of them optional
+	Fact     string   // it needs, "" for none
+	Or       string   // a fact that serves it as well as Fact does, "" for none
+	Beside   string   // a fact that it needs beside that, if only to read; "" for none
+	Writes   bool     // it changes what Fact leads to
+	Again    bool     // doing it again changes nothing more, so a retry need not be known
+	Evidence string   // the kind of evidence that it takes, in one secret field; "" for none
 }
 
 // BuiltIns are all of them, by name.
@@ -35,7 +37,23 @@ var BuiltIns = map[string]BuiltIn{
 	"view_account":       {Fields: []string{fieldAccount}, Fact: factAccount},
 	"list_grants":        {Fields: []string{fieldAccount}, Fact: factAccount},
 	"list_delegations":   {},
+
+	"enter_code":        {Fields: []string{fieldChallenge}, Fact: factChallenge, Writes: true, Evidence: ChallengeCode},
+	"approve_challenge": {Fields: []string{fieldChallenge}, Fact: factChallenge, Beside: factTerminal, Writes: true},
+	"reject_challenge":  {Fields: []string{fieldChallenge}, Fact: factChallenge, Beside: factTerminal, Writes: true},
+	"view_challenge":    {Fields: []string{fieldChallenge}, Fact: factChallenge},
+
+	"view_intent":   {Fields: []string{fieldIntent}, Fact: factIntent},
+	"act_on_intent": {Fact: factIntent, Or: factOpenIntents, Writes: true},
+
+	"store_code":           {Fact: factTerminal, Writes: true},
+	"unlock_verification":  {Fields: []string{fieldAccount}, Fact: factAccount, Writes: true},
+	"stream_messages":      {Fact: factTerminal},
+	"acknowledge_messages": {Fields: []string{fieldUpTo}, Fact: factTerminal, Writes: true, Again: true},
 }
+
+// onChallenge tells whether a built-in operation is on a challenge that the call names.
+func onChallenge(does string) bool { return BuiltIns[does].Fact == factChallenge }
 
 // checkBuiltIn holds a route to what its built-in operation needs.
 func checkBuiltIn(r *Route, y routeYAML, s scope) {
@@ -52,20 +70,45 @@ func checkBuiltIn(r *Route, y routeYAML, s scope) {
 			s.at("does").fail("%s needs the field %s: map it, and not as optional", r.Does, name)
 		}
 	}
-	hasFact := func(f Fact) bool { return f.Name == b.Fact && (f.Write || !b.Writes) }
-	if b.Fact != "" && !slices.ContainsFunc(r.Facts, hasFact) {
-		s.at("facts").fail("%s needs the fact %s: write facts: {%s: %s}", r.Does, b.Fact, b.Fact, map[bool]string{false: "read", true: "write"}[b.Writes])
-	}
+	checkBuiltInFacts(r, b, s.at("facts"))
 	if r.MovesMoney {
 		s.at("does").fail("%s moves no money: map no amount_minor", r.Does)
 	}
-	if len(r.Secrets) > 0 {
-		s.at("fields").fail("%s takes no evidence: leave the secret fields out", r.Does)
-	}
+	checkBuiltInSecrets(r, b, s.at("fields"))
 	if !b.Writes && y.Idempotency != nil {
 		s.at("idempotency").fail("%s changes nothing, so a retry of it needs no key: leave idempotency out", r.Does)
 	}
+	if r.Does == "store_code" && r.has(fieldMaxAmount) && !r.has(fieldCurrency) {
+		s.at("fields").fail("%s with %s needs the field %s too: map it", r.Does, fieldMaxAmount, fieldCurrency)
+	}
 	if y.Upstream != (upstreamYAML{}) {
 		s.at("upstream").fail("what %s does is shown by the sidecar itself: leave upstream out", r.Does)
+	}
+}
+
+func checkBuiltInFacts(r *Route, b BuiltIn, s scope) {
+	mode := map[bool]string{false: "read", true: "write"}[b.Writes]
+	serves := func(fact string) bool {
+		f, ok := r.Fact(fact)
+		return ok && (f.Write || !b.Writes)
+	}
+	switch {
+	case b.Fact == "" || serves(b.Fact) || b.Or != "" && serves(b.Or):
+	case b.Or != "":
+		s.fail("%s needs the fact %s or %s: write facts: {%s: %s} or {%s: %s}", r.Does, b.Fact, b.Or, b.Fact, mode, b.Or, mode)
+	default:
+		s.fail("%s needs the fact %s: write facts: {%s: %s}", r.Does, b.Fact, b.Fact, mode)
+	}
+	if _, ok := r.Fact(b.Beside); b.Beside != "" && !ok {
+		s.fail("%s needs the fact %s: write facts: {%s: read}", r.Does, b.Beside, b.Beside)
+	}
+}
+
+func checkBuiltInSecrets(r *Route, b BuiltIn, s scope) {
+	if b.Evidence == "" && len(r.Secrets) > 0 {
+		s.fail("%s takes no evidence: leave the secret fields out", r.Does)
+	}
+	if b.Evidence != "" && (len(r.Secrets) != 1 || r.Secrets[0].Evidence != b.Evidence || r.Secrets[0].Optional) {
+		s.fail("%s takes one secret: map one field with {secret: true, evidence: %s}, and not as optional", r.Does, b.Evidence)
 	}
 }

@@ -100,7 +100,7 @@ func TestGrantRoutes(t *testing.T) {
 
 func TestGrantRouteMistakes(t *testing.T) {
 	for _, c := range []struct{ name, old, replacement, line, says string }{
-		{"no such operation", "does: view_grant", "does: show_grant", "40", `"show_grant" is not one of accept_grant, change_grant`},
+		{"no such operation", "does: view_grant", "does: show_grant", "40", `"show_grant" is not one of accept_grant, acknowledge_messages, act_on_intent`},
 		{"a field that is missing", "    delegate_issuer: {json: /issuer}\n", "", "24", "offer_grant needs the field delegate_issuer: map it, and not as optional"},
 		{"a field that may be missing", "{json: /subject}", "{json: /subject, optional: true}", "24", "offer_grant needs the field delegate_subject: map it, and not as optional"},
 		{"a fact that is only read", "  does: accept_grant\n  fields:\n    grant: {path: grant}\n  facts: {grant: write}", "  does: accept_grant\n  fields:\n    grant: {path: grant}\n  facts: {grant: read}", "37", "accept_grant needs the fact grant: write facts: {grant: write}"},

@@ -48,6 +48,9 @@ type Call struct {
 	// Secrets are as Route.Secrets, "" for an optional one that is absent. They
 	// go to the evidence that they are and nowhere else.
 	Secrets []string
+	// ExpiresAtNanos is when the token that the call came with ends, nanoseconds since
+	// 1970-01-01 UTC; 0 where there was no token, or it does not say.
+	ExpiresAtNanos int64
 	// IdempotencyKey has 1 to 128 visible ASCII characters; it is "" where the
 	// route takes none.
 	IdempotencyKey string

@@ -117,7 +117,7 @@ func (c compiler) compileRest(r *Route, y routeYAML, upstream upstreamYAML, s sc
 	if r.MovesMoney = hasAmount; y.MovesMoney != nil {
 		r.MovesMoney = *y.MovesMoney
 	}
-	r.needsKey = r.MovesMoney || BuiltIns[r.Does].Writes
+	r.needsKey = needsKey(r, y.Facts)
 	compileIdempotency(r, y.Idempotency, s.at("idempotency"))
 	compileBody(r, y.Body.Members, s)
 	compileFacts(r, y.Facts, s.at("facts"))
@@ -125,6 +125,7 @@ func (c compiler) compileRest(r *Route, y routeYAML, upstream upstreamYAML, s sc
 	checkVariables(r, s)
 	checkDecimal(r, s)
 	c.checkMoney(r, s)
+	checkEvidence(r, s)
 	checkBuiltIn(r, y, s)
 }
 
@@ -247,47 +248,6 @@ func compileBody(r *Route, which string, s scope) {
 	}
 }
 
-func compileFacts(r *Route, facts map[string]string, s scope) {
-	for _, name := range sortedKeys(facts) {
-		s := s.at(name)
-		if !slices.Contains(factNames, name) {
-			s.fail("fact %q is not one of %s", name, list(factNames))
-			continue
-		}
-		if mode := facts[name]; mode != "read" && mode != "write" {
-			s.fail("fact %s: %q: write read, or write where an effect may change it", name, mode)
-		}
-		if why := checkFact(r, name, facts); why != "" {
-			s.fail("fact %s %s", name, why)
-		}
-		r.Facts = append(r.Facts, Fact{Name: name, Write: facts[name] == "write"})
-	}
-}
-
-// checkFact says why a route cannot have a fact, "" where it can.
-func checkFact(r *Route, name string, facts map[string]string) string {
-	mapped := func(field string) bool {
-		f, ok := r.Field(field)
-		return ok && !f.Optional
-	}
-	_, byGrant := facts[factGrant]
-	_, named := r.Field(fieldGrant)
-	required := func(s Secret) bool { return !s.Optional }
-	switch {
-	case name == factAccount && byGrant:
-		return "is that of the grant, where there is the fact grant: leave account out"
-	case name == factAccount && !mapped(fieldAccount):
-		return "is looked up by the field account: map it, and not as optional"
-	case name == factGrant && named && !mapped(fieldGrant):
-		return "is looked up by the field grant: map it not as optional"
-	case name == factGrant && !named && !slices.ContainsFunc(r.Secrets, required):
-		return "is looked up by the field grant, or by evidence that leads to one: map it, and not as optional"
-	case name == factMerchant && facts[name] == "write":
-		return "is only read: no effect changes it"
-	}
-	return ""
-}
-
 func compileUpstream(r *Route, system, route upstreamYAML, s scope) {
 	if r.Does != "" {
 		r.Upstream = Upstream{Audience: BuiltInAudience}
@@ -341,29 +301,5 @@ func checkDecimal(r *Route, s scope) {
 	f, hasCurrency := r.Field(fieldCurrency)
 	if amount, _ := r.Field(fieldAmount); amount.decimal && (!hasCurrency || f.Optional) {
 		s.at("fields", fieldAmount).fail("a decimal amount needs the currency, which says how many digits it has: map currency, and not as optional")
-	}
-}
-
-// checkMoney holds a route that moves money to what a reservation needs.
-func (c *compiler) checkMoney(r *Route, s scope) {
-	if !r.MovesMoney {
-		return
-	}
-	needed := moneyFields
-	if !r.PaysByGrant() {
-		needed = append([]string{fieldAccount}, needed...)
-	}
-	for _, name := range needed {
-		if f, ok := r.Field(name); !ok || f.Optional {
-			s.fail("the route moves money: map %s, and not as optional, or write moves_money: false", name)
-		}
-	}
-	if !r.PaysByGrant() && !slices.Contains(r.Facts, Fact{Name: factAccount, Write: true}) {
-		s.at("facts").fail("the route moves money, so it changes the account: write facts: {account: write}, or {grant: write} where a grant pays")
-	}
-	if checkText(r.Upstream.Audience) != "" {
-		s.at("upstream").fail("the route moves money: write upstream: {audience: NAME}, whom the signed token is for")
-	} else if c.vocabulary.Audiences != nil && !slices.Contains(c.vocabulary.Audiences, r.Upstream.Audience) {
-		s.at("upstream").fail("there is no key for the audience %s: make one with countersign key new FILE, and start with --upstream-key %s=FILE", r.Upstream.Audience, r.Upstream.Audience)
 	}
 }

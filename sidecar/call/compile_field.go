@@ -31,6 +31,9 @@ func (c compiler) compileField(r *Route, name string, y fieldYAML, s scope) {
 	if f.decimal, err = isDecimal(f, y.Format); err != nil {
 		fail(err)
 	}
+	if f.at.reads(partAMR) && r.Identity.Source == sourceMTLS {
+		fail(errors.New("amr is a claim of a token, and mtls has none: leave it out"))
+	}
 	if err := c.checkFlags(f, y); err != nil {
 		fail(err)
 	}
@@ -71,7 +74,7 @@ func isDecimal(f Field, format string) (bool, error) {
 	switch {
 	case format == "":
 		return false, nil
-	case f.Type != Amount || format != "decimal":
+	case f.Name != fieldAmount || format != "decimal":
 		return false, fmt.Errorf("format %q: only amount_minor has one, decimal, for major units such as 12.50", format)
 	case f.at.in == isConstant:
 		return false, errors.New("a constant is in minor units: leave format out")
@@ -81,12 +84,14 @@ func isDecimal(f Field, format string) (bool, error) {
 
 func (c compiler) checkFlags(f Field, y fieldYAML) error {
 	_, isWellKnown := wellKnown[f.Name]
-	mayBeAbsent := f.at.chosen() && f.at.in != inPath || f.at.in == ofIdentity && f.at.name == "on_behalf_of"
+	mayBeAbsent := f.at.chosen() && f.at.in != inPath || f.at.reads(partOnBehalfOf) || f.at.reads(partAMR)
 	switch {
 	case f.Optional && !mayBeAbsent:
 		return fmt.Errorf("%s is always there: leave optional out", f.at)
-	case f.at.in == ofIdentity && f.at.name == "on_behalf_of" && !f.Optional:
+	case f.at.reads(partOnBehalfOf) && !f.Optional:
 		return errors.New("most callers act for nobody else: write optional: true")
+	case f.at.reads(partAMR) && !f.Optional:
+		return errors.New("not every token says how its subject was authenticated: write optional: true")
 	case (f.Personal || y.Secret) && (f.Type != Text || !f.at.chosen()):
 		return errors.New("personal and secret are for texts that the caller sends")
 	case f.Type == GrantTerms && f.at.in != inJSON:
@@ -106,7 +111,9 @@ func (c compiler) checkFlags(f Field, y fieldYAML) error {
 }
 
 // evidence are the kinds of evidence that a secret field can be.
-func (c compiler) evidence() []string { return append([]string{PaymentCode}, c.vocabulary.Evidence...) }
+func (c compiler) evidence() []string {
+	return append([]string{PaymentCode, StoredCode, IntentToken, ChallengeCode}, c.vocabulary.Evidence...)
+}
 
 // compilePlace reads the one place that y names.
 func compilePlace(y placeYAML, t Type, m *match) (place, error) {

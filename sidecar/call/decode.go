@@ -37,6 +37,9 @@ func (t *Table) Decode(req Request, keys Keys) (Call, error) {
 	if p.identity, err = route.Identity.read(req); err != nil {
 		return Call{}, err
 	}
+	if route.Identity.Source == sourceJWT {
+		p.expires, p.amr = readExpiry(req.Claims["exp"]), readAMR(req.Claims["amr"])
+	}
 	if hasQuery {
 		if p.query, err = readParams(query, queryParams, route.query); err != nil {
 			return Call{}, err
@@ -55,7 +58,7 @@ func (t *Table) Decode(req Request, keys Keys) (Call, error) {
 // call reads the fields of a request that was taken apart.
 func (p *parts) call(keys Keys) (c Call, err error) {
 	r := p.route
-	c = Call{Route: r, Identity: p.identity, Fields: make([]Value, len(r.Fields)), Secrets: make([]string, len(r.Secrets))}
+	c = Call{Route: r, Identity: p.identity, ExpiresAtNanos: p.expires, Fields: make([]Value, len(r.Fields)), Secrets: make([]string, len(r.Secrets))}
 	if c.IdempotencyKey, err = p.idempotencyKey(); err != nil {
 		return Call{}, err
 	}

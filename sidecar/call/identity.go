@@ -1,7 +1,11 @@
 package call
 
 import (
+	"math"
+	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/authzstore"
 )
@@ -46,16 +50,68 @@ func (s IdentitySource) read(req Request) (authzstore.Identity, error) {
 	return id, nil
 }
 
-// The parts of an identity that a field can be.
-var identityParts = []string{"subject", "issuer", "on_behalf_of"}
+// readExpiry returns when a token ends, in nanoseconds since 1970-01-01 UTC, from its
+// `exp` (RFC 7519, 4.1.4: seconds, perhaps with a fraction, which is cut off). 0 where
+// it does not say. Envoy has refused what has ended.
+func readExpiry(exp any) int64 {
+	const most = math.MaxInt64 / int64(time.Second)
+	seconds, _ := exp.(float64)
+	switch {
+	case !(seconds >= 1): // NaN too
+		return 0
+	case seconds >= float64(most):
+		return most * int64(time.Second)
+	}
+	return int64(seconds) * int64(time.Second)
+}
 
-func identityPart(id authzstore.Identity, name string) string {
+const maxMethods = 16
+
+var methodPattern = regexp.MustCompile(`^[A-Za-z0-9_.:/-]{1,64}$`)
+
+// readAMR returns how the subject of a token was authenticated: the methods of its
+// `amr` (RFC 8176), sorted, each once, with a space between; "" where it names none,
+// or in a way that could be read in two.
+func readAMR(amr any) string {
+	claims, _ := amr.([]any)
+	if len(claims) > maxMethods {
+		return ""
+	}
+	var methods []string
+	for _, claim := range claims {
+		method, _ := claim.(string)
+		if !methodPattern.MatchString(method) {
+			return ""
+		}
+		methods = append(methods, method)
+	}
+	slices.Sort(methods)
+	text := strings.Join(slices.Compact(methods), " ")
+	if len(text) > maxTextBytes {
+		return ""
+	}
+	return text
+}
+
+// The parts of an identity that a field can be.
+const (
+	partSubject    = "subject"
+	partIssuer     = "issuer"
+	partOnBehalfOf = "on_behalf_of"
+	partAMR        = "amr"
+)
+
+var identityParts = []string{partSubject, partIssuer, partOnBehalfOf, partAMR}
+
+func (p *parts) identityPart(name string) string {
 	switch name {
-	case "subject":
-		return id.Subject
-	case "issuer":
-		return id.Issuer
+	case partSubject:
+		return p.identity.Subject
+	case partIssuer:
+		return p.identity.Issuer
+	case partOnBehalfOf:
+		return p.identity.OnBehalfOf
 	default:
-		return id.OnBehalfOf
+		return p.amr
 	}
 }

@@ -28,7 +28,7 @@ func TestFeatureMistakes(t *testing.T) {
 		{"personal constant", "{constant: shop}", "{constant: shop, personal: true}", "17", "field channel: personal and secret are for texts"},
 		{"personal secret", "secret: true,", "secret: true, personal: true,", "22", "field code: a secret is never seen"},
 		{"secret payee", "{json: /payee/id}", "{json: /payee/id, secret: true, evidence: code}", "10", "field payee: a policy must see it"},
-		{"unknown evidence", "evidence: code,", "evidence: sign,", "22", `field code: evidence "sign" is not a kind of evidence that this version knows (payment_code, code)`},
+		{"unknown evidence", "evidence: code,", "evidence: sign,", "22", `field code: evidence "sign" is not a kind of evidence that this version knows (payment_code, stored_code, intent_token, challenge_code, code)`},
 		{"secret without evidence", "evidence: code, ", "", "22", `field code: evidence "" is not a kind`},
 		{"evidence without secret", "secret: true, ", "", "22", "field code: evidence is of a secret field: write secret: true"},
 		{"constant of another type", "{constant: 2, type: integer}", `{constant: "2", type: integer}`, "18", "field version: the constant is not of the type integer"},

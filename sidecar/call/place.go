@@ -36,10 +36,15 @@ func (p place) String() string {
 // chosen tells whether the caller chooses what stands there.
 func (p place) chosen() bool { return p.in != isConstant && p.in != ofIdentity }
 
+// reads tells whether it is this part of the identity.
+func (p place) reads(part string) bool { return p.in == ofIdentity && p.name == part }
+
 // parts are a request, taken apart as its route says.
 type parts struct {
 	route    *Route
 	identity authzstore.Identity
+	expires  int64  // see readExpiry
+	amr      string // see readAMR
 	segments []string
 	headers  []headerValue // as route.headers
 	query    params
@@ -83,7 +88,7 @@ func (p *parts) find(at place, optional bool) (found, bool, error) {
 	case inForm:
 		text, ok = p.form.get(at.name)
 	case ofIdentity:
-		text = identityPart(p.identity, at.name)
+		text = p.identityPart(at.name)
 		ok = text != ""
 	}
 	return found{text: text}, ok, nil

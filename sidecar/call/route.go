@@ -23,7 +23,7 @@ type Route struct {
 	Identity   IdentitySource
 	Fields     []Field  // what the policy sees, in the order of their names
 	Secrets    []Secret // in the order of their names
-	Facts      []Fact   // in the order of their names
+	Facts      []Fact   // in the order in which they are followed
 	Upstream   Upstream
 
 	match       match
@@ -60,12 +60,6 @@ type Secret struct {
 
 // From says where the secret stands.
 func (s Secret) From() string { return s.at.String() }
-
-// A Fact is something that the store holds about a call.
-type Fact struct {
-	Name  string
-	Write bool // an effect may change it, so it is locked for this call alone
-}
 
 // Upstream is what a route promises of the service behind it.
 type Upstream struct {
@@ -112,59 +106,52 @@ const (
 	fieldDelegateKind    = "delegate_kind"
 	fieldDelegateIssuer  = "delegate_issuer"
 	fieldDelegateSubject = "delegate_subject"
+
+	fieldIntent    = "intent"
+	fieldTerminal  = "terminal"
+	fieldChallenge = "challenge"
+	fieldUpTo      = "up_to"            // a message's number
+	fieldMaxAmount = "max_amount_minor" // of a code agreed in advance, minor units
 )
 
 // wellKnown are their types.
 var wellKnown = map[string]Type{
 	fieldAccount: Text, fieldPayee: Text, fieldAmount: Amount, fieldCurrency: Currency, fieldGrant: Text, fieldTerms: GrantTerms,
 	fieldDelegateKind: Text, fieldDelegateIssuer: Text, fieldDelegateSubject: Text,
+	fieldIntent: Text, fieldTerminal: Text, fieldChallenge: Text, fieldUpTo: Integer, fieldMaxAmount: Amount,
 }
 
 // asTheyAre are well-known fields that a token cannot stand for.
-var asTheyAre = []string{fieldGrant, fieldDelegateKind, fieldDelegateIssuer, fieldDelegateSubject}
+var asTheyAre = []string{
+	fieldGrant, fieldDelegateKind, fieldDelegateIssuer, fieldDelegateSubject, fieldIntent, fieldTerminal, fieldChallenge,
+}
 
-// moneyFields are those that a route which moves money has, beside whose money it is.
+// moneyFields are those that a route which moves money has, beside whose money it is,
+// or that an intent brings.
 var moneyFields = []string{fieldAmount, fieldCurrency, fieldPayee}
 
-// PaymentCode is the kind of evidence that every sidecar knows: the code by which a
-// delegate pays.
-const PaymentCode = "payment_code"
+// The kinds of evidence that every sidecar knows.
+const (
+	PaymentCode   = "payment_code"   // by which a delegate pays; it leads to a grant
+	StoredCode    = "stored_code"    // agreed in advance with an account's people
+	IntentToken   = "intent_token"   // shown to who sees the intent's graphic code
+	ChallengeCode = "challenge_code" // sent to a terminal; of enter_code alone
+)
+
+// leadsNowhere are the kinds that are about what the call leads to anyway.
+var leadsNowhere = []string{StoredCode, IntentToken, ChallengeCode}
 
 // A Vocabulary is what route tables may name that other packages know.
 type Vocabulary struct {
-	Evidence []string // kinds of evidence that a secret field can be, beside PaymentCode
+	Evidence []string // kinds of evidence that a secret field can be, beside those above
 	// Audiences are those that tokens can be signed for. Nil means that nobody
 	// can say yet.
 	Audiences []string
 }
 
-// The facts.
-const (
-	factAccount  = "account"  // that the field account names
-	factGrant    = "grant"    // that the field grant names or a secret leads to, and its account
-	factMerchant = "merchant" // whose the caller's identity is
-)
-
-var factNames = []string{factAccount, factGrant, factMerchant}
-
-// FactNames returns the vocabulary of facts, sorted.
-func FactNames() []string { return slices.Clone(factNames) }
-
-// FactsRead returns the names that rules find the route's facts under.
-func (r *Route) FactsRead() []string {
-	var names []string
-	for _, f := range r.Facts {
-		names = append(names, f.Name)
-		if f.Name == factGrant {
-			names = append(names, factAccount)
-		}
-	}
-	return names
-}
-
 // PaysByGrant tells whether the money that the route moves is a grant's.
 func (r *Route) PaysByGrant() bool {
-	return r.MovesMoney && slices.Contains(r.Facts, Fact{Name: factGrant, Write: true})
+	return r.MovesMoney && r.Writes(factGrant)
 }
 
 // Systems returns the systems that have routes, sorted.

@@ -89,7 +89,7 @@ func TestTableErrors(t *testing.T) {
 		{"pointer to an element", "{path: account}", "{json: /transfers/0/from}", "12", "field account: json pointer /transfers/0/from picks an element of a list"},
 		{"two fields in one place of the path", "    account: {path: account}", "    account: {path: account}\n    payee: {path: account}", "13", `field payee: another field stands in path account too`},
 		{"two fields in one place of the body", "    account: {path: account}", "    account: {json: /a}\n    payee: {json: /a}", "13", `field payee: another field stands in json /a too`},
-		{"unknown fact", "facts: {account: write}", "facts: {account: write, weather: read}", "13", `fact "weather" is not one of account`},
+		{"unknown fact", "facts: {account: write}", "facts: {account: write, weather: read}", "13", `fact "weather" is not one of grant, intent, terminal, account`},
 		{"fact without its field", "    account: {path: account}", "    payee: {path: account}", "13", "fact account is looked up by the field account"},
 		{"overlap", "facts: {account: write}\n", "facts: {account: write}\n" + secondRoute, "14", "POST /v1/accounts/{account}/payments overlaps with POST /v1/accounts/{account}/payments of system pay"},
 		{"overlap by variables", "facts: {account: write}\n", "facts: {account: write}\n" + strings.Replace(secondRoute, "/v1/accounts", "/v1/cards", 1) +

@@ -56,12 +56,14 @@ func (c claim) hold(v policy.Decision) error {
 	if v.Allow && c.unmatched != "" {
 		return contradiction("an allow with evidence %s that did not match", c.unmatched)
 	}
-	for _, e := range v.Effects {
+	if err := v.CheckEffects(); err != nil {
+		return contradiction("%w", err)
+	}
+	for _, effect := range v.Effects {
+		e, known := effect.(policy.Reserve)
 		switch {
-		case e.Type != policy.Reserve:
-			return contradiction("effect %s is not known here", e.Type)
-		case !v.Allow:
-			return contradiction("a denial that reserves")
+		case !known:
+			return contradiction("effect %s is not known here", effect.Type())
 		case !c.movesMoney:
 			return contradiction("a reservation on a route that moves no money")
 		case e.Account != c.account:

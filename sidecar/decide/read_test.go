@@ -52,7 +52,7 @@ func TestRecordWould(t *testing.T) {
 	w := newWorld(t)
 	w.Decide(context.Background(), good())
 	r := w.records[0]
-	own := policy.Effect{Type: policy.Reserve, Account: "acc_anna", Payee: "mer_bakery", AmountMinor: 1250, Currency: "EUR"}
+	own := policy.Reserve{Account: "acc_anna", Payee: "mer_bakery", AmountMinor: 1250, Currency: "EUR"}
 	other := own
 	other.AmountMinor++
 	reason := []policy.Reason{{Code: "a", Message: "A."}}

@@ -39,27 +39,10 @@ type Reason struct {
 	ResetsAtNanos  *int64 `json:"resets_at_ns,omitempty"`    // since 1970-01-01 UTC
 }
 
-// An Effect is what the policy wants done in the decision's transaction.
-type Effect struct {
-	Type    EffectType
-	Account string
-	// Grant is by which the account pays, "" where it pays by itself.
-	Grant       string
-	Payee       string
-	AmountMinor int64
-	Currency    string
-}
-
-// EffectType says what an effect does.
-type EffectType string
-
-// Reserve takes money of an account for the payment that is decided on.
-const Reserve EffectType = "reserve"
-
 // Bounds of one decision, so that a wrong policy cannot flood an answer.
 const (
 	maxReasons      = 16
-	maxEffects      = 16
+	maxEffects      = 32
 	maxRank         = 1000
 	maxMessageBytes = 256
 	maxNameBytes    = 256
@@ -132,23 +115,4 @@ func (o *members) reason(term *ast.Term) Reason {
 	}
 	o.take(r)
 	return reason
-}
-
-func (o *members) effect(term *ast.Term) Effect {
-	e := o.child(term, "effect")
-	effect := Effect{Type: EffectType(e.text("type", maxMessageBytes))}
-	switch effect.Type {
-	case Reserve:
-		effect.Account = e.text("account", maxNameBytes)
-		if e.has("grant") {
-			effect.Grant = e.text("grant", maxNameBytes)
-		}
-		effect.Payee = e.text("payee", maxNameBytes)
-		effect.Currency = e.text("currency", maxNameBytes)
-		effect.AmountMinor = e.int("amount_minor", 1, math.MaxInt64)
-	default:
-		e.fail("an effect of a type that there is not")
-	}
-	o.take(e)
-	return effect
 }

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -31,6 +33,15 @@ func (o *members) child(t *ast.Term, what string) *members {
 		return &members{what: what, terms: ast.NewObject(), err: err}
 	}
 	return c
+}
+
+// inside reads an object that a member is.
+func (o *members) inside(name string) *members {
+	v := o.member(name)
+	if v == nil {
+		v = ast.NewObject()
+	}
+	return o.child(ast.NewTerm(v), name)
 }
 
 func (o *members) take(child *members) {
@@ -121,4 +132,75 @@ func (o *members) elements(name string, atMost int) []*ast.Term {
 		return nil
 	}
 	return terms
+}
+
+// optionalText is "" where there is none.
+func (o *members) optionalText(name string, maxBytes int) string {
+	if !o.has(name) {
+		return ""
+	}
+	return o.text(name, maxBytes)
+}
+
+// oneOf is one of these words.
+func (o *members) oneOf(name string, words ...string) string {
+	v, _ := o.member(name).(ast.String)
+	if !slices.Contains(words, string(v)) {
+		o.fail("%s of %s is not one of %s", name, o.what, strings.Join(words, ", "))
+		return ""
+	}
+	return string(v)
+}
+
+// snakeCase is a snake_case name of at most 64 bytes.
+func (o *members) snakeCase(name string) string {
+	text := o.text(name, maxNameBytes)
+	if !codePattern.MatchString(text) {
+		o.fail("%s of %s is not a snake_case name of at most 64 bytes", name, o.what)
+	}
+	return text
+}
+
+// intOr0 is an integer from low to high, 0 where there is none.
+func (o *members) intOr0(name string, low, high int64) int64 {
+	if n := o.optionalInt(name, low, high); n != nil {
+		return *n
+	}
+	return 0
+}
+
+// names are at most so many names, each once, in their order; not nil.
+func (o *members) names(name string, atMost int) []string {
+	names := []string{}
+	for _, term := range o.elements(name, atMost) {
+		v, ok := term.Value.(ast.String)
+		if !ok || v == "" || len(v) > maxNameBytes || slices.Contains(names, string(v)) {
+			o.fail("%s of %s are not texts of 1 to %d bytes, each once", name, o.what, maxNameBytes)
+		}
+		names = append(names, string(v))
+	}
+	return names
+}
+
+// optionalTexts is an object of at most so many texts under snake_case names; nil where
+// there is none.
+func (o *members) optionalTexts(name string, atMost int) map[string]string {
+	if !o.has(name) {
+		return nil
+	}
+	object, ok := o.member(name).(ast.Object)
+	if !ok || object.Len() > atMost {
+		o.fail("%s of %s is not an object of at most %d members", name, o.what, atMost)
+		return nil
+	}
+	texts := map[string]string{}
+	object.Foreach(func(key, value *ast.Term) {
+		k, isText := key.Value.(ast.String)
+		v, ok := value.Value.(ast.String)
+		if !isText || !codePattern.MatchString(string(k)) || !ok || v == "" || len(v) > maxNameBytes {
+			o.fail("%s of %s are not texts of 1 to %d bytes under snake_case names", name, o.what, maxNameBytes)
+		}
+		texts[string(k)] = string(v)
+	})
+	return texts
 }

@@ -27,8 +27,8 @@ func effects(effects ...string) string {
 	return `{"allow": true, "reasons": [], "public_reasons": [], "effects": [` + strings.Join(effects, ", ") + `]}`
 }
 
-func seventeen() (effects []string) {
-	for i := range 17 {
+func thirtyThree() (effects []string) {
+	for i := range 33 {
 		effects = append(effects, strings.Replace(reserveEffect, "1250", fmt.Sprint(i+1), 1))
 	}
 	return effects
@@ -90,7 +90,7 @@ func TestWrongShapes(t *testing.T) {
 		"reserve by no grant":                     effects(strings.Replace(reserveEffect, "{", `{"grant": "", `, 1)),
 		"reserve by a grant that is null":         effects(strings.Replace(reserveEffect, "{", `{"grant": null, `, 1)),
 		"reserve for nobody":                      effects(strings.Replace(reserveEffect, "bakery", "", 1)),
-		"17 effects":                              effects(seventeen()...),
+		"33 effects":                              effects(thirtyThree()...),
 		"effects on a denial too":                 `{"allow": false, "reasons": [], "public_reasons": [], "effects": [{"type": "notify"}]}`,
 		"allow with a reason":                     `{"allow": true, "reasons": [` + reason("frozen", "No.") + `], "public_reasons": [], "effects": []}`,
 		"reason a text":                           deny(`"frozen"`),
@@ -194,12 +194,12 @@ func TestDetails(t *testing.T) {
 	}
 
 	d, err = load(t, module("decision := "+effects(reserveEffect)), Config{Budget: longBudget}).Decide(context.Background(), value(t, "{}"))
-	if err != nil || !slices.Equal(d.Effects, []Effect{{Reserve, "acc_anna", "", "bakery", 1250, "EUR"}}) {
+	if err != nil || !slices.Equal(d.Effects, []Effect{Reserve{"acc_anna", "", "bakery", 1250, "EUR"}}) {
 		t.Errorf("effects %+v, %v", d.Effects, err)
 	}
 	byGrant := strings.Replace(reserveEffect, "{", `{"grant": "grt_ben", `, 1)
 	d, err = load(t, module("decision := "+effects(byGrant)), Config{Budget: longBudget}).Decide(context.Background(), value(t, "{}"))
-	if err != nil || !slices.Equal(d.Effects, []Effect{{Reserve, "acc_anna", "grt_ben", "bakery", 1250, "EUR"}}) {
+	if err != nil || !slices.Equal(d.Effects, []Effect{Reserve{"acc_anna", "grt_ben", "bakery", 1250, "EUR"}}) {
 		t.Errorf("effects %+v, %v", d.Effects, err)
 	}
 }
