@@ -45,7 +45,7 @@ test_told[note] if {
 }
 
 # Whatever the payee hears, no limit, no remainder and no reset are in it, but of
-# what it said itself.
+# what it said itself, and of what it asked itself.
 test_a_payee_hears_a_code_alone if {
 	every code, _ in data.shared.reasons {
 		told := table.told(limit_reason(code), "payee")
@@ -65,4 +65,11 @@ payee_may_hear(code, _) if code in {
 	"account_unknown",
 	"grant_unknown",
 	"caller_not_itself",
+	"verification_required",
+	"approval_required",
+	"challenge_locked",
+	"challenge_used",
+	"approval_rejected",
+	"initiator_paused",
+	"challenges_over_limit",
 }
