@@ -1,0 +1,216 @@
+package authzstore
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// TestStarts: thirty-two within an hour, each counted from its own time.
+func TestStarts(t *testing.T) {
+	d := askedDesk(t)
+	start := d.now
+	for n := range MaxStarts {
+		d.mustIssue(t, d.approval(fmt.Sprintf("chl_%d", n)))
+		d.now++
+	}
+	wantError(t, d.issue(d.approval("chl_more")), ErrTooManyStarts)
+	d.now = start + hour - 1
+	wantError(t, d.issue(d.approval("chl_more")), ErrTooManyStarts)
+	other := d.approval("chl_other")
+	other.Initiator = ben
+	d.mustIssue(t, other)
+	d.now = start + hour
+	d.mustIssue(t, d.approval("chl_more"))
+	wantError(t, d.issue(d.approval("chl_last")), ErrTooManyStarts)
+	d.now++
+	d.mustIssue(t, d.approval("chl_last"))
+	if c := d.challenge(t, "chl_none"); c.ID != "" {
+		t.Errorf("%+v", c)
+	}
+	i := d.initiator(t, agent)
+	if len(i.StartsNanos) != MaxStarts || i.StartsNanos[0] != start+2 || i.StartsNanos[MaxStarts-1] != d.now {
+		t.Errorf("starts %v", i.StartsNanos)
+	}
+	if i := d.initiator(t, ben); len(i.StartsNanos) != 1 || i.Identity != ben || i.Account != "acc_anna" {
+		t.Errorf("Ben's are %+v", i)
+	}
+	d.clean(t)
+}
+
+// TestOpenChallenges: the latest eight are remembered, none that has expired before
+// one that has not.
+func TestOpenChallenges(t *testing.T) {
+	d := askedDesk(t)
+	open := func() (ids string) {
+		for _, o := range d.initiator(t, agent).Open {
+			ids += o.Challenge[4:] + " "
+		}
+		return ids
+	}
+	issue := func(id string, life int64) {
+		t.Helper()
+		c := d.approval("chl_" + id)
+		c.Fingerprint = bytes.Repeat([]byte(id), 32)
+		c.ExpiresAtNanos = d.now + life
+		d.mustIssue(t, c)
+	}
+	issue("a", hour)
+	issue("b", 5)
+	for _, id := range []string{"c", "d", "e", "f", "g"} {
+		issue(id, hour)
+	}
+	d.now += 6
+	issue("h", hour)
+	if got := open(); got != "a c d e f g h " {
+		t.Errorf("after the expired one: %s", got)
+	}
+	issue("i", hour)
+	issue("j", hour)
+	if got := open(); got != "c d e f g h i j " {
+		t.Errorf("after ten: %s", got)
+	}
+	d.clean(t)
+	for id, end := range map[string]func(*Tx) error{
+		"chl_d": func(tx *Tx) error { return tx.ReplaceChallenge("chl_d") },
+		"chl_g": func(tx *Tx) error { return tx.RejectChallenge("chl_g", "trm_1") },
+		"chl_a": func(tx *Tx) error { return tx.RejectChallenge("chl_a", "trm_1") }, // forgotten, and works
+		"chl_e": func(tx *Tx) error { return tx.NoteEnd("acc_anna", agent, "chl_x") },
+	} {
+		if err := d.set(t, id, end); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := open(); got != "c e f h i j " {
+		t.Errorf("after the ends: %s", got)
+	}
+	if o := d.initiator(t, agent).Open[0]; !bytes.Equal(o.Fingerprint, bytes.Repeat([]byte("c"), 32)) || o.ExpiresAtNanos != d.now-6+hour {
+		t.Errorf("%+v", o)
+	}
+	d.clean(t)
+}
+
+// TestNoteStartOfAnotherCall: a start is of a challenge that was issued for it.
+func TestNoteStartOfAnotherCall(t *testing.T) {
+	d := askedDesk(t)
+	c := d.mustIssue(t, d.approval("chl_1"))
+	other := bytes.Repeat([]byte{2}, 32)
+	for note, start := range map[string]struct {
+		account     string
+		id          Identity
+		fingerprint []byte
+		challenge   string
+		want        error
+	}{
+		"of another account":   {"acc_ben", agent, c.Fingerprint, "chl_1", ErrInvalid},
+		"of another initiator": {"acc_anna", ben, c.Fingerprint, "chl_1", ErrInvalid},
+		"of another call":      {"acc_anna", agent, other, "chl_1", ErrInvalid},
+		"of no challenge":      {"acc_anna", agent, c.Fingerprint, "chl_2", ErrUnknownID},
+		"twice":                {"acc_anna", agent, c.Fingerprint, "chl_1", ErrInvalid},
+	} {
+		refs := []kv.Ref{ChallengeRef(start.challenge, kv.Shared), InitiatorRef(start.account, start.id, kv.Exclusive)}
+		err := d.do(refs, func(tx *Tx) error { return tx.NoteStart(start.account, start.id, start.fingerprint, start.challenge) })
+		if err == nil {
+			t.Errorf("%s: noted", note)
+			continue
+		}
+		wantError(t, err, start.want)
+	}
+	d.clean(t)
+}
+
+func TestRejectedInARow(t *testing.T) {
+	d := askedDesk(t)
+	note := func(fn func(*Tx, string, Identity) error) {
+		t.Helper()
+		d.now++
+		d.must(t, []kv.Ref{InitiatorRef("acc_anna", agent, kv.Exclusive)}, func(tx *Tx) error { return fn(tx, "acc_anna", agent) })
+	}
+	note((*Tx).NoteApproved)
+	if i := d.initiator(t, agent); i.RejectedInARow != 0 || i.RejectedAtNanos != 0 {
+		t.Errorf("at first %+v", i)
+	}
+	for n := int64(1); n <= 4; n++ {
+		note((*Tx).NoteRejected)
+		if i := d.initiator(t, agent); i.RejectedInARow != n || i.RejectedAtNanos != d.now {
+			t.Errorf("after %d: %+v", n, i)
+		}
+	}
+	at := d.now
+	note((*Tx).NoteApproved)
+	if i := d.initiator(t, agent); i.RejectedInARow != 0 || i.RejectedAtNanos != at {
+		t.Errorf("after an approval: %+v", i)
+	}
+	d.clean(t)
+}
+
+// TestVerificationLocks: three challenges locked in a row lock the account's codes,
+// and nothing but an unlocking opens them. Approvals go on.
+func TestVerificationLocks(t *testing.T) {
+	d := askedDesk(t)
+	ref := []kv.Ref{VerificationRef("acc_anna", kv.Exclusive)}
+	unlock := func() error { return d.do(ref, func(tx *Tx) error { return tx.UnlockVerification("acc_anna") }) }
+	wantError(t, unlock(), ErrState)
+	n := 0
+	step := func(state ChallengeState, row int64) {
+		t.Helper()
+		n++
+		d.into(t, ChallengeCode, state, fmt.Sprintf("chl_%d", n))
+		if v := d.verification(t); v.LockedInARow != row || v.Locked() != (row >= MaxLockedInARow) {
+			t.Errorf("after %d, the last one %s: %+v, want %d", n, state, v, row)
+		}
+	}
+	step(ChallengeLocked, 1)
+	step(ChallengeLocked, 2)
+	step(ChallengeRejected, 2)
+	step(ChallengeReplaced, 2)
+	step(ChallengeSatisfied, 0)
+	step(ChallengeLocked, 1)
+	d.into(t, ChallengeApproval, ChallengeSatisfied, "chl_a")
+	step(ChallengeLocked, 2)
+	step(ChallengeOpen, 2) // chl_8
+	step(ChallengeLocked, 3)
+	if v := d.verification(t); v.LockedAtNanos != d.now {
+		t.Errorf("%+v", v)
+	}
+	wantError(t, d.issue(d.codes("chl_more")), ErrState)
+	wantError(t, d.enter(t, "chl_8", 0), ErrState)
+	d.mustIssue(t, d.approval("chl_b"))
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, unlock(), ErrState)
+	if err := d.enter(t, "chl_8", 0); err != nil {
+		t.Error(err)
+	}
+	d.mustIssue(t, d.codes("chl_more"))
+	step(ChallengeLocked, 1)
+	d.clean(t)
+}
+
+// TestVerificationStaysLocked: what was entered before counts afterwards, and opens
+// nothing.
+func TestVerificationStaysLocked(t *testing.T) {
+	d := askedDesk(t)
+	for _, id := range []string{"chl_right", "chl_wrong"} {
+		d.mustIssue(t, d.codes(id))
+		if err := d.enter(t, id, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range MaxLockedInARow {
+		d.into(t, ChallengeCode, ChallengeLocked, fmt.Sprintf("chl_%d", n))
+	}
+	if err := d.set(t, "chl_right", func(tx *Tx) error { return tx.SatisfyChallenge("chl_right", "") }); err != nil {
+		t.Error(err)
+	}
+	if err := d.set(t, "chl_wrong", func(tx *Tx) error { _, err := tx.FailChallenge("chl_wrong"); return err }); err != nil {
+		t.Error(err)
+	}
+	if v := d.verification(t); !v.Locked() || v.LockedInARow != MaxLockedInARow {
+		t.Errorf("%+v", v)
+	}
+	d.clean(t)
+}
