@@ -199,6 +199,11 @@ func TestAnswerOnce(t *testing.T) {
 		"pending with a reservation": {Fingerprint: sum('a'), State: authzstore.KeyedPending, ReservationID: "rsv_1"},
 		"a state that there is not":  {Fingerprint: sum('a'), State: "perhaps"},
 		"no state":                   {Fingerprint: sum('a')},
+		"pending with an intent":     {Fingerprint: sum('a'), State: authzstore.KeyedPending, Intent: "int_1"},
+		"a challenge that is none":   {Fingerprint: sum('a'), State: authzstore.KeyedPending, Challenge: "int_1"},
+		"an intent that is none":     {Fingerprint: sum('a'), State: authzstore.KeyedAllowed, Intent: "chl_1"},
+		"no evidence that matched":   {Fingerprint: sum('a'), State: authzstore.KeyedPending, EvidenceMatched: true},
+		"matched and locked out":     {Fingerprint: sum('a'), State: authzstore.KeyedPending, Evidence: sum('x'), SpentBy: "dec_1", EvidenceMatched: true, LockedOut: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantErr(t, answer(key("anna", "direct_payment", "pay", name), bad), authzstore.ErrInvalid)
