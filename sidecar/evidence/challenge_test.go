@@ -102,6 +102,7 @@ func TestMatchNone(t *testing.T) {
 		"755 224", "７５５２２４", "969429", // of a counter that no terminal has
 		"1401458", // the sum, which the condition does not ask for
 		strings.Repeat("7", 15), strings.Repeat("7", 16), "755224" + strings.Repeat("0", 10000),
+		"755224" + strings.Repeat("\x00", 256), // as long as a code, in a byte
 	} {
 		wantEntry(t, c, ch, code, authzstore.Entry{Terminal: -1})
 	}

@@ -89,6 +89,8 @@ func TestJudge(t *testing.T) {
 		{"c: the sum", sum, []entered{{0, 1}}, true},
 		{"c: not the sum", sum, []entered{{-1, 1}}, false},
 		{"c: the sum twice", sum, []entered{{0, 1}, {0, 2}}, false},
+		{"c: the sum and more", sum, []entered{{0, 1}, {1, 2}}, false},
+		{"c: another terminal's", sum, []entered{{1, 1}}, false},
 
 		{"d: at the end", within(anyOrder), []entered{{2, 1}, {0, 2}, {1, minute}}, true},
 		{"d: a nanosecond after the end", within(anyOrder), []entered{{2, 1}, {0, 2}, {1, minute + 1}}, false},
@@ -132,9 +134,13 @@ func TestJudge(t *testing.T) {
 	if Judge(beyond) {
 		t.Error("a terminal that the challenge has not is one of it")
 	}
+	for _, c := range []authzstore.Condition{ascending, descending} {
+		if Judge(judged(c, []int{1, 1}, entered{0, 1}, entered{1, 2})) {
+			t.Errorf("%s: the same twice is an order", c.Entry)
+		}
+	}
 	for name, ch := range map[string]authzstore.Challenge{
 		"no codes":         judged(anyOrder, nil),
-		"the sum of none":  judged(sum, nil, entered{0, 1}),
 		"an approval":      {Kind: authzstore.ChallengeApproval, Terminals: make([]authzstore.ChallengeTerminal, 1)},
 		"an approval, sum": {Kind: authzstore.ChallengeApproval, Condition: sum, Entries: make([]authzstore.Entry, 1)},
 	} {

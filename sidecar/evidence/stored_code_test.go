@@ -201,6 +201,39 @@ func TestStoredCodeNotGood(t *testing.T) {
 	}
 }
 
+// That another terminal, or the same one for another account, is bound since the very
+// instant at which a code's terminal was, makes the code no better.
+func TestStoredCodeSameInstant(t *testing.T) {
+	unbound := func(t *authzstore.Terminal) { t.State = authzstore.TerminalUnbound }
+	moved := func(t *authzstore.Terminal) { t.Account = "acc_eve" }
+	for name, edit := range map[string]func(*authzstore.Terminal){"unbound": unbound, "moved": moved} {
+		a := newAgreed(t)
+		code, stored := a.agree(t, "trm_watch", 5000)
+		a.binds = 1 // when the watch was bound
+		a.bind(t, "trm_tablet", nil)
+		a.binds = 1
+		a.bind(t, "trm_watch", edit)
+		about := byAgent("carl")
+		about.Terminals = append(about.Terminals, "trm_tablet")
+		err := a.View(t.Context(), func(s authzstore.Snapshot) error {
+			for _, id := range []string{"trm_tablet", "trm_watch"} {
+				terminal, _, err := s.Terminal(id)
+				if err != nil {
+					return err
+				}
+				if terminal.State == authzstore.TerminalBound && terminal.BoundAtNanos != stored.TerminalBoundAtNanos {
+					t.Errorf("%s: %s is bound at another time", name, id)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.wants(t, name, noon, about, code, "")
+	}
+}
+
 // A denial does not use a right code up: it costs an attempt, as a wrong one does.
 func TestStoredCodeDenied(t *testing.T) {
 	a := newAgreed(t)
