@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,9 @@ func contractOf(routes *call.Table, system string) contract {
 	return c
 }
 
+// brings says by what a route has a fact that it does not name.
+var brings = map[string]string{"initiator": "challenge: write, which brings it"}
+
 // checkMapped refuses rules that read what no route of their system maps. It would
 // always be absent, and a rule that denies because of it would deny nothing.
 func checkMapped(rules *policy.Policy, routes *call.Table) error {
@@ -71,7 +75,7 @@ func checkMapped(rules *policy.Policy, routes *call.Table) error {
 			}
 			if !mapped[ref.Name] {
 				found.add("%s:%d: input.%s.%s is read for the system %s, but no route of systems/%s/routes.yaml has the %s %s: map it there, or do not read it",
-					ref.File, ref.Line, ref.Part, ref.Name, system, system, kind, ref.Name)
+					ref.File, ref.Line, ref.Part, ref.Name, system, system, kind, cmp.Or(brings[ref.Name], ref.Name))
 			}
 		}
 	}

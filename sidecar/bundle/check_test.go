@@ -163,6 +163,7 @@ test_refund if data.payments.decision.allow with input as good
 
 // Rules read what the routes of the systems that reach them map, and nothing else.
 func TestMapped(t *testing.T) {
+	const readsInitiator = "\ndeny contains \"asked\" if input.facts.initiator.open > 7\n"
 	const readsPayee = "\ndeny contains \"x\" if input.call.payee == \"x\"\n"
 	// unmapped is what each of the places is told.
 	unmapped := func(places []string, member, system string) []string {
@@ -199,6 +200,31 @@ func TestMapped(t *testing.T) {
 			edit(t, files, refundRules, "not account.active", "not account.currency_matches")
 		}, func(files fstest.MapFS) []string {
 			return unmapped(places(t, files, accountRules, "input.call.currency")[:2], "call.currency", "refunds") // the third is of the effect
+		}},
+		{"what a challenge brings", func(files fstest.MapFS) {
+			add(files, refundRules, readsInitiator)
+			edit(t, files, refundRoutes, readsAccount, "  facts: {account: read, challenge: write}\n")
+		}, nil},
+		{"what only a challenge brings", func(files fstest.MapFS) { add(files, refundRules, readsInitiator) }, func(files fstest.MapFS) []string {
+			place := places(t, files, refundRules, "input.facts.initiator")[0]
+			return []string{place + "input.facts.initiator is read for the system refunds, but no route of systems/refunds/routes.yaml has the fact challenge: write, which brings it: map it there, or do not read it"}
+		}},
+		{"a challenge that is entered into, which rules do not see", func(files fstest.MapFS) {
+			add(files, refundRules, "\ndeny contains \"x\" if input.facts.challenge.state == \"locked\"\n")
+			edit(t, files, refundRoutes, "  operation: refund\n", "  operation: refund\n  does: enter_code\n")
+			edit(t, files, refundRoutes, readsAccount, "  facts: {account: read, challenge: write}\n")
+			edit(t, files, refundRoutes, "    account: {path: account}\n", "    account: {path: account}\n    challenge: {json: /challenge}\n    code: {json: /code, secret: true, evidence: challenge_code}\n")
+		}, func(files fstest.MapFS) []string {
+			return unmapped(places(t, files, refundRules, "input.facts.challenge"), "facts.challenge", "refunds")
+		}},
+		{"an intent, its account and its terminals", func(files fstest.MapFS) {
+			add(files, refundRules, "\ndeny contains \"x\" if input.facts.intent.closed == input.facts.intent_account.id\n\ndeny contains \"y\" if input.facts.intent_terminals[_].os == \"x\"\n\ndeny contains \"z\" if input.facts.terminals\n")
+			files["schemas/input.json"] = &fstest.MapFile{Data: []byte("{}")}
+			edit(t, files, refundRoutes, readsAccount, "  facts: {account: read, intent: read, intent_account: read}\n")
+			edit(t, files, refundRoutes, "    account: {path: account}\n", "    account: {path: account}\n    intent: {json: /intent}\n")
+		}, func(files fstest.MapFS) []string {
+			return append(unmapped(places(t, files, refundRules, "input.facts.intent_terminals"), "facts.intent_terminals", "refunds"),
+				unmapped(places(t, files, refundRules, "input.facts.terminals"), "facts.terminals", "refunds")...)
 		}},
 		{"a shared rule that nobody reads", func(files fstest.MapFS) {
 			add(files, "shared/waiting/waiting.rego", "package payments.shared.waiting\n\nrule if input.call.unheard_of\n")
