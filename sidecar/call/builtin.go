@@ -99,6 +99,9 @@ func checkBuiltInFacts(r *Route, b BuiltIn, s scope) {
 	default:
 		s.fail("%s needs the fact %s: write facts: {%s: %s}", r.Does, b.Fact, b.Fact, mode)
 	}
+	if (b.Fact == factTerminal || b.Beside == factTerminal) && r.has(fieldTerminal) {
+		s.fail("%s is for the terminal that calls, and a field would name any: leave the field %s out", r.Does, fieldTerminal)
+	}
 	if _, ok := r.Fact(b.Beside); b.Beside != "" && !ok {
 		s.fail("%s needs the fact %s: write facts: {%s: read}", r.Does, b.Beside, b.Beside)
 	}

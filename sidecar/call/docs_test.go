@@ -65,6 +65,60 @@ func TestReference(t *testing.T) {
 	}
 }
 
+// The reference has every fact, every built-in operation with what it needs, and every
+// kind of evidence.
+func TestReferenceTables(t *testing.T) {
+	text, err := os.ReadFile("../../docs/routes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string][][]string{} // by chapter: the cells of each row of its tables
+	chapter := ""
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(line, "## "); ok {
+			chapter = strings.TrimSpace(name)
+		}
+		if cells := strings.Split(line, " | "); len(cells) > 1 {
+			rows[chapter] = append(rows[chapter], cells)
+		}
+	}
+	row := func(chapter, name string) []string {
+		for _, cells := range rows[chapter] {
+			if strings.Contains(cells[0], "`"+name+"`") {
+				return cells
+			}
+		}
+		t.Errorf("%s has no row for %s", chapter, name)
+		return make([]string, 5)
+	}
+	for i, fact := range factNames {
+		row("facts", fact)
+		if first := rows["facts"][i+1][0]; !strings.Contains(first, "`"+fact+"`") {
+			t.Errorf("fact %d is %s in the reference, and %s is followed there", i, first, fact)
+		}
+	}
+	for _, kind := range (compiler{}).evidence() {
+		row("fields", kind)
+	}
+	for does, b := range BuiltIns {
+		cells := row("does", does)
+		for _, field := range b.Fields {
+			if !strings.Contains(cells[1], "`"+field+"`") {
+				t.Errorf("%s: the reference does not name the field %s", does, field)
+			}
+		}
+		mode := map[bool]string{false: ": read", true: ": write"}[b.Writes]
+		for fact, mode := range map[string]string{b.Fact: mode, b.Or: mode, b.Beside: ": read"} {
+			if fact != "" && !strings.Contains(cells[2], "`"+fact+mode+"`") {
+				t.Errorf("%s: the reference does not name the fact %s%s", does, fact, mode)
+			}
+		}
+		if takesKey := strings.TrimSpace(cells[3]) == "yes"; takesKey != (b.Writes && !b.Again) {
+			t.Errorf("%s takes a key in the reference: %t", does, takesKey)
+		}
+	}
+}
+
 // Every refusal has a status, and none but those of the table.
 func TestStatuses(t *testing.T) {
 	for _, r := range []*Refusal{

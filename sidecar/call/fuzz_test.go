@@ -2,6 +2,7 @@ package call_test
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode"
@@ -40,6 +41,50 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("the refusal is not complete: %+v", r)
 		}
 	})
+}
+
+var mistakeAt = regexp.MustCompile(`^systems/pay/routes\.yaml:[0-9]+: .`)
+
+// A table is refused with file and line, or every route of it keeps what a plan of its
+// calls relies on.
+func FuzzLoad(f *testing.F) {
+	for _, table := range []string{goodTable, shop, grants, intents, "", "system: pay\nroutes: [{}]", strings.ReplaceAll(intents, "write", "read")} {
+		f.Add(table)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		table, err := loadWith(text, evidence)
+		if err != nil {
+			if !mistakeAt.MatchString(err.Error()) {
+				t.Errorf("a mistake without a place: %v", err)
+			}
+			return
+		}
+		for _, r := range table.Routes() {
+			checkRoute(t, r)
+		}
+	})
+}
+
+func checkRoute(t *testing.T, r *call.Route) {
+	t.Helper()
+	has := func(fact string) bool { _, ok := r.Fact(fact); return ok }
+	mapped := func(field string) bool { f, ok := r.Field(field); return ok && !f.Optional }
+	hasAccount := has("account") || has("grant")
+	for what, sound := range map[string]bool{
+		"the account is found":           !has("account") || !has("grant") && (mapped("account") || has("terminal") || has("intent")),
+		"the intent is found":            !has("intent") || mapped("intent"),
+		"what is the intent's is found":  !has("intent_account") && !has("intent_terminals") || has("intent"),
+		"what is the account's is found": !has("terminals") && !has("open_intents") || hasAccount,
+		"the people are found":           !r.AsksPeople() || hasAccount && r.KeyFrom() != "",
+		"no merchant is changed":         !r.Writes("merchant"),
+		"money has a key":                !r.MovesMoney || r.KeyFrom() != "" && r.Does == "" && r.Upstream.Audience != "",
+		"money has an owner":             !r.MovesMoney || r.PaysByGrant() || r.Writes("account") || r.Writes("intent_account"),
+		"money has an amount":            !r.MovesMoney || mapped("amount_minor") && mapped("currency") && mapped("payee") || r.Writes("intent"),
+	} {
+		if !sound {
+			t.Errorf("not so, that %s: %+v", what, r)
+		}
+	}
 }
 
 func checkCall(t *testing.T, req call.Request, c call.Call) {
