@@ -73,6 +73,9 @@ func (c Call) Text(name string) string { return c.value(name).Text }
 // there is none.
 func (c Call) AmountMinor() int64 { return c.value(fieldAmount).Int }
 
+// Int returns an integer or an amount, 0 where the route maps none or it is absent.
+func (c Call) Int(name string) int64 { return c.value(name).Int }
+
 func (c Call) value(name string) Value {
 	for i, f := range c.Route.Fields {
 		if f.Name == name {

@@ -14,8 +14,15 @@ import (
 type builtIn struct {
 	// refs declares what do touches beside what every call declares.
 	refs func(*check, leads) []kv.Ref
-	// do does it. The facts that it needs are there. Nil where it only shows.
+	// do does it. The fact that it needs is there. Nil where it only shows, or does
+	// nothing but the policy's effects.
 	do func(*check, *authzstore.Tx, Facts) error
+	// shows says of what an allow of it lets the sidecar's API show the state. Nil means
+	// the account and the grant.
+	shows func(*check, Facts, effected, *Execution)
+	// again tells whether who repeats it may see again what became of it. Nil means the
+	// owner of the account and the delegate of the grant.
+	again func(*check, Facts, *authzstore.Intent) bool
 	// issues: it makes a credential.
 	issues bool
 	// stops: it stops payments, so that many of those are in flight does not keep it
@@ -37,20 +44,39 @@ var builtIns = map[string]builtIn{
 	"reissue_parameters": {refs: grantRefs, issues: true, do: onGrant((*authzstore.Tx).IssueCredential)},
 	"fetch_parameters":   {refs: grantRefs, do: fetch},
 
-	"freeze_account":   {refs: accountRefs, stops: true, do: toAccount((*authzstore.Tx).FreezeAccount)},
-	"unfreeze_account": {refs: accountRefs, do: toAccount((*authzstore.Tx).UnfreezeAccount)},
+	"freeze_account":      {refs: accountRefs, stops: true, do: toAccount((*authzstore.Tx).FreezeAccount)},
+	"unfreeze_account":    {refs: accountRefs, do: toAccount((*authzstore.Tx).UnfreezeAccount)},
+	"unlock_verification": {refs: verificationRefs, do: toAccount((*authzstore.Tx).UnlockVerification)},
 
 	"view_grant":       {},
 	"view_account":     {},
 	"list_grants":      {},
 	"list_delegations": {},
+
+	"enter_code":        {refs: enterRefs, do: enterCode, shows: nothing, again: always},
+	"approve_challenge": {refs: answerRefs, do: approve, shows: theChallenge, again: (*check).wasAsked},
+	"reject_challenge":  {refs: answerRefs, do: reject, shows: theChallenge, again: (*check).wasAsked},
+	"view_challenge":    {shows: theChallenge},
+
+	"view_intent":   {shows: theIntent},
+	"act_on_intent": {shows: theIntent, again: (*check).takesPart},
+
+	"store_code":           {refs: storeCodeRefs, do: storeCode, shows: theTerminal, again: (*check).isTerminal},
+	"stream_messages":      {shows: theStream},
+	"acknowledge_messages": {refs: acknowledgeRefs, do: acknowledge, shows: theTerminal, again: (*check).isTerminal},
 }
 
 func offerRefs(ck *check, l leads) []kv.Ref {
+	if l.account == "" {
+		return nil
+	}
 	return authzstore.OfferRefs(authzstore.Grant{ID: ck.grantID, Account: l.account, Delegate: ck.delegate()})
 }
 
 func grantRefs(ck *check, l leads) []kv.Ref {
+	if l.account == "" {
+		return nil
+	}
 	refs := authzstore.GrantRefs(authzstore.Grant{ID: l.grant, Account: l.account, Handle: l.handle})
 	if ck.credential.Handle != "" {
 		refs = append(refs, authzstore.CredentialRef(ck.credential.Handle, kv.Exclusive))
@@ -59,6 +85,9 @@ func grantRefs(ck *check, l leads) []kv.Ref {
 }
 
 func accountRefs(_ *check, l leads) []kv.Ref {
+	if l.account == "" {
+		return nil
+	}
 	return []kv.Ref{authzstore.AccountRef(l.account, kv.Exclusive)}
 }
 
@@ -163,11 +192,10 @@ func (ck *check) prepareBuiltIn() (err error) {
 }
 
 // builtIn does the operation of a call that is allowed.
-func (ck *check) builtIn(tx *authzstore.Tx, f Facts) (*Execution, error) {
+func (ck *check) builtIn(tx *authzstore.Tx, f Facts, done effected) (*Execution, error) {
 	does := ck.call.Route.Does
-	fact := call.BuiltIns[does].Fact
-	if fact == factGrant && f.Grant == nil || fact == factAccount && f.Account == nil {
-		return nil, contradiction("%s without the %s that it is about", does, fact)
+	if !ck.hasWhatItIsAbout(f) {
+		return nil, contradiction("%s without the %s that it is about", does, call.BuiltIns[does].Fact)
 	}
 	b := builtIns[does]
 	if b.do != nil {
@@ -183,20 +211,41 @@ func (ck *check) builtIn(tx *authzstore.Tx, f Facts) (*Execution, error) {
 	if does == "offer_grant" {
 		made = ck.grantID
 	}
-	return ck.builtInExecution(f, made), nil
+	return ck.builtInExecution(f, done, made), nil
+}
+
+// hasWhatItIsAbout tells whether there is what the call's operation is about. A code can
+// be entered for what there is not, and acting on an intent does nothing of its own.
+func (ck *check) hasWhatItIsAbout(f Facts) bool {
+	does := ck.call.Route.Does
+	if does == "enter_code" || does == "act_on_intent" {
+		return true
+	}
+	switch call.BuiltIns[does].Fact {
+	case factGrant:
+		return f.Grant != nil
+	case factAccount:
+		return f.Account != nil
+	case factChallenge:
+		return f.Challenge != nil
+	case factIntent:
+		return f.Intent != nil
+	case factTerminal:
+		return f.Terminal != nil
+	}
+	return true
 }
 
 // builtInExecution is what an allow of a built-in operation lets the sidecar's API
 // show. made is the grant that the operation made, "" for none.
-func (ck *check) builtInExecution(f Facts, made string) *Execution {
-	e := &Execution{
-		Audience:  ck.call.Route.Upstream.Audience,
-		Does:      ck.call.Route.Does,
-		Identity:  ck.call.Identity,
-		System:    ck.call.Route.System,
-		Operation: ck.call.Route.Operation,
-		Grant:     made,
+func (ck *check) builtInExecution(f Facts, done effected, made string) *Execution {
+	e := ck.execution(nil)
+	e.Does = ck.call.Route.Does
+	if shows := builtIns[e.Does].shows; shows != nil {
+		shows(ck, f, done, e)
+		return e
 	}
+	e.Grant = made
 	if f.Account != nil {
 		e.Account = f.Account.ID
 	}
@@ -208,8 +257,12 @@ func (ck *check) builtInExecution(f Facts, made string) *Execution {
 
 // canShowAgain tells whether who repeats a built-in operation may see again what
 // became of it: while it is the owner of the account, or the delegate; and the
-// parameters while they are this call's, and no code of them was used.
-func (ck *check) canShowAgain(tx *authzstore.Tx, f Facts) (bool, error) {
+// parameters while they are this call's, and no code of them was used. intent is the
+// one that the call came to be about, nil for none.
+func (ck *check) canShowAgain(tx *authzstore.Tx, f Facts, intent *authzstore.Intent) (bool, error) {
+	if again := builtIns[ck.call.Route.Does].again; again != nil {
+		return again(ck, f, intent), nil
+	}
 	owns := f.Account != nil && f.Account.Owner == ck.call.Identity
 	pays := f.Grant != nil && f.Grant.Delegate == ck.call.Identity
 	if ck.call.Route.Does != "fetch_parameters" {

@@ -35,6 +35,10 @@ type Config struct {
 	// new parameters; what it is a credential of is filled in. Only a route that does
 	// one of these needs it.
 	NewCredential func() (authzstore.Credential, error)
+	// Challenges make and compare the codes of challenges, and StoredCodes make those
+	// that are agreed in advance. Only routes that ask for codes need them.
+	Challenges  *evidence.Challenges
+	StoredCodes *evidence.StoredCodes
 	// NewID makes the ID of a decision. Nil means [authzstore.NewID] of "dec".
 	NewID func() string
 	// Record receives every decision that the policy was asked for, before it is
@@ -137,13 +141,25 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 
 func (d *Decider) newCheck(id string, now time.Time, active *bundle.Bundle, c call.Call, seen *Observation) (*check, error) {
 	ck := &check{Decider: d, id: id, seen: seen, arrived: now, bundle: active, call: c, reservationID: authzstore.NewID("rsv")}
+	if c.Route.AsksPeople() {
+		ck.challengeID = authzstore.NewID("chl")
+	}
+	if c.Route.Writes(factOpenIntents) {
+		ck.intentID = authzstore.NewID("int")
+	}
 	var err error
 	if ck.evidence, err = d.show(c); err != nil {
 		return nil, err
 	}
-	ck.mac = d.mac(ck.evidence)
+	if ck.entry = showEntry(c); ck.entry != nil && d.cfg.Challenges == nil {
+		return nil, errNoChallenges
+	}
+	ck.mac = d.mac(ck.evidence, ck.entry)
 	fingerprint := c.Fingerprint()
 	ck.fingerprint = fingerprint[:]
+	if ck.entry != nil {
+		ck.fingerprint = ofEntry(ck.fingerprint, ck.mac)
+	}
 	if c.IdempotencyKey != "" {
 		ck.key = &authzstore.CallKey{Caller: c.Identity, System: c.Route.System, Operation: c.Route.Operation, Key: c.IdempotencyKey}
 	}
@@ -217,10 +233,11 @@ func (ck *check) decide(ctx context.Context) Decision {
 func (ck *check) evaluate(ctx context.Context) Decision {
 	made := basis{input: newInput(ck.arrived.UnixNano(), ck, Facts{})}
 	var decision Decision
-	made.verdict, made.cause = ck.ask(ctx, made.input)
+	made.verdict, made.cause = ck.askPolicy(ctx, made.input)
 	if made.cause == nil {
-		decision = fromPolicy(made.verdict)
-		decision.Execution, made.cause = ck.carryOut(nil, Facts{}, made.verdict)
+		var done effected
+		done, made.cause = ck.carryOut(nil, Facts{}, made.verdict)
+		decision = fromPolicy(made.verdict).with(done)
 	}
 	if made.cause != nil {
 		decision = ck.fail(ck.id, made.cause)
@@ -235,8 +252,8 @@ func (ck *check) evaluate(ctx context.Context) Decision {
 	return decision
 }
 
-// ask has the policy decide.
-func (ck *check) ask(ctx context.Context, input policy.Value) (policy.Decision, error) {
+// askPolicy has the policy decide.
+func (ck *check) askPolicy(ctx context.Context, input policy.Value) (policy.Decision, error) {
 	defer ck.seen.took(StageEvaluate, time.Now())
 	return ck.bundle.Policy.Decide(ctx, input)
 }

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call"
@@ -15,6 +16,7 @@ type Outcome string
 const (
 	Allow       Outcome = "allow"
 	Deny        Outcome = "deny"
+	StepUp      Outcome = "step_up" // a denial until a challenge is answered
 	Defect      Outcome = "defect"
 	Unavailable Outcome = "unavailable"
 )
@@ -30,9 +32,15 @@ type Decision struct {
 	// ReservationState says what became of the reservation of a call that was
 	// allowed before and does not pass again; empty otherwise.
 	ReservationState string
+	// Challenge is what a step-up asks for; nil where it is none.
+	Challenge *ChallengeOffer
+	// IntentID is the intent (int_…) that an allowed call came to be about, also of one
+	// that was allowed before and does not pass again; "" for none.
+	IntentID string
 	// Execution is what an allow lets the service behind Envoy do that must be done
-	// as it was decided: make a payment, or show what a built-in operation did. Nil
-	// where there is no such thing, and where it is no allow.
+	// as it was decided: make a payment, go on with an intent that was opened, or show
+	// what a built-in operation did. Nil where there is no such thing, and where it is
+	// no allow.
 	Execution *Execution
 
 	cause Cause // why nothing was decided
@@ -44,11 +52,11 @@ func (d Decision) because(cause Cause) Decision {
 }
 
 // An Execution is one payment that the payment service may make once, in the
-// terms of the canonical call; or a built-in operation that was done, and that the
-// sidecar's own API may show.
+// terms of the canonical call; or an intent that was opened, for which no money moves
+// yet; or a built-in operation that was done, and that the sidecar's own API may show.
 type Execution struct {
 	Audience      string // the service that may make it
-	Does          string // the built-in operation, a key of call.BuiltIns; "" for a payment
+	Does          string // the built-in operation, a key of call.BuiltIns; "" for what a service does
 	Identity      authzstore.Identity
 	System        string
 	Operation     string
@@ -57,8 +65,14 @@ type Execution struct {
 	Payee         string
 	Currency      string // ISO 4217
 	AmountMinor   int64
-	ReservationID string
-	Replayed      bool // the same call was allowed before
+	ReservationID string // "" where no money moves
+	Intent        string // that it is about; "" for none
+	Replayed      bool   // the same call was allowed before
+
+	// Of built-in operations alone: what the API shows.
+	Challenge      string
+	Terminal       string
+	ExpiresAtNanos int64 // until when it may be shown; 0: that is not known
 }
 
 func denied(status int, reasons ...policy.Reason) Decision {
@@ -104,6 +118,10 @@ var (
 		Message: "The call under this idempotency key was allowed before, and does not run again."}
 )
 
+// wantsAnswer is told of a step-up for which the policy has no words of its own.
+var wantsAnswer = policy.Reason{Code: "answer_required",
+	Message: "The people of the account were asked about this call. Repeat it under the same key once they have answered."}
+
 var noPermit = policy.Reason{Code: "no_permit", Message: "No rule permits this call."}
 
 // fromPolicy is the answer that a policy's decision stands for.
@@ -111,9 +129,25 @@ func fromPolicy(d policy.Decision) Decision {
 	switch {
 	case d.Allow:
 		return Decision{Outcome: Allow}
+	case asksPeople(d):
+		return Decision{Outcome: StepUp, Status: http.StatusUnauthorized, Reasons: orOne(d.Public, wantsAnswer)}
 	case len(d.Public) == 0:
 		return denied(http.StatusForbidden, noPermit)
 	default:
 		return denied(http.StatusForbidden, d.Public...)
 	}
+}
+
+func asksPeople(d policy.Decision) bool {
+	return slices.ContainsFunc(d.Effects, func(e policy.Effect) bool {
+		_, asks := e.(policy.IssueChallenge)
+		return asks
+	})
+}
+
+func orOne(reasons []policy.Reason, one policy.Reason) []policy.Reason {
+	if len(reasons) == 0 {
+		return []policy.Reason{one}
+	}
+	return reasons
 }

@@ -3,8 +3,10 @@ package decide
 import (
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -16,130 +18,177 @@ func contradiction(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errContradiction}, args...)...)
 }
 
-// A claim is what a verdict is held to: what the call says of money, and which of
-// its evidence did not match, empty where all did.
-type claim struct {
-	movesMoney  bool
-	account     string
-	grant       string // by which account pays, "" where it pays by itself
-	payee       string
-	amountMinor int64
-	currency    string
-	unmatched   string // name of a field
+// effected is what a verdict came to.
+type effected struct {
+	// execution is what an allow lets the service behind Envoy do, nil where that is
+	// nothing that must be done as it was decided.
+	execution *Execution
+	challenge *ChallengeOffer // that a denial asks for, nil for none
+	// about is the intent that the call came to be about: that it opened, or names, or
+	// alone advanced; nil for none.
+	about  *authzstore.Intent
+	opened bool
 }
 
-func (ck *check) claim(f Facts) claim {
-	c := claim{
-		movesMoney:  ck.call.Route.MovesMoney,
-		account:     ck.call.Text("account"),
-		payee:       ck.call.Text("payee"),
-		amountMinor: ck.call.AmountMinor(),
-		currency:    ck.call.Text("currency"),
+// with adds what came of the verdict.
+func (d Decision) with(done effected) Decision {
+	d.Execution, d.Challenge = done.execution, done.challenge
+	if d.Outcome == Allow && done.about != nil {
+		d.IntentID = done.about.ID
 	}
-	if ck.call.Route.PaysByGrant() {
-		c.account, c.grant = "", ""
-		if f.Grant != nil {
-			c.account, c.grant = f.Grant.Account, f.Grant.ID
-		}
-	}
-	for _, e := range ck.evidence {
-		if !e.finding.Matched {
-			c.unmatched = e.name
-		}
-	}
-	return c
-}
-
-// hold holds a verdict to the call: an allow that moves money has exactly one
-// reservation, the call's own, and no allow shows evidence that did not match.
-func (c claim) hold(v policy.Decision) error {
-	if v.Allow && c.unmatched != "" {
-		return contradiction("an allow with evidence %s that did not match", c.unmatched)
-	}
-	if err := v.CheckEffects(); err != nil {
-		return contradiction("%w", err)
-	}
-	for _, effect := range v.Effects {
-		e, known := effect.(policy.Reserve)
-		switch {
-		case !known:
-			return contradiction("effect %s is not known here", effect.Type())
-		case !c.movesMoney:
-			return contradiction("a reservation on a route that moves no money")
-		case e.Account != c.account:
-			return contradiction("a reservation of another account")
-		case e.Grant != c.grant:
-			return contradiction("a reservation by another grant")
-		case e.Payee != c.payee:
-			return contradiction("a reservation for another payee")
-		case e.AmountMinor != c.amountMinor:
-			return contradiction("a reservation of another amount")
-		case e.Currency != c.currency:
-			return contradiction("a reservation in another currency")
-		}
-	}
-	if v.Allow && c.movesMoney && len(v.Effects) != 1 {
-		return contradiction("an allow that moves money with %d reservations", len(v.Effects))
-	}
-	return nil
+	return d
 }
 
 // carryOut does what the verdict wants done, once it was held to the call, and what
-// the call itself does if it is allowed. The Execution is what an allow lets the
-// service behind Envoy do, nil where that is nothing to count. tx is nil for a call
-// that needs no store: it has nothing to write.
-func (ck *check) carryOut(tx *authzstore.Tx, f Facts, v policy.Decision) (*Execution, error) {
-	c := ck.claim(f)
-	switch err := c.hold(v); {
-	case err != nil:
-		return nil, err
-	case !v.Allow:
-		return nil, nil
-	case ck.call.Route.Does != "":
-		return ck.builtIn(tx, f)
-	case !c.movesMoney:
-		return nil, nil
-	case !ck.writes():
-		return nil, contradiction("a reservation of an account that the route does not declare `write`")
+// the call itself does if it is allowed. tx is nil for a call that needs no store: it
+// has nothing to write.
+func (ck *check) carryOut(tx *authzstore.Tx, f Facts, v policy.Decision) (done effected, err error) {
+	if err := ck.claim(f).hold(v); err != nil {
+		return effected{}, err
 	}
+	if v.Allow {
+		if err := ck.mayPass(f); err != nil {
+			return effected{}, err
+		}
+	}
+	done, err = ck.effects(tx, f, v)
+	if err != nil {
+		return effected{}, refusedByStore(err)
+	}
+	if v.Allow {
+		done.execution, err = ck.allowed(tx, f, v, done)
+	}
+	return done, err
+}
+
+// effects carries out all effects but reservations: intents first, because messages name
+// them, and messages last.
+func (ck *check) effects(tx *authzstore.Tx, f Facts, v policy.Decision) (done effected, err error) {
+	if done.about, done.opened, err = ck.effectsOnIntents(tx, f, v.Effects); err != nil {
+		return effected{}, err
+	}
+	for _, effect := range v.Effects {
+		if e, ok := effect.(policy.IssueChallenge); ok {
+			if done.challenge, err = ck.ask(tx, f, e, done.about); err != nil {
+				return effected{}, err
+			}
+		}
+	}
+	if done.challenge == nil {
+		if err := ck.endChallenge(tx, f); err != nil {
+			return effected{}, err
+		}
+	}
+	for _, effect := range v.Effects {
+		if e, ok := effect.(policy.Notify); ok {
+			if err := ck.notify(tx, f, e, done); err != nil {
+				return effected{}, err
+			}
+		}
+	}
+	return done, nil
+}
+
+// allowed does what an allow is for: a payment, a built-in operation, or the intent that
+// it opened.
+func (ck *check) allowed(tx *authzstore.Tx, f Facts, v policy.Decision, done effected) (*Execution, error) {
+	if ck.call.Route.Does != "" {
+		return ck.builtIn(tx, f, done)
+	}
+	for _, effect := range v.Effects {
+		if e, ok := effect.(policy.Reserve); ok {
+			return ck.reserve(tx, e, done)
+		}
+	}
+	if done.opened && ck.call.Route.Upstream.Audience != "" {
+		return ck.execution(done.about), nil
+	}
+	return nil, nil
+}
+
+func (ck *check) reserve(tx *authzstore.Tx, e policy.Reserve, done effected) (*Execution, error) {
 	r := authzstore.Reservation{
 		ID:             ck.reservationID,
-		Account:        c.account,
-		Grant:          c.grant,
-		Payee:          c.payee,
-		AmountMinor:    c.amountMinor,
-		Currency:       c.currency,
+		Account:        e.Account,
+		Grant:          e.Grant,
+		Payee:          e.Payee,
+		AmountMinor:    e.AmountMinor,
+		Currency:       e.Currency,
 		ExpiresAtNanos: tx.Now() + ck.call.Route.Upstream.Expires.Nanoseconds(),
 	}
 	if err := tx.ReserveWithinLimits(r); err != nil {
 		return nil, refusedByStore(err)
 	}
-	return ck.execution(r), nil
+	return ck.execution(done.about).paying(r), nil
 }
 
-// execution is what an allow lets the payment service do with its reservation.
-func (ck *check) execution(r authzstore.Reservation) *Execution {
-	return &Execution{
-		Audience:      ck.call.Route.Upstream.Audience,
-		Identity:      ck.call.Identity,
-		System:        ck.call.Route.System,
-		Operation:     ck.call.Route.Operation,
-		Account:       r.Account,
-		Grant:         r.Grant,
-		Payee:         r.Payee,
-		Currency:      r.Currency,
-		AmountMinor:   r.AmountMinor,
-		ReservationID: r.ID,
+// execution is what an allow lets the service behind Envoy do, about an intent if there
+// is one.
+func (ck *check) execution(about *authzstore.Intent) *Execution {
+	e := &Execution{
+		Audience:  ck.call.Route.Upstream.Audience,
+		Identity:  ck.call.Identity,
+		System:    ck.call.Route.System,
+		Operation: ck.call.Route.Operation,
 	}
+	if about != nil {
+		e.Intent, e.Account = about.ID, about.Account
+		e.Payee, e.Currency, e.AmountMinor = about.Payee, about.Currency, about.AmountMinor
+	}
+	return e
 }
 
-// refusedByStore is a contradiction where a setter says that what the policy allows
-// must not be; any other error stays.
+// paying adds the reservation.
+func (e *Execution) paying(r authzstore.Reservation) *Execution {
+	e.Account, e.Grant, e.Payee, e.Currency, e.AmountMinor, e.ReservationID = r.Account, r.Grant, r.Payee, r.Currency, r.AmountMinor, r.ID
+	return e
+}
+
+// What a call is refused for because too much was asked, sent or opened already. It may
+// come again under its key.
+var (
+	challengesOverMaximum = throttled("challenges_over_maximum", "The people of this account were asked too often. Try again later.")
+	messagesOverMaximum   = throttled("messages_over_maximum", "A terminal of this account was sent too many messages. Try again later.")
+	intentsOverMaximum    = throttled("intents_over_maximum", "Too much is open on this account already. Try again when some of it is done.")
+	codesOverMaximum      = throttled("codes_over_maximum", "This account has as many codes agreed in advance as it may. Try again when one was used, or has expired.")
+)
+
+func throttled(code, message string) *call.Refusal {
+	return &call.Refusal{Status: http.StatusTooManyRequests, Code: code, Message: message}
+}
+
+// overMaximum are the store's bounds on what is asked, and how a call is refused for
+// each.
+var overMaximum = []struct {
+	err     error
+	refusal *call.Refusal
+}{
+	{authzstore.ErrTooManyStarts, challengesOverMaximum},
+	{authzstore.ErrTooManyMessages, messagesOverMaximum},
+	{authzstore.ErrTooManyIntents, intentsOverMaximum},
+	{authzstore.ErrTooManyCodes, codesOverMaximum},
+}
+
+// contradictions are what the store refuses though the policy allows it, beside a
+// payment over a limit.
+var contradictions = []error{
+	authzstore.ErrFrozen, authzstore.ErrState, authzstore.ErrUnknownID, authzstore.ErrInvalid, authzstore.ErrUsed,
+	authzstore.ErrTooManyDelegates, authzstore.ErrTooManySteps, authzstore.ErrNotSupported,
+}
+
+// refusedByStore is a contradiction where a setter says that what the policy wants
+// must not be, and a refusal of the call where there is too much of it; any other error
+// stays.
 func refusedByStore(err error) error {
+	for _, over := range overMaximum {
+		if errors.Is(err, over.err) {
+			return over.refusal
+		}
+	}
 	_, overLimit := errors.AsType[*authzstore.OverLimitError](err)
-	for _, refusal := range []error{authzstore.ErrFrozen, authzstore.ErrState, authzstore.ErrUnknownID, authzstore.ErrInvalid, authzstore.ErrTooManyDelegates, authzstore.ErrNotSupported} {
+	for _, refusal := range contradictions {
 		if overLimit || errors.Is(err, refusal) {
-			return contradiction("the store refuses what the policy allows: %s", withoutValues(err))
+			return contradiction("the store refuses what the policy wants: %s", withoutValues(err))
 		}
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call"
@@ -21,6 +22,7 @@ type shown struct {
 	sender evidence.Budget // of the sender's own
 
 	finding evidence.Finding
+	carried bool              // it matched in an evaluation under the same key, and was used up
 	lead    string            // the grant that it leads to, "" for none
 	again   bool              // an evaluation under the same key was shown it, and spent it
 	burns   []evidence.Budget // of each an attempt is burnt, unless the call is allowed
@@ -32,6 +34,8 @@ func (d *Decider) show(c call.Call) ([]*shown, error) {
 	for i, s := range c.Route.Secrets {
 		kind, known := d.cfg.Evidence[s.Evidence]
 		switch {
+		case s.Evidence == evidence.ChallengeCode:
+			// is entered (entry.go), and proves nothing
 		case !known:
 			return nil, fmt.Errorf("%w: evidence %q", errNotKnown, s.Evidence)
 		case c.Secrets[i] != "":
@@ -45,16 +49,21 @@ func (d *Decider) show(c call.Call) ([]*shown, error) {
 }
 
 // mac tells evidence from other evidence without keeping it; empty for none.
-func (d *Decider) mac(all []*shown) []byte {
-	if len(all) == 0 {
+func (d *Decider) mac(all []*shown, entered *entry) []byte {
+	var parts []string
+	for _, e := range all {
+		parts = append(parts, e.name, e.secret)
+	}
+	if entered != nil {
+		parts = append(parts, entered.name, entered.code)
+	}
+	if len(parts) == 0 {
 		return nil
 	}
 	mac := hmac.New(sha256.New, d.cfg.Keys.Evidence)
-	for _, e := range all {
-		for _, part := range []string{e.name, e.secret} {
-			mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
-			mac.Write([]byte(part))
-		}
+	for _, part := range parts {
+		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		mac.Write([]byte(part))
 	}
 	return mac.Sum(nil)
 }
@@ -70,7 +79,7 @@ func (e *shown) budgets() []evidence.Budget {
 // checkOne has a piece of evidence checked. One whose check panics proves nothing, and
 // costs its sender.
 func (ck *check) checkOne(tx *authzstore.Tx, planned leads, e *shown) (err error) {
-	e.finding, e.again, e.burns = evidence.Finding{}, spentBefore(ck.known, ck.mac), nil
+	e.finding, e.again, e.burns, e.carried = evidence.Finding{}, spentBefore(ck.known, ck.mac), nil, false
 	defer func() {
 		if p := recover(); p != nil {
 			err = ck.panicked(ck.id, p)
@@ -100,11 +109,16 @@ func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 			return err
 		}
 		ck.lockedOut = ck.lockedOut || lockedOut
-		if lockedOut || things[e.finding.Thing] || e.lead != "" && e.lead != planned.grant {
+		misled := e.lead != "" && e.lead != planned.grant
+		if ck.matchedBefore() && !misled && err == nil {
+			e.carried, e.finding.Matched = true, true
+			continue
+		}
+		if lockedOut || misled || e.finding.Thing != "" && things[e.finding.Thing] {
 			e.doesNotMatch()
 		}
 		things[e.finding.Thing] = true
-		if !e.finding.Matched {
+		if !e.finding.Matched || e.finding.Thing == "" {
 			continue
 		}
 		use, used, err := tx.Use(e.finding.Thing)
@@ -116,6 +130,17 @@ func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 		}
 	}
 	return panicked
+}
+
+// matchedBefore tells whether the call shows what matched when its key was asked for a
+// challenge, and was used up then: it may have aged since. Nothing passes by that alone,
+// for the challenge is to be satisfied ([check.mayPass]).
+func (ck *check) matchedBefore() bool {
+	return spentBefore(ck.known, ck.mac) && ck.known.EvidenceMatched && ck.known.State == authzstore.KeyedPending && ck.known.Challenge != ""
+}
+
+func (ck *check) allMatched() bool {
+	return !slices.ContainsFunc(ck.evidence, func(e *shown) bool { return !e.finding.Matched })
 }
 
 // doesNotMatch takes a match back. What was found out about it goes too: a policy that
@@ -140,12 +165,22 @@ func (e *shown) askBudgets(tx *authzstore.Tx, asked map[string]int64) (lockedOut
 	return false, nil
 }
 
-// spend has the evidence pay for the answer: an allow uses up what matched, every
-// other answer burns attempts, unless what matched is used up by a denial too; and
-// what was spent before is not spent again.
-func (ck *check) spend(tx *authzstore.Tx, planned leads, allowed bool) error {
+// spend has the evidence pay for the answer: an allow uses up what matched, and so does a
+// step-up, every other answer burns attempts, unless what matched is used up by a denial
+// too; and what was spent before is not spent again.
+func (ck *check) spend(tx *authzstore.Tx, planned leads, o Outcome) error {
+	allowed := o == Allow
+	if ck.entry != nil && !allowed && !spentBefore(ck.known, ck.mac) {
+		if err := ck.burnEntry(tx); err != nil {
+			return err
+		}
+	}
 	for _, e := range ck.evidence {
-		if e.finding.Matched && (allowed || e.finding.UsedWhenDenied) {
+		if e.carried {
+			e.burns = nil
+			continue
+		}
+		if e.finding.Matched && (allowed || o == StepUp || e.finding.UsedWhenDenied) {
 			if err := e.useUp(tx, planned); err != nil {
 				return err
 			}
@@ -172,6 +207,9 @@ func (ck *check) spend(tx *authzstore.Tx, planned leads, allowed bool) error {
 // useUp uses up what the evidence matched, unless it was by an earlier evaluation of
 // the same, and notes that the credential of the grant that it leads to is in use.
 func (e *shown) useUp(tx *authzstore.Tx, planned leads) error {
+	if e.finding.Thing == "" {
+		return nil
+	}
 	use, used, err := tx.Use(e.finding.Thing)
 	switch {
 	case err != nil:

@@ -99,7 +99,10 @@ func evidenceValue(evidence []*shown) policy.Value {
 	}
 	members := make([]policy.Member, 0, len(evidence))
 	for _, e := range evidence {
-		facts := append([]policy.Member{{Key: keyMatched, Value: policy.Bool(e.finding.Matched)}}, e.finding.Facts...)
+		facts := append([]policy.Member{
+			{Key: keyMatched, Value: policy.Bool(e.finding.Matched)},
+			{Key: keySpentBefore, Value: policy.Bool(e.carried)},
+		}, e.finding.Facts...)
 		members = append(members, policy.Member{Key: policy.NewKey(e.name), Value: policy.Object(facts...)})
 	}
 	return policy.Object(members...)

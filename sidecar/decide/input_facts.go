@@ -85,7 +85,7 @@ func factsValue(f Facts, nowNanos int64) policy.Value {
 			policy.Member{Key: keyChannel, Value: policy.String(f.Channel)},
 		)})
 	}
-	return policy.Object(members...)
+	return policy.Object(append(members, stepUpMembers(f, nowNanos)...)...)
 }
 
 func accountValue(a authzstore.Account, f Facts, nowNanos int64) policy.Value {
@@ -99,6 +99,7 @@ func accountValue(a authzstore.Account, f Facts, nowNanos int64) policy.Value {
 		policy.Member{Key: keyDelegates, Value: policy.Object(
 			policy.Member{Key: keyOpen, Value: policy.Int(int64(len(f.Delegates.Open)))},
 		)},
+		policy.Member{Key: keyVerification, Value: verificationValue(f.Verification)},
 	)
 }
 

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,36 +42,59 @@ func ReadRecord(stored authzstore.Record) (Record, error) {
 // as far as it does not depend on the store. movesMoney is the route's. A defect
 // comes with what is wrong with the verdict.
 func (r Record) Would(v policy.Decision, movesMoney bool) (Outcome, error) {
-	var input struct {
-		Call struct {
-			Account, Payee, Currency string
-			Amount                   int64 `json:"amount_minor"`
-		}
-		Evidence map[string]struct{ Matched bool }
-		Facts    struct {
-			Grant *struct{ ID, Account string }
-		}
-	}
-	if err := json.Unmarshal(r.Input, &input); err != nil {
+	c := claim{movesMoney: movesMoney}
+	if err := c.read(r.Input); err != nil {
 		return Defect, fmt.Errorf("record %s: input: %w", r.DecisionID, err)
-	}
-	c := claim{
-		movesMoney:  movesMoney,
-		account:     input.Call.Account,
-		payee:       input.Call.Payee,
-		amountMinor: input.Call.Amount,
-		currency:    input.Call.Currency,
-	}
-	if grant := input.Facts.Grant; grant != nil {
-		c.account, c.grant = grant.Account, grant.ID
-	}
-	for name, e := range input.Evidence {
-		if !e.Matched {
-			c.unmatched = name
-		}
 	}
 	if err := c.hold(v); err != nil {
 		return Defect, err
 	}
 	return fromPolicy(v).Outcome, nil
+}
+
+// moneyOf is what a call or an intent says of money.
+type moneyOf struct {
+	Payee, Currency string
+	Amount          int64 `json:"amount_minor"`
+}
+
+// read reads a claim out of the input of a record. Which accounts the route declared
+// `write` does not stand there: each that the call is about may pay.
+func (c *claim) read(input []byte) error {
+	var read struct {
+		Call struct {
+			Account string
+			moneyOf
+		}
+		Evidence map[string]struct{ Matched bool }
+		Facts    struct {
+			Grant         *struct{ ID, Account string }
+			Account       struct{ ID string }
+			IntentAccount struct{ ID string } `json:"intent_account"`
+			Intent        moneyOf
+		}
+	}
+	if err := json.Unmarshal(input, &read); err != nil {
+		return err
+	}
+	c.amountMinor, c.currency = read.Call.Amount, read.Call.Currency
+	if c.amountMinor == 0 {
+		c.amountMinor, c.currency = read.Facts.Intent.Amount, cmp.Or(c.currency, read.Facts.Intent.Currency)
+	}
+	c.payee = cmp.Or(read.Call.Payee, read.Facts.Intent.Payee)
+	for _, id := range []string{cmp.Or(read.Call.Account, read.Facts.Account.ID), read.Facts.IntentAccount.ID} {
+		if id != "" {
+			c.parties = append(c.parties, id)
+		}
+	}
+	c.payers = c.parties
+	if grant := read.Facts.Grant; grant != nil {
+		c.payers, c.grant = []string{grant.Account}, grant.ID
+	}
+	for name, e := range read.Evidence {
+		if !e.Matched {
+			c.unmatched = name
+		}
+	}
+	return nil
 }

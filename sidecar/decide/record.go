@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -25,6 +26,10 @@ type Record struct {
 	// Grant is the one by which the reservation was made, or that the built-in
 	// operation made or was about.
 	Grant string `json:"grant,omitempty"`
+	// Challenge is the one that a step-up asks for, or that a code was entered into.
+	Challenge string `json:"challenge,omitempty"`
+	// Intent is the one that an allowed call came to be about.
+	Intent string `json:"intent,omitempty"`
 	// Error says why there is no verdict, or none that could be carried out.
 	Error string `json:"error,omitempty"`
 	// Bundle is the digest of rules, data and routes.
@@ -37,9 +42,11 @@ type Record struct {
 
 // An EvidenceRecord says what a secret field proved, without the secret.
 type EvidenceRecord struct {
-	Field   string `json:"field"`
-	Kind    string `json:"kind"`
-	Matched bool   `json:"matched"`
+	Field string `json:"field"`
+	Kind  string `json:"kind"`
+	// Matched: it is right. Of a code that was entered into a challenge: the challenge
+	// expected it; whether it is right, the challenge says.
+	Matched bool `json:"matched"`
 	// SpentBefore: it was spent by an earlier evaluation under the same key.
 	SpentBefore bool `json:"spent_before,omitempty"`
 	// Budgets are whose attempts it burnt.
@@ -69,6 +76,10 @@ func (ck *check) newRecord(nowNanos int64, d Decision, made basis) (Record, erro
 	if d.Execution != nil {
 		r.ReservationID, r.Grant = d.Execution.ReservationID, d.Execution.Grant
 	}
+	r.Intent = d.IntentID
+	if d.Challenge != nil {
+		r.Challenge = d.Challenge.ID
+	}
 	if made.cause != nil {
 		r.Error = made.cause.Error()
 	}
@@ -76,6 +87,14 @@ func (ck *check) newRecord(nowNanos int64, d Decision, made basis) (Record, erro
 		er := EvidenceRecord{Field: e.name, Kind: e.kindID, Matched: e.finding.Matched, SpentBefore: e.again}
 		for _, b := range e.burns {
 			er.Budgets = append(er.Budgets, b.Name)
+		}
+		r.Evidence = append(r.Evidence, er)
+	}
+	if e := ck.entry; e != nil {
+		r.Challenge = e.into
+		er := EvidenceRecord{Field: e.name, Kind: evidence.ChallengeCode, Matched: e.into != "", SpentBefore: spentBefore(ck.known, ck.mac)}
+		if e.burnt {
+			er.Budgets = []string{e.sender.Name}
 		}
 		r.Evidence = append(r.Evidence, er)
 	}

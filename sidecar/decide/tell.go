@@ -19,9 +19,12 @@ var errNotKnown = errors.New("a route names what this program does not have")
 var tellable = []error{
 	kv.ErrUnknown, kv.ErrOverloaded, kv.ErrTooBig, kv.ErrUndeclared, kv.ErrFailed, kv.ErrClosed, kv.ErrPruned, kv.ErrDamaged,
 	authzstore.ErrInvalid, authzstore.ErrUnknownID, authzstore.ErrUsed, authzstore.ErrOtherCall, authzstore.ErrAnswered,
-	authzstore.ErrFrozen, authzstore.ErrResolved, authzstore.ErrTooManyDelegates, authzstore.ErrNotSupported, authzstore.ErrDamaged,
+	authzstore.ErrFrozen, authzstore.ErrResolved, authzstore.ErrTooManyDelegates, authzstore.ErrTooManySteps, authzstore.ErrNotSupported, authzstore.ErrDamaged,
 	call.ErrNoPersonalKey, context.Canceled, context.DeadlineExceeded,
 }
+
+// errNoChallenges: there is no key to make codes with.
+var errNoChallenges = fmt.Errorf("%w: codes, without a key for them", errNotKnown)
 
 // withoutValues is what may be told of an error that others made: which error of
 // ours it is, what the system says, or at least its type. The rest of its text may

@@ -28,7 +28,10 @@ type check struct {
 	lockedOut     bool   // for some of the evidence no attempt was left
 	key           *authzstore.CallKey
 	fingerprint   []byte
+	entry         *entry // the code that the call enters into a challenge, nil for none
 	reservationID string // of the reservation that an allow makes
+	challengeID   string // of the challenge that a denial issues
+	intentID      string // of the intent that an allow opens
 
 	grantID    string                // of the grant that an allow offers
 	credential authzstore.Credential // that an allow issues
@@ -41,7 +44,7 @@ type check struct {
 // needsStore tells whether a call's decision depends on anything, or changes
 // anything, beside itself.
 func (ck *check) needsStore() bool {
-	return len(ck.call.Route.Facts) > 0 || len(ck.evidence) > 0 || ck.key != nil
+	return len(ck.call.Route.Facts) > 0 || len(ck.evidence) > 0 || ck.entry != nil || ck.key != nil
 }
 
 // Bounds of a transaction. Envoy gives a check half a second.
@@ -161,7 +164,7 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, planned leads)
 			d, err = Decision{}, &undecidedError{made}
 		}
 	}()
-	facts, err := ck.readFacts(tx.Reader, planned)
+	facts, err := ck.readFacts(tx.Reader, planned, tx.Now())
 	if err != nil {
 		return Decision{}, err
 	}
@@ -177,13 +180,13 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, planned leads)
 		made.cause = err
 		return Decision{}, &undecidedError{made}
 	}
-	verdict, err := ck.ask(ctx, made.input)
+	verdict, err := ck.askPolicy(ctx, made.input)
 	if err != nil {
 		made.cause = err
 		return Decision{}, &undecidedError{made}
 	}
 	made.verdict = verdict
-	execution, err := ck.carryOut(tx, facts, verdict)
+	done, err := ck.carryOut(tx, facts, verdict)
 	_, isWrong := errors.AsType[*call.Refusal](err)
 	switch {
 	case isWrong, errors.Is(err, errContradiction):
@@ -192,8 +195,7 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, planned leads)
 	case err != nil:
 		return Decision{}, err
 	}
-	d = fromPolicy(verdict)
-	d.Execution = execution
+	d = fromPolicy(verdict).with(done)
 	return d, ck.write(tx, planned, d, made)
 }
 
@@ -212,7 +214,7 @@ func (ck *check) settle(tx *authzstore.Tx, planned leads, made basis, d Decision
 	if err := ck.findOut(tx, planned); err != nil && !errors.Is(err, errPanic) {
 		return err
 	}
-	if err := ck.spend(tx, planned, false); err != nil {
+	if err := ck.spend(tx, planned, d.Outcome); err != nil {
 		return err
 	}
 	if course == evaluate {
@@ -226,7 +228,7 @@ func (ck *check) settle(tx *authzstore.Tx, planned leads, made basis, d Decision
 // write spends the evidence, and writes what is known about the key from now on,
 // and the record.
 func (ck *check) write(tx *authzstore.Tx, planned leads, d Decision, made basis) error {
-	if err := ck.spend(tx, planned, d.Outcome == Allow); err != nil {
+	if err := ck.spend(tx, planned, d.Outcome); err != nil {
 		return err
 	}
 	if err := ck.answer(tx, d); err != nil {

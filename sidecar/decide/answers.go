@@ -1,0 +1,64 @@
+package decide
+
+import (
+	"slices"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+)
+
+// answerRefs declares what the answer to a challenge changes: the challenge, what is
+// known of who asked, and whether the account's people can be asked.
+func answerRefs(_ *check, l leads) []kv.Ref {
+	if l.askedOf == "" {
+		return nil
+	}
+	return []kv.Ref{
+		authzstore.ChallengeRef(l.challenge, kv.Exclusive),
+		authzstore.InitiatorRef(l.askedOf, l.initiator, kv.Exclusive),
+		authzstore.VerificationRef(l.askedOf, kv.Exclusive),
+	}
+}
+
+// answering is the terminal by which the caller answers a challenge: one that was asked,
+// and is bound as it was then.
+func (ck *check) answering(f Facts) (authzstore.Terminal, error) {
+	t, c := f.Terminal, f.Challenge
+	if t == nil || t.Identity != ck.call.Identity {
+		return authzstore.Terminal{}, contradiction("an answer to a challenge by no terminal")
+	}
+	i := slices.IndexFunc(c.Terminals, func(asked authzstore.ChallengeTerminal) bool { return asked.Terminal == t.ID })
+	if i < 0 || !stillBound(c.Terminals[i], *t, c.Account) {
+		return authzstore.Terminal{}, contradiction("an answer to a challenge by a terminal that was not asked")
+	}
+	return *t, nil
+}
+
+// approve satisfies a challenge that asked for an approval.
+func approve(ck *check, tx *authzstore.Tx, f Facts) error {
+	t, err := ck.answering(f)
+	if err != nil {
+		return err
+	}
+	c := f.Challenge
+	if c.Kind != authzstore.ChallengeApproval {
+		return contradiction("an approval of a challenge that asks for codes")
+	}
+	if err := tx.SatisfyChallenge(c.ID, t.ID); err != nil {
+		return err
+	}
+	return tx.NoteApproved(c.Account, c.Initiator)
+}
+
+// reject ends a challenge for good. One of codes can be rejected too: by who did not
+// ask for it.
+func reject(ck *check, tx *authzstore.Tx, f Facts) error {
+	t, err := ck.answering(f)
+	if err != nil {
+		return err
+	}
+	if err := tx.RejectChallenge(f.Challenge.ID, t.ID); err != nil {
+		return err
+	}
+	return tx.NoteRejected(f.Challenge.Account, f.Challenge.Initiator)
+}

@@ -1,0 +1,143 @@
+package decide
+
+import (
+	"slices"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// A ChallengeOffer is what a caller is told of a challenge: it is to be answered, and
+// then the call repeated under its key.
+type ChallengeOffer struct {
+	ID             string // chl_…
+	Kind           string // code or approval
+	ExpiresAtNanos int64  // at this instant it can still be answered
+}
+
+func offerOf(c authzstore.Challenge) *ChallengeOffer {
+	return &ChallengeOffer{ID: c.ID, Kind: string(c.Kind), ExpiresAtNanos: c.ExpiresAtNanos}
+}
+
+// ask asks the people of the account about the call, unless that is what they are being
+// asked already: then nothing is sent, and no start is counted. A challenge that was
+// asked for the same call before is replaced.
+func (ck *check) ask(tx *authzstore.Tx, f Facts, e policy.IssueChallenge, about *authzstore.Intent) (*ChallengeOffer, error) {
+	if !ck.call.Route.AsksPeople() || f.Account == nil {
+		return nil, contradiction("a challenge on a route that does not ask, or of no account")
+	}
+	c, err := ck.newChallenge(f, e, about)
+	if err != nil {
+		return nil, err
+	}
+	if f.Challenge != nil && f.Challenge.State == authzstore.ChallengeOpen && asksTheSame(*f.Challenge, c) {
+		return offerOf(*f.Challenge), nil
+	}
+	for _, before := range []string{f.leads.challenge, f.leads.former} {
+		if err := replace(tx, before); err != nil {
+			return nil, err
+		}
+	}
+	if c.Kind == authzstore.ChallengeCode {
+		if err := ck.seal(&c); err != nil {
+			return nil, err
+		}
+	}
+	if err := tx.IssueChallenge(c); err != nil {
+		return nil, err
+	}
+	if err := tx.NoteStart(c.Account, c.Initiator, c.Fingerprint, c.ID); err != nil {
+		return nil, err
+	}
+	return offerOf(c), ck.sendChallenge(tx, f, e, c, about)
+}
+
+// newChallenge is what the effect asks for, without a secret.
+func (ck *check) newChallenge(f Facts, e policy.IssueChallenge, about *authzstore.Intent) (authzstore.Challenge, error) {
+	p := ck.purpose(about)
+	c := authzstore.Challenge{
+		ID:             ck.challengeID,
+		Kind:           authzstore.ChallengeKind(e.Kind),
+		Account:        f.Account.ID,
+		Initiator:      ck.call.Identity,
+		System:         ck.call.Route.System,
+		Operation:      ck.call.Route.Operation,
+		Fingerprint:    ck.fingerprint,
+		Expects:        authzstore.Expects(e.Expects),
+		AmountMinor:    p.amountMinor,
+		Currency:       p.currency,
+		Payee:          p.payee,
+		ExpiresAtNanos: e.ExpiresAtNanos,
+	}
+	if about != nil {
+		c.Intent = about.ID
+	}
+	for _, id := range e.Terminals {
+		t, err := ck.reachable(f, id)
+		if err != nil {
+			return authzstore.Challenge{}, err
+		}
+		c.Terminals = append(c.Terminals, authzstore.ChallengeTerminal{Terminal: t.ID, BoundAtNanos: t.BoundAtNanos})
+	}
+	if c.Kind == authzstore.ChallengeCode {
+		c.Length, c.MaxAttempts = int(e.Length), e.Attempts
+		c.Condition = authzstore.Condition{
+			Entry:       authzstore.EntryOrder(e.Condition.Entry),
+			WithinNanos: e.Condition.WithinNanos,
+			MinGapNanos: e.Condition.MinGapNanos,
+			MaxGapNanos: e.Condition.MaxGapNanos,
+		}
+		// Before a secret is drawn for what must not be.
+		return c, c.Condition.Check(c.Length, len(c.Terminals))
+	}
+	return c, nil
+}
+
+// seal draws the secret of the codes, and says which code is whose.
+func (ck *check) seal(c *authzstore.Challenge) error {
+	if ck.cfg.Challenges == nil {
+		return errNoChallenges
+	}
+	sealed, counters, err := ck.cfg.Challenges.NewSecret(c.ID, c.Length, len(c.Terminals))
+	if err != nil {
+		return err
+	}
+	c.Sealed = sealed
+	for i := range c.Terminals {
+		c.Terminals[i].Counter = counters[i]
+	}
+	return nil
+}
+
+// asksTheSame tells whether a challenge that is open asks what another would.
+func asksTheSame(open, other authzstore.Challenge) bool {
+	same := func(a, b authzstore.ChallengeTerminal) bool {
+		return a.Terminal == b.Terminal && a.BoundAtNanos == b.BoundAtNanos
+	}
+	return open.Kind == other.Kind && open.Expects == other.Expects && open.Condition == other.Condition &&
+		open.Intent == other.Intent && slices.EqualFunc(open.Terminals, other.Terminals, same)
+}
+
+// replace ends a challenge that can still come to something; "" is none.
+func replace(tx *authzstore.Tx, id string) error {
+	if id == "" {
+		return nil
+	}
+	c, ok, err := tx.Challenge(id)
+	if err != nil || !ok || c.State != authzstore.ChallengeOpen && c.State != authzstore.ChallengeSatisfied {
+		return err
+	}
+	return tx.ReplaceChallenge(id)
+}
+
+// endChallenge ends the challenge of the call's key with a final answer: a satisfied one
+// was presented, and is used up; nobody waits for any other.
+func (ck *check) endChallenge(tx *authzstore.Tx, f Facts) error {
+	if !ck.call.Route.AsksPeople() || f.Challenge == nil {
+		return nil
+	}
+	if f.Challenge.State == authzstore.ChallengeSatisfied {
+		return tx.ConsumeChallenge(f.Challenge.ID)
+	}
+	return replace(tx, f.Challenge.ID)
+}

@@ -1,0 +1,80 @@
+package decide
+
+import (
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/policy"
+)
+
+// messageLifeNanos is how long a message is delivered where nothing else says so.
+const messageLifeNanos = int64(24 * time.Hour)
+
+// reachable is a terminal that messages of this call may go to: one that it leads to by
+// a fact that the route declares `write`, and that is bound.
+func (ck *check) reachable(f Facts, id string) (authzstore.Terminal, error) {
+	t, known := f.devices[id]
+	if !known || !slices.Contains(ck.messaged(f.leads), id) {
+		return authzstore.Terminal{}, contradiction("a message to a terminal that the call does not lead to")
+	}
+	if t.State != authzstore.TerminalBound {
+		return authzstore.Terminal{}, contradiction("a message to a terminal that is %s", t.State)
+	}
+	return t, nil
+}
+
+// message is one to a terminal: for what the call is, or the intent that it is about,
+// and who asked for that, whatever the policy adds.
+func (ck *check) message(to authzstore.Terminal, kind string, about *authzstore.Intent, details map[string]string) authzstore.Message {
+	p := ck.purpose(about)
+	m := authzstore.Message{
+		ID:                   authzstore.NewID("msg"),
+		Kind:                 kind,
+		Terminal:             to.ID,
+		Account:              to.Account,
+		TerminalBoundAtNanos: to.BoundAtNanos,
+		AmountMinor:          p.amountMinor,
+		Currency:             p.currency,
+		Payee:                p.payee,
+		Requester:            ck.call.Identity,
+		Details:              details,
+	}
+	if about != nil {
+		m.Intent, m.Requester = about.ID, about.Initiator
+	}
+	return m
+}
+
+// sendChallenge writes the messages of a challenge that was issued: one to each
+// terminal, of codes each with its own.
+func (ck *check) sendChallenge(tx *authzstore.Tx, f Facts, e policy.IssueChallenge, c authzstore.Challenge, about *authzstore.Intent) error {
+	for _, asked := range c.Terminals {
+		m := ck.message(f.devices[asked.Terminal], e.Message, about, e.Details)
+		m.Challenge, m.CodeCounter, m.ExpiresAtNanos = c.ID, asked.Counter, c.ExpiresAtNanos
+		if err := tx.Send(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notify sends a message that the policy wants sent.
+func (ck *check) notify(tx *authzstore.Tx, f Facts, e policy.Notify, done effected) error {
+	to, err := ck.reachable(f, e.Terminal)
+	if err != nil {
+		return err
+	}
+	m := ck.message(to, e.Kind, done.about, e.Details)
+	switch {
+	case done.challenge != nil:
+		m.Challenge = done.challenge.ID
+	case f.Challenge != nil && !f.hidden:
+		m.Challenge = f.Challenge.ID
+	}
+	m.ExpiresAtNanos = e.ExpiresAtNanos
+	if m.ExpiresAtNanos == 0 {
+		m.ExpiresAtNanos = tx.Now() + messageLifeNanos
+	}
+	return tx.Send(m)
+}
