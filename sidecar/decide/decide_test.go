@@ -392,14 +392,24 @@ func TestIDs(t *testing.T) {
 // Every fact that a route may name is read.
 func TestFactVocabulary(t *testing.T) {
 	facts := map[string]string{
-		"account":  "{account: write}",
-		"grant":    "{grant: write}",
-		"merchant": "{account: write, merchant: read}",
+		"account":          "{account: write}",
+		"grant":            "{grant: write}",
+		"merchant":         "{account: write, merchant: read}",
+		"terminal":         "{account: write, terminal: write}",
+		"terminals":        "{account: write, terminals: write}",
+		"intent":           "{account: write, intent: write}",
+		"intent_account":   "{account: write, intent: read, intent_account: write}",
+		"intent_terminals": "{account: write, intent: read, intent_terminals: write}",
+		"open_intents":     "{account: write, open_intents: write}",
+		"challenge":        "{account: write, challenge: write}",
 	}
 	for _, fact := range call.FactNames() {
 		text := strings.Replace(routesText(t), "facts: {account: write}", "facts: "+facts[fact], 1)
 		if fact == "grant" {
 			text = strings.Replace(text, "    payee:", "    grant: {identity: subject}\n    payee:", 1)
+		}
+		if strings.HasPrefix(fact, "intent") {
+			text = strings.Replace(text, "    payee:", "    intent: {identity: subject}\n    payee:", 1)
 		}
 		table, err := call.Load(fstest.MapFS{"systems/direct_payment/routes.yaml": {Data: []byte(text)}}, call.Vocabulary{})
 		if err != nil {
