@@ -36,12 +36,7 @@ currency_matches if {
 	input.call.currency == input.facts.account.currency
 }
 
-# Whole minor units, and something to pay.
-amount_valid if {
-	is_number(input.call.amount_minor)
-	input.call.amount_minor == floor(input.call.amount_minor)
-	input.call.amount_minor > 0
-}
+amount_valid if is_payable(input.call.amount_minor)
 
 within_payment_maximum if {
 	is_number(input.call.amount_minor)
@@ -72,66 +67,27 @@ unknown_reason := {
 	"message": "There is no such account, or it is not yours.",
 }
 
-frozen_reason := {
-	"code": "account_frozen",
-	"message": "The account is frozen.",
-}
-
 deny contains frozen_reason if not active
 
-deny contains reason if {
-	not currency_matches
-	reason := {
-		"code": "currency_not_account",
-		"message": "The payment is not in the account's currency.",
-	}
-}
+deny contains currency_reason if not currency_matches
 
-deny contains reason if {
-	not amount_valid
-	reason := {
-		"code": "amount_invalid",
-		"message": "The amount is not a whole number of minor units above zero.",
-	}
-}
+deny contains amount_reason if not amount_valid
 
-deny contains reason if {
+deny contains over_maximum_reason(input.facts.account) if {
 	not within_payment_maximum
-	is_number(input.facts.account.max_payment_minor)
-	input.facts.account.max_payment_minor >= 0
-	reason := {
-		"code": "amount_over_payment_maximum",
-		"message": "The amount is over the account's maximum for one payment.",
-		"limit": "payment",
-		"remaining_minor": input.facts.account.max_payment_minor,
-	}
 }
 
-deny contains reason if {
+deny contains over_limit_reason(limit) if {
 	some limit in input.facts.account.limits
 	not limits.within_amount(limit, input.call.amount_minor)
-	reason := object.union(limits.about(limit), {
-		"code": "amount_over_limit",
-		"message": "The amount is over what remains of a limit of the account.",
-		"remaining_minor": limits.amount_left(limit),
-	})
 }
 
-deny contains reason if {
+deny contains over_count_reason(limit) if {
 	some limit in input.facts.account.limits
 	not limits.within_count(limit)
-	reason := object.union(limits.about(limit), {
-		"code": "count_over_limit",
-		"message": "No payment remains of a limit of the account.",
-		"remaining_count": limits.count_left(limit),
-	})
 }
 
-deny contains reason if {
+deny contains window_reason(limit) if {
 	some limit in input.facts.account.limits
 	limit.window_full == true
-	reason := object.union(limits.about(limit), {
-		"code": "limit_window_full",
-		"message": "A limit of the account can keep no more payments in its window.",
-	})
 }
