@@ -85,4 +85,6 @@ payee_may_hear(code, _) if code in {
 	"amount_changed",
 	"paid_account_frozen",
 	"currency_not_paid_account",
+	"terminal_frozen",
+	"challenge_unknown",
 }

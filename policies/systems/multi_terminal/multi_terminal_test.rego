@@ -327,19 +327,17 @@ test_an_open_challenge_is_no_start if {
 
 # What was confirmed pays only as it was confirmed: otherwise people are asked anew.
 test_confirmed[note] if {
-	asks_anew := asked
 	some note, case in {
-		"as it was": {"path": "/call/payee", "value": "mer_bakery", "decision": paid},
-		"another amount": {"path": "/facts/challenge/amount_minor", "value": 1249, "decision": asks_anew},
-		"another currency": {"path": "/facts/challenge/currency", "value": "XTS", "decision": asks_anew},
-		"another payee": {"path": "/facts/challenge/payee", "value": "mer_books", "decision": asks_anew},
-		"another account": {"path": "/facts/challenge/account", "value": "acc_carl", "decision": asks_anew},
-		"another operation": {"path": "/facts/challenge/operation", "value": "transfer", "decision": asks_anew},
-		"another system": {"path": "/facts/challenge/system", "value": "agent_order", "decision": asks_anew},
-		"by another caller": {"path": "/facts/challenge/initiator", "value": cases.carl, "decision": asks_anew},
-		"an approval": {"path": "/facts/challenge/kind", "value": "approval", "decision": asks_anew},
-		"of one terminal": {"path": "/facts/challenge/terminals", "value": ["trm_phone"], "decision": asks_anew},
-		"of none": {"path": "/facts/challenge/terminals", "value": [], "decision": asks_anew},
+		"another amount": {"path": "/facts/challenge/amount_minor", "value": 1249, "decision": asked},
+		"another currency": {"path": "/facts/challenge/currency", "value": "XTS", "decision": asked},
+		"another payee": {"path": "/facts/challenge/payee", "value": "mer_books", "decision": asked},
+		"another account": {"path": "/facts/challenge/account", "value": "acc_carl", "decision": asked},
+		"another operation": {"path": "/facts/challenge/operation", "value": "transfer", "decision": asked},
+		"another system": {"path": "/facts/challenge/system", "value": "agent_order", "decision": asked},
+		"by another caller": {"path": "/facts/challenge/initiator", "value": cases.carl, "decision": asked},
+		"an approval": {"path": "/facts/challenge/kind", "value": "approval", "decision": asked},
+		"of one terminal": {"path": "/facts/challenge/terminals", "value": ["trm_phone"], "decision": asked},
+		"of none": {"path": "/facts/challenge/terminals", "value": [], "decision": asked},
 		"a terminal bound again just after the codes were issued": {
 			"path": "/facts/terminals/1/bound_at_ns",
 			"value": (now - (30 * second)) + 1,
