@@ -65,7 +65,7 @@ func NewChallenges(cfg ChallengesConfig) (*Challenges, error) {
 // NewSecret draws the secret of the challenge with this ID, and returns it sealed,
 // with a counter for the code of each terminal. It is the generation condition: codes
 // have length digits and are all different, for where two are the same the counter
-// steps on.
+// steps on. Counters are from 1: 0 says of a message that it brings no code.
 func (c *Challenges) NewSecret(id string, length, terminals int) (sealed []byte, counters []uint64, err error) {
 	switch {
 	case length < authzstore.MinCodeLength || length > authzstore.MaxCodeLength:
@@ -78,7 +78,7 @@ func (c *Challenges) NewSecret(id string, length, terminals int) (sealed []byte,
 		return nil, nil, fmt.Errorf("evidence: the secret of a challenge: %w", err)
 	}
 	taken := map[string]bool{}
-	for counter := uint64(0); len(counters) < terminals; counter++ {
+	for counter := uint64(1); len(counters) < terminals; counter++ {
 		code, err := challengeCode(secret, counter, length)
 		if err != nil {
 			return nil, nil, err

@@ -68,9 +68,9 @@ func wantEntry(t *testing.T, c *Challenges, ch authzstore.Challenge, code string
 	}
 }
 
-// The codes of RFC 4226, appendix D.
+// The codes of RFC 4226, appendix D, from counter 1.
 var rfc4226 = []string{
-	"755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489",
+	"287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489",
 }
 
 // A challenge whose secret is that of RFC 4226 has its codes, each of which is found
@@ -96,13 +96,13 @@ func TestChallengeRFC4226(t *testing.T) {
 
 func TestMatchNone(t *testing.T) {
 	c := challenges(t, same{rfcSecret(20)})
-	ch := issue(t, c, 6, 3, authzstore.EntryAny) // 755224 287082 359152
+	ch := issue(t, c, 6, 3, authzstore.EntryAny) // 287082 359152 969429
 	for _, code := range []string{
-		"", "0", "755225", "75522", "7552240", "0755224", "55224", " 755224", "755224\n", "755224\x00", "+755224", "-755224",
-		"755 224", "７５５２２４", "969429", // of a counter that no terminal has
-		"1401458", // the sum, which the condition does not ask for
-		strings.Repeat("7", 15), strings.Repeat("7", 16), "755224" + strings.Repeat("0", 10000),
-		"755224" + strings.Repeat("\x00", 256), // as long as a code, in a byte
+		"", "0", "287083", "28708", "2870820", "0287082", "87082", " 287082", "287082\n", "287082\x00", "+287082", "-287082",
+		"287 082", "２８７０８２", "755224", "338314", // of counters that no terminal has
+		"1615663", // the sum, which the condition does not ask for
+		strings.Repeat("7", 15), strings.Repeat("7", 16), "287082" + strings.Repeat("0", 10000),
+		"287082" + strings.Repeat("\x00", 256), // as long as a code, in a byte
 	} {
 		wantEntry(t, c, ch, code, authzstore.Entry{Terminal: -1})
 	}
@@ -180,7 +180,7 @@ func TestCollision(t *testing.T) {
 		random.Read(secret)
 		taken := map[string]bool{}
 		for i := range n {
-			code, err := challengeCode(secret, uint64(i), length)
+			code, err := challengeCode(secret, uint64(i+1), length)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -194,7 +194,7 @@ func TestCollision(t *testing.T) {
 	c := challenges(t, same{secret})
 	ch := issue(t, c, length, n, authzstore.EntryAny)
 	for i, terminal := range ch.Terminals {
-		want := uint64(i)
+		want := uint64(i + 1)
 		if i >= collides {
 			want++
 		}
@@ -212,8 +212,8 @@ func TestCollision(t *testing.T) {
 func TestSum(t *testing.T) {
 	c := challenges(t, same{rfcSecret(20)})
 	ch := issue(t, c, 6, 3, authzstore.EntrySum)
-	wantEntry(t, c, ch, "1401458", authzstore.Entry{Terminal: 0})
-	for _, code := range []string{"", "755224", "287082", "1401457", "01401458", "1401458 ", "1042306", "0"} {
+	wantEntry(t, c, ch, "1615663", authzstore.Entry{Terminal: 0})
+	for _, code := range []string{"", "287082", "359152", "1615662", "01615663", "1615663 ", "646234", "0"} {
 		wantEntry(t, c, ch, code, authzstore.Entry{Terminal: -1})
 	}
 	for n := 1; n <= authzstore.MaxTerminals; n++ {
