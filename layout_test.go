@@ -29,7 +29,7 @@ var layers = [][]string{
 	{"sidecar/call", "sidecar/clock", "sidecar/policy"},
 	{"sidecar/bundle", "sidecar/evidence"},
 	{"sidecar/decide"},
-	{"sidecar/extauthz", "sidecar/metrics", "sidecar/replay", "sidecar/api"},
+	{"sidecar/extauthz", "sidecar/metrics", "sidecar/replay", "sidecar/api", "sidecar/outbox"},
 	{"sidecar", "sidecar/replay/replaytest"},
 	{"cmd/countersign"},
 }
@@ -59,6 +59,7 @@ var rules = []rule{
 	{imported: "github.com/boombuler/barcode", by: []string{"sidecar/symbol"}},
 	{imported: "github.com/pquerna/otp", by: []string{"sidecar/evidence"}},
 	{imported: "github.com/danielgtaylor/huma", by: []string{"sidecar/api"}},
+	{imported: "github.com/standard-webhooks/standard-webhooks", by: []string{"sidecar/outbox"}},
 	// What backends share is theirs alone.
 	{imported: module + "/authzstore/kv/chain", by: []string{"authzstore/kv"}},
 	{imported: module + "/authzstore/kv/disk", by: []string{"authzstore/kv"}},
@@ -202,6 +203,10 @@ func TestChecksCanFail(t *testing.T) {
 		{"sidecar/server.go", ours + "sidecar/call/strictjson", false},
 		{"sidecar/upstream/claims.go", ours + "authzstore", false},
 		{"sidecar/decide/decide.go", "github.com/go-jose/go-jose/v4", false},
+		{"sidecar/outbox/secret.go", "github.com/standard-webhooks/standard-webhooks/libraries/go", true},
+		{"sidecar/server.go", "github.com/standard-webhooks/standard-webhooks/libraries/go", false},
+		{"sidecar/outbox/stream.go", ours + "sidecar/api", false},
+		{"sidecar/api/terminal_api.go", ours + "sidecar/outbox", false},
 		{"cmd/countersign/main.go", ours + "sidecar", true},
 		{"cmd/countersign/main.go", ours + "authzstore/kv/badgerkv", false},
 		{"examples/demo/main.go", ours + "sidecar", true},

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ import (
 	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/extauthz"
 	"github.com/countersign/countersign/sidecar/metrics"
+	"github.com/countersign/countersign/sidecar/outbox"
 	"github.com/countersign/countersign/sidecar/policy"
 	"github.com/countersign/countersign/sidecar/safelog"
 	"github.com/countersign/countersign/sidecar/upstream"
@@ -71,6 +73,13 @@ type Config struct {
 	// TokenKeys are the keys that the tokens for payment services are signed with,
 	// one for each audience. A call that moves money is not allowed without.
 	TokenKeys map[string]upstream.Key
+	// Webhooks are the receivers that messages may be sent to, and WebhookRoots what
+	// their certificates are checked against; nil means the system's roots.
+	Webhooks     []outbox.Receiver
+	WebhookRoots *x509.CertPool
+	// MessageLog receives every message, with its code, as a line of JSON: to try
+	// things out. Nil means none.
+	MessageLog io.Writer
 	// Retention of records.
 	Retention Retention
 	// Clock is where the time comes from. Zero means the system's clocks. Its Log
@@ -260,12 +269,17 @@ func (o opened) run(ctx context.Context, cfg Config) error {
 	if err := keepRules(ctx, o.store, o.archive, o.rules); err != nil {
 		return fmt.Errorf("the policy cannot be archived: %w", err)
 	}
+	messages, err := newOutbox(cfg, o.store, keys, timekeeper.Now)
+	if err != nil {
+		return err
+	}
 	defer o.runBeside(cfg, timekeeper.Now)()
 	stopAPIs, err := serveAPIs(ctx, cfg, o.store, keys, codes, timekeeper.Now)
 	if err != nil {
 		return err
 	}
 	defer stopAPIs()
+	defer deliver(cfg, messages)() // first: the terminal API waits for the streams to end
 	return serve(ctx, cfg, decide.Config{
 		Bundle:        o.rules.Active,
 		Store:         o.store,
@@ -279,6 +293,8 @@ func (o opened) run(ctx context.Context, cfg Config) error {
 		Bundle: o.rules.Status,
 		Clock:  func() error { _, err := timekeeper.Now(); return err },
 		Store:  storeStats(o.store, o.stats),
+
+		Messages: messageStats(messages),
 	})
 }
 

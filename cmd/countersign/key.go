@@ -11,7 +11,7 @@ import (
 )
 
 func keyCommand() *cobra.Command {
-	return group("key", "Make the keys that payment services are told apart by", keyNewCommand(), keyJWKSCommand())
+	return group("key", "Make the keys that payment services and receivers of webhooks know", keyNewCommand(), keyJWKSCommand(), keyWebhookCommand())
 }
 
 func keyNewCommand() *cobra.Command {

@@ -20,6 +20,7 @@ func serveCommand() *cobra.Command {
 	var cfg sidecar.Config
 	var policyDir, decisionLog, socketMode string
 	var upstreamKeys []string
+	var messages messageFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Answer Envoy's checks",
@@ -62,6 +63,11 @@ itself broken and must be restarted.`,
 				defer file.Close()
 				cfg.DecisionLog = file
 			}
+			closeLog, err := messages.set(&cfg)
+			if err != nil {
+				return err
+			}
+			defer closeLog()
 			return sidecar.Run(cmd.Context(), cfg)
 		},
 	}
@@ -77,6 +83,7 @@ itself broken and must be restarted.`,
 	flags.Int64Var(&cfg.Retention.MaxBytes, "retain-bytes", sidecar.DefaultMaxBytes, "how many bytes of records are kept; those of the last 24 hours stay in any case, because messages to terminals lie among them")
 	flags.DurationVar(&cfg.Clock.MaxGap, "max-gap", clock.DefaultMaxGap, "how far the clock may have gone on over a reboot before an operator must accept it")
 	flags.StringArrayVar(&upstreamKeys, "upstream-key", nil, "AUDIENCE=FILE: sign the tokens for this payment service with the key in the file, which countersign key new makes; once for each service")
+	messages.add(cmd)
 	policiesFlag(cmd, &policyDir)
 	flags.StringVar(&decisionLog, "decision-log", "", "file that gets a line of JSON for each decision; rotate it by moving it and restarting")
 	return cmd

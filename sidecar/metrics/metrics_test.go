@@ -25,6 +25,7 @@ func fine() *Source {
 		Clock:          func() error { return nil },
 		Store:          func() Store { return Store{LastSeq: 9, JournalBytes: 4096} },
 		RecordsLeftOut: func() int64 { return 5 },
+		Messages:       func() Messages { return Messages{1, 2, 3, 4, 5, 6, 7} },
 	}
 }
 

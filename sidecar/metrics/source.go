@@ -20,6 +20,19 @@ type Source struct {
 	Store func() Store
 	// RecordsLeftOut is how many records the decision log lacks.
 	RecordsLeftOut func() int64
+	// Messages says how messages are delivered.
+	Messages func() Messages
+}
+
+// Messages is what was delivered since the start, and is being delivered.
+type Messages struct {
+	Delivered int64 // webhooks that were taken
+	Failed    int64 // tries that were not
+	Dead      int64 // messages that were given up
+	Waiting   int   // terminals with something to be delivered by webhook
+	Streams   int   // that are open
+	Streamed  int64 // events in them
+	LeftOut   int64 // messages that the message log lacks
 }
 
 // Store is how the store is.
@@ -39,8 +52,9 @@ type Store struct {
 // A sample is all of a Source at one moment.
 type sample struct {
 	Source
-	bundle bundle.Status
-	store  Store
+	bundle   bundle.Status
+	store    Store
+	messages Messages
 }
 
 // A sampled is a metric made of a sample.
@@ -63,6 +77,14 @@ var samples = []sampled{
 	{"bundle_reload_ok", "0 while the directory holds a bundle that was refused.", prometheus.GaugeValue, func(s sample) float64 { return number(!s.bundle.Stale()) }},
 	{"bundle_activated_total", "Bundles that became active, with the first.", prometheus.CounterValue, func(s sample) float64 { return float64(s.bundle.Activated) }},
 	{"bundle_refused_total", "Bundles that were refused.", prometheus.CounterValue, func(s sample) float64 { return float64(s.bundle.Refused) }},
+
+	{"messages_delivered_total", "Webhooks that were taken.", prometheus.CounterValue, func(s sample) float64 { return float64(s.messages.Delivered) }},
+	{"messages_failed_tries_total", "Webhooks that were not taken, try by try.", prometheus.CounterValue, func(s sample) float64 { return float64(s.messages.Failed) }},
+	{"messages_dead_total", "Messages that were given up.", prometheus.CounterValue, func(s sample) float64 { return float64(s.messages.Dead) }},
+	{"messages_waiting_terminals", "Terminals with something to be delivered by webhook.", prometheus.GaugeValue, func(s sample) float64 { return float64(s.messages.Waiting) }},
+	{"message_streams", "Streams of messages that are open.", prometheus.GaugeValue, func(s sample) float64 { return float64(s.messages.Streams) }},
+	{"messages_streamed_total", "Messages in streams.", prometheus.CounterValue, func(s sample) float64 { return float64(s.messages.Streamed) }},
+	{"message_log_left_out_total", "Messages that the message log lacks.", prometheus.CounterValue, func(s sample) float64 { return float64(s.messages.LeftOut) }},
 
 	{"store_failed", "1 when a commit failed: the process ends.", prometheus.GaugeValue, func(s sample) float64 { return number(s.store.Failed) }},
 	{"store_last_seq", "Number of the last durable batch.", prometheus.GaugeValue, func(s sample) float64 { return float64(s.store.LastSeq) }},
@@ -91,7 +113,7 @@ func (s sampler) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (s sampler) Collect(to chan<- prometheus.Metric) {
-	now := sample{*s.source, s.source.Bundle(), s.source.Store()}
+	now := sample{*s.source, s.source.Bundle(), s.source.Store(), s.source.Messages()}
 	to <- prometheus.MustNewConstMetric(bundleInfo, prometheus.GaugeValue, 1, now.bundle.ActiveDigest)
 	for _, one := range samples {
 		to <- prometheus.MustNewConstMetric(one.desc(), one.kind, one.value(now))

@@ -40,6 +40,8 @@ var Keys = map[string]string{
 	"left_out": "records that the decision log lacks",
 	"removed":  "how many bundles went, because no record names them any more",
 	"expired":  "how many reservations nobody settled in time",
+	"receiver": "host that webhooks go to; empty where it is none that they may go to",
+	"dead":     "how many messages were given up",
 	"id":       "of the store",
 	"data":     "directory of the store",
 	"last_seq": "number of the store's last batch",

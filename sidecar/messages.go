@@ -1,0 +1,61 @@
+package sidecar
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/evidence"
+	"github.com/countersign/countersign/sidecar/metrics"
+	"github.com/countersign/countersign/sidecar/outbox"
+)
+
+// newOutbox returns what delivers the messages of a store, with codes made of the
+// secrets that it keeps.
+func newOutbox(cfg Config, store *authzstore.Store, keys keyring, now func() (time.Time, error)) (*outbox.Outbox, error) {
+	sealer, err := evidence.NewSealer(keys.Sealing)
+	if err != nil {
+		return nil, err
+	}
+	challenges, err := evidence.NewChallenges(evidence.ChallengesConfig{Sealer: sealer})
+	if err != nil {
+		return nil, err
+	}
+	stored, err := evidence.NewStoredCodes(evidence.StoredCodesConfig{Sealer: sealer})
+	if err != nil {
+		return nil, err
+	}
+	messages, err := outbox.New(outbox.Config{
+		Store:      store,
+		Renderer:   outbox.Renderer{ChallengeCode: challenges.Code, StoredCode: stored.Code},
+		Now:        now,
+		Receivers:  cfg.Webhooks,
+		Roots:      cfg.WebhookRoots,
+		MessageLog: cfg.MessageLog,
+		Log:        cfg.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("messages: %w", err)
+	}
+	return messages, nil
+}
+
+// deliver runs an outbox until stop, if messages have any way out of here. Where they
+// have none, nobody reads the journal for them.
+func deliver(cfg Config, messages *outbox.Outbox) (stop func()) {
+	if cfg.TerminalAPI == "" && len(cfg.Webhooks) == 0 && cfg.MessageLog == nil {
+		return func() {}
+	}
+	return start(messages.Run)
+}
+
+// messageStats are an outbox's numbers as metrics have them.
+func messageStats(messages *outbox.Outbox) func() metrics.Messages {
+	return func() metrics.Messages {
+		s := messages.Stats()
+		return metrics.Messages{
+			Delivered: s.Delivered, Failed: s.Failed, Dead: s.Dead, Waiting: s.Waiting,
+			Streams: s.Streams, Streamed: s.Streamed, LeftOut: s.NotLogged,
+		}
+	}
+}
