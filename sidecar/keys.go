@@ -23,8 +23,10 @@ const maxKeyFile = 1 << 10
 // A keyring is what is derived from the store's key.
 type keyring struct {
 	decide.Keys
-	// Sealing keeps the secrets of credentials.
+	// Sealing keeps the secrets of credentials, challenges and stored codes.
 	Sealing []byte
+	// IntentTokens makes the tokens of intents.
+	IntentTokens []byte
 	// Tokens signs what the sidecar's own API may show.
 	Tokens []byte
 }
@@ -52,6 +54,7 @@ func loadKeys(name, dataDir string) (keys keyring, err error) {
 		"countersign personal fields": &keys.Personal,
 		"countersign evidence":        &keys.Evidence,
 		"countersign sealing":         &keys.Sealing,
+		"countersign intent tokens":   &keys.IntentTokens,
 		"countersign tokens":          &keys.Tokens,
 	} {
 		if *derived, err = hkdf.Key(sha256.New, key, nil, use, keyBytes); err != nil {

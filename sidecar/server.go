@@ -254,6 +254,10 @@ func (o opened) run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	proofs, err := newProofs(cfg, keys, codes)
+	if err != nil {
+		return err
+	}
 	if err := announce(ctx, o.store, cfg); err != nil {
 		return err
 	}
@@ -284,7 +288,9 @@ func (o opened) run(ctx context.Context, cfg Config) error {
 		Bundle:        o.rules.Active,
 		Store:         o.store,
 		Keys:          keys.Keys,
-		Evidence:      evidenceKinds(cfg, codes),
+		Evidence:      proofs.kinds,
+		Challenges:    proofs.challenges,
+		StoredCodes:   proofs.stored,
 		NewCredential: codes.NewCredential,
 		MaxInFlight:   cfg.MaxInFlight,
 		Now:           timekeeper.Now,
@@ -317,13 +323,6 @@ func paymentCodes(cfg Config, keys keyring) (codes *evidence.PaymentCodes, err e
 		return nil, err
 	}
 	return evidence.NewPaymentCodes(cfg.PaymentCodes)
-}
-
-// evidenceKinds are the kinds of evidence, by the names that routes have for them.
-func evidenceKinds(cfg Config, codes *evidence.PaymentCodes) map[string]evidence.Kind {
-	kinds := map[string]evidence.Kind{evidence.PaymentCode: codes}
-	maps.Copy(kinds, cfg.Evidence)
-	return kinds
 }
 
 // newSigner signs with the keys of payment services, and with a key of its own for
