@@ -17,7 +17,10 @@ func accountCommand() *cobra.Command {
 		accountPutCommand(),
 		getCommand("account", "acc", "Look at an account and what remains of its limits",
 			"  countersign account get acc_anna\n  countersign account get acc_anna -o json | jq .remaining", printAccount),
-		accountListCommand(), accountFreezeCommand(), accountUnfreezeCommand())
+		accountListCommand(), accountFreezeCommand(),
+		accountAgainCommand("unfreeze", "Let a frozen account pay again", ""),
+		accountAgainCommand("unlock", "Let an account's people be asked for codes again",
+			"Let the people of an account be asked for codes again, after wrong codes have locked\nthree challenges in a row. Make sure first that it is the owner who asks."))
 	cmd.Long = "Keep the accounts that pay. " + besideAPI
 	return cmd
 }
@@ -65,6 +68,9 @@ func printAccount(w io.Writer, a api.Account) error {
 	out.line("", row("owner", who(a.Owner)))
 	out.line("", row("most for one payment", fmt.Sprint(a.MaxPaymentMinor, " ", a.Currency, " minor")))
 	out.line("", row("created", atTime(a.CreatedAtNanos)))
+	if v := a.Verification; v.Locked {
+		out.line("", row("codes", fmt.Sprintf("locked since %s, after %d challenges that wrong codes have locked", atTime(v.LockedAtNanos), v.LockedInARow)))
+	}
 	printSums(out, a.Usage)
 	printLimits(out, a.Limits, a.Remaining)
 	return out.flush()
@@ -156,16 +162,18 @@ func howMany(open api.Page[api.Reservation]) string {
 	return fmt.Sprintf("%d reservations are still open:", len(open.Items))
 }
 
-func accountUnfreezeCommand() *cobra.Command {
+// accountAgainCommand lets something be again that was stopped.
+func accountAgainCommand(verb, short, long string) *cobra.Command {
 	var flags controlFlags
 	cmd := &cobra.Command{
-		Use:               "unfreeze ID",
-		Short:             "Let a frozen account pay again",
-		Example:           "  countersign account unfreeze acc_anna",
+		Use:               verb + " ID",
+		Short:             short,
+		Long:              long,
+		Example:           "  countersign account " + verb + " acc_anna",
 		Args:              oneID("account", "acc"),
 		ValidArgsFunction: completeIDs(&flags, "/v1/accounts", nil),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return run[api.Account](cmd, &flags, controlCall{method: http.MethodPost, path: "/v1/accounts/" + args[0] + "/unfreeze"}, nil)
+			return run[api.Account](cmd, &flags, controlCall{method: http.MethodPost, path: "/v1/accounts/" + args[0] + "/" + verb}, nil)
 		},
 	}
 	flags.register(cmd)

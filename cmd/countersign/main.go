@@ -44,7 +44,8 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(serveCommand(), configCommand(), keyCommand(),
-		accountCommand(), terminalCommand(), merchantCommand(), grantCommand(), reservationCommand(), tokenCommand(), codeCommand(),
+		accountCommand(), terminalCommand(), merchantCommand(), grantCommand(),
+		intentCommand(), challengeCommand(), messageCommand(), reservationCommand(), tokenCommand(), codeCommand(),
 		storeCommand(), decisionCommand(), clockCommand(), versionCommand())
 	return root
 }

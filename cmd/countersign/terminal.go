@@ -49,6 +49,7 @@ then gone.`,
 	set.StringVar(&terminal.Identity.Issuer, "identity-issuer", "", "issuer of its token (the iss)")
 	set.StringVar(&terminal.Identity.Subject, "identity", "", "its subject (the token's sub)")
 	set.StringVar(&terminal.Number, "number", "", "where messages to it go, such as a telephone number")
+	set.StringVar(&terminal.Webhook, "webhook", "", "https URL that messages to it are delivered to")
 	set.StringVar(&terminal.OS, "os", "", "its operating system")
 	set.StringSliceVar(&terminal.Rights, "right", nil, "what it may, such as order; may be repeated")
 	set.StringSliceVar(&terminal.PairedWith, "paired-with", nil, "ID of a terminal that it is paired with; may be repeated")
@@ -66,7 +67,7 @@ func printTerminal(w io.Writer, t api.Terminal) error {
 	out.line("", row("identity", who(t.Identity)))
 	out.line("", row("bound", atTime(t.BoundAtNanos)))
 	for _, part := range []struct{ name, value string }{
-		{"number", t.Number}, {"os", t.OS}, {"rights", strings.Join(t.Rights, " ")}, {"paired with", strings.Join(t.PairedWith, " ")},
+		{"number", t.Number}, {"webhook", t.Webhook}, {"os", t.OS}, {"rights", strings.Join(t.Rights, " ")}, {"paired with", strings.Join(t.PairedWith, " ")},
 	} {
 		if part.value != "" {
 			out.line("", row(part.name, part.value))

@@ -22,9 +22,17 @@ type Account struct {
 	ID    string                  `json:"id"`
 	State authzstore.AccountState `json:"state" enum:"active,frozen"`
 	AccountTerms
-	CreatedAtNanos int64  `json:"created_at_ns"`
-	Usage          Sums   `json:"usage" doc:"all its reservations since it exists"`
-	Remaining      []Room `json:"remaining" doc:"what its limits still allow now, in their order"`
+	CreatedAtNanos int64        `json:"created_at_ns"`
+	Usage          Sums         `json:"usage" doc:"all its reservations since it exists"`
+	Remaining      []Room       `json:"remaining" doc:"what its limits still allow now, in their order"`
+	Verification   Verification `json:"verification" doc:"whether its people can be asked for codes"`
+}
+
+// A Verification says whether the people of an account can be asked for codes.
+type Verification struct {
+	Locked        bool  `json:"locked"`
+	LockedInARow  int64 `json:"locked_in_a_row" doc:"challenges that wrong codes have locked, without one answered in between"`
+	LockedAtNanos int64 `json:"locked_at_ns,omitempty" doc:"absent: not locked"`
 }
 
 // Sums are what the reservations of an account or a grant come to.
@@ -67,6 +75,10 @@ func sums(u authzstore.Usage) Sums { return Sums{u.PendingMinor, u.PostedMinor, 
 
 func showAccount(r authzstore.Reader, a authzstore.Account, nowNanos int64) (Account, error) {
 	usage, err := r.Usage(a.ID)
+	if err != nil {
+		return Account{}, err
+	}
+	v, err := r.Verification(a.ID)
 	if a.Limits == nil {
 		a.Limits = []authzstore.Limit{}
 	}
@@ -76,6 +88,7 @@ func showAccount(r authzstore.Reader, a authzstore.Account, nowNanos int64) (Acc
 		CreatedAtNanos: a.CreatedAtNanos,
 		Usage:          sums(usage),
 		Remaining:      rooms(a.Limits, usage, a.CreatedAtNanos, nowNanos),
+		Verification:   Verification{v.Locked(), v.LockedInARow, v.LockedAtNanos},
 	}, err
 }
 
@@ -125,6 +138,22 @@ func (c *Control) registerAccounts() {
 		}
 		return c.getAccount(ctx, in.ID)
 	})
+	register(c, "unlock-account", c.unlockAccount)
+}
+
+// unlockAccount lets an account's people be asked for codes again.
+func (c *Control) unlockAccount(ctx context.Context, in *AccountPath) (*accountOutput, error) {
+	refs := []kv.Ref{authzstore.AccountRef(in.ID, kv.Shared), authzstore.VerificationRef(in.ID, kv.Exclusive)}
+	err := c.change(ctx, refs, func(tx *authzstore.Tx) error {
+		if _, ok, err := tx.Account(in.ID); err != nil || !ok {
+			return orUnknown(err)
+		}
+		return unlessState("open", tx.UnlockVerification(in.ID))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.getAccount(ctx, in.ID)
 }
 
 func accountRefs(id string) []kv.Ref { return []kv.Ref{authzstore.AccountRef(id, kv.Exclusive)} }

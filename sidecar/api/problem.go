@@ -86,6 +86,8 @@ var storeProblems = []struct {
 	{authzstore.ErrState, http.StatusConflict, "wrong_state"},
 	{authzstore.ErrResolved, http.StatusConflict, "already_resolved"},
 	{authzstore.ErrUsed, http.StatusConflict, "already_used"},
+	{authzstore.ErrTooManyDelegates, http.StatusConflict, "too_many_delegates"},
+	{authzstore.ErrTooManyTerminals, http.StatusConflict, "too_many_terminals"},
 	{authzstore.ErrNotSupported, http.StatusUnprocessableEntity, "not_supported"},
 	{authzstore.ErrInvalid, http.StatusUnprocessableEntity, "invalid"},
 }

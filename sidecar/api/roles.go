@@ -59,10 +59,12 @@ var Operations = []Operation{
 	{"put-account", http.MethodPut, "/v1/accounts/{id}", "backend", "Write an account, new or in place of what it was"},
 	{"freeze-account", http.MethodPost, "/v1/accounts/{id}/freeze", freezers, "Stop everything that an account pays"},
 	{"unfreeze-account", http.MethodPost, "/v1/accounts/{id}/unfreeze", "backend", "Let a frozen account pay again"},
+	{"unlock-account", http.MethodPost, "/v1/accounts/{id}/unlock", "support", "Let an account's people be asked for codes again"},
 
 	{"list-terminals", http.MethodGet, "/v1/terminals", readers, "List terminals"},
 	{"get-terminal", http.MethodGet, "/v1/terminals/{id}", readers, "Look at a terminal"},
 	{"put-terminal", http.MethodPut, "/v1/terminals/{id}", "backend", "Write a terminal, new or in place of what it was"},
+	{"list-messages", http.MethodGet, "/v1/terminals/{id}/messages", readers, "List the messages to a terminal and what became of them, without codes"},
 
 	{"list-merchants", http.MethodGet, "/v1/merchants", readers, "List merchants"},
 	{"get-merchant", http.MethodGet, "/v1/merchants/{id}", readers, "Look at a merchant"},
@@ -74,6 +76,11 @@ var Operations = []Operation{
 	{"freeze-grant", http.MethodPost, "/v1/grants/{id}/freeze", freezers, "Stop everything that is paid by a grant"},
 	{"unfreeze-grant", http.MethodPost, "/v1/grants/{id}/unfreeze", "backend", "Let a frozen grant pay again"},
 	{"revoke-grant", http.MethodPost, "/v1/grants/{id}/revoke", "backend", "End a grant for good"},
+
+	{"list-intents", http.MethodGet, "/v1/intents", readers, "List intents, such as orders and checkouts"},
+	{"get-intent", http.MethodGet, "/v1/intents/{id}", readers, "Look at an intent and the states that it had"},
+
+	{"get-challenge", http.MethodGet, "/v1/challenges/{id}", readers, "Look at a challenge, without its codes and what they must be like"},
 
 	{"list-reservations", http.MethodGet, "/v1/reservations", everybody, "List reservations, the open ones for reconciliation"},
 	{"get-reservation", http.MethodGet, "/v1/reservations/{id}", everybody, "Look at a reservation"},

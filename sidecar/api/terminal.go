@@ -16,6 +16,7 @@ type TerminalTerms struct {
 	OS         string                   `json:"os,omitempty" maxLength:"256"`
 	Rights     []string                 `json:"rights" maxItems:"16" doc:"snake_case names, such as order"`
 	PairedWith []string                 `json:"paired_with" maxItems:"16" doc:"IDs of terminals"`
+	Webhook    string                   `json:"webhook,omitempty" pattern:"^https://" patternDescription:"https URL" maxLength:"512" doc:"where messages to it are delivered; absent: nowhere, the terminal fetches them"`
 }
 
 // A Terminal is a terminal as it is shown.
@@ -26,7 +27,7 @@ type Terminal struct {
 }
 
 func showTerminal(_ authzstore.Reader, t authzstore.Terminal, _ int64) (Terminal, error) {
-	terms := TerminalTerms{t.Account, t.Identity, t.State, t.Number, t.OS, t.Rights, t.PairedWith}
+	terms := TerminalTerms{t.Account, t.Identity, t.State, t.Number, t.OS, t.Rights, t.PairedWith, t.Webhook}
 	if terms.Rights == nil {
 		terms.Rights = []string{}
 	}
@@ -71,7 +72,7 @@ func (c *Control) registerTerminals() {
 		b := in.Body
 		terminal := authzstore.Terminal{
 			ID: in.ID, Account: b.Account, Number: b.Number, OS: b.OS, Rights: b.Rights,
-			PairedWith: b.PairedWith, Identity: b.Identity, State: b.State,
+			PairedWith: b.PairedWith, Identity: b.Identity, State: b.State, Webhook: b.Webhook,
 		}
 		err := changeFrom(ctx, c,
 			func(r authzstore.Reader) (authzstore.Terminal, bool, error) { return r.Terminal(in.ID) },

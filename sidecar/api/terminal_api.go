@@ -19,7 +19,8 @@ import (
 // TerminalPrefix starts the path of every call of the terminal API.
 const TerminalPrefix = "/countersign/v1/"
 
-// TerminalConfig is what a TerminalAPI needs. All of it is needed but Log.
+// TerminalConfig is what a TerminalAPI needs. All of it is needed but Messages,
+// IntentToken and Log.
 type TerminalConfig struct {
 	// Store that it shows.
 	Store *authzstore.Store
@@ -30,6 +31,14 @@ type TerminalConfig struct {
 	// ParametersURI opens a credential and returns its parameters as an otpauth://
 	// URI, which holds the secret.
 	ParametersURI func(authzstore.Credential) (string, error)
+	// IntentToken is the token of the intent with an ID, a secret of who opened it.
+	// Nil: intents have none.
+	IntentToken func(intentID string) string
+	// Messages answers the operation [upstream.StreamMessages]: it sends the messages to
+	// a terminal until the caller, its session (nanoseconds since 1970-01-01 UTC; 0: it
+	// does not say) or the server ends. With an error it has written nothing. Nil: there
+	// is no such thing.
+	Messages func(w http.ResponseWriter, r *http.Request, terminal string, caller authzstore.Identity, sessionEndsNanos int64) error
 	// Log receives what went wrong, and no values of a call. Nil means
 	// slog.Default.
 	Log *slog.Logger
@@ -75,15 +84,14 @@ func (t *TerminalAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.refuse(w, err)
 		return
 	}
-	status := http.StatusOK
-	if claims.Does == "offer_grant" {
-		status = http.StatusCreated
+	if claims.Does == upstream.StreamMessages {
+		err = t.stream(w, r, claims)
+	} else {
+		err = t.answer(w, r, claims)
 	}
-	shown, err := t.show(r.Context(), claims, r.URL.Query())
-	if err == nil {
-		err = writeJSON(w, status, shown)
-	}
-	if p := asProblem(err); p != nil {
+	if refusal, ok := errors.AsType[*upstream.Refusal](err); ok {
+		t.refuse(w, refusal)
+	} else if p := asProblem(err); p != nil {
 		p.write(w)
 	} else if err != nil {
 		t.Log.ErrorContext(r.Context(), "what was decided cannot be shown", "operation", claims.Does, "decision_id", claims.DecisionID, "error", err)
@@ -91,7 +99,22 @@ func (t *TerminalAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuse answers a call without a good token.
+// answer shows what became of a call. With an error it has written nothing.
+func (t *TerminalAPI) answer(w http.ResponseWriter, r *http.Request, claims upstream.Claims) error {
+	shown, err := t.show(r.Context(), claims, r.URL.Query())
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if made := claims.Does == "offer_grant" || claims.Does == "store_code"; made {
+		status = http.StatusCreated
+	} else if _, taken := shown.(accepted); taken {
+		status = http.StatusAccepted
+	}
+	return writeJSON(w, status, shown)
+}
+
+// refuse answers a call without a good token, or one that is refused here.
 func (t *TerminalAPI) refuse(w http.ResponseWriter, err error) {
 	refusal, ok := errors.AsType[*upstream.Refusal](err)
 	if !ok {
@@ -120,6 +143,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 // A shower shows the outcome of one call.
 type shower struct {
 	authzstore.Snapshot
+	cfg      TerminalConfig
 	claims   upstream.Claims
 	caller   authzstore.Identity
 	query    PageQuery
@@ -127,44 +151,61 @@ type shower struct {
 }
 
 var (
-	errNotBuiltIn = problem(http.StatusForbidden, "token_not_for_us", "The call's token is for a payment.")
+	errNotBuiltIn = problem(http.StatusForbidden, "token_not_for_us", "The call's token is for a payment, or for an operation that is not shown here.")
 	errQuery      = problem(http.StatusBadRequest, "query_invalid", "limit is from 1 to 200, and after what a page said.")
 )
 
+// views show the outcome of each built-in operation, but of StreamMessages.
+var views = map[string]func(shower) (any, error){
+	"fetch_parameters": shower.parameters,
+	"list_grants":      shower.grants,
+	"list_delegations": shower.delegations,
+
+	"offer_grant": shower.grant, "accept_grant": shower.grant, "decline_grant": shower.grant, "change_grant": shower.grant,
+	"unfreeze_grant": shower.grant, "reissue_parameters": shower.grant, "view_grant": shower.grant,
+	"freeze_grant": shower.stoppedGrant, "revoke_grant": shower.stoppedGrant, "end_grant": shower.stoppedGrant,
+
+	"view_account": shower.account, "unfreeze_account": shower.account, "unlock_verification": shower.account,
+	"freeze_account": shower.stoppedAccount,
+
+	"enter_code":           shower.nothing,
+	"approve_challenge":    shower.challenge,
+	"reject_challenge":     shower.challenge,
+	"view_challenge":       shower.challenge,
+	"view_intent":          shower.intent,
+	"act_on_intent":        shower.intentIfAny,
+	"store_code":           shower.storedCode,
+	"acknowledge_messages": shower.acknowledged,
+}
+
 // show reads what the call may see, in one snapshot.
 func (t *TerminalAPI) show(ctx context.Context, claims upstream.Claims, query url.Values) (shown any, err error) {
+	view, ok := views[claims.Does]
+	if !ok {
+		return nil, errNotBuiltIn
+	}
 	now, err := t.Now()
 	if err != nil {
 		return nil, errClock
 	}
-	s := shower{claims: claims, caller: authzstore.Identity(claims.Identity), nowNanos: now.UnixNano()}
+	s := shower{cfg: t.TerminalConfig, claims: claims, caller: authzstore.Identity(claims.Identity), nowNanos: now.UnixNano()}
 	if s.query, err = pageOf(query); err != nil {
 		return nil, err
 	}
 	err = t.Store.View(ctx, func(snapshot authzstore.Snapshot) (err error) {
 		s.Snapshot = snapshot
-		switch claims.Does {
-		case "":
-			return errNotBuiltIn
-		case "fetch_parameters":
-			shown, err = s.parameters(t.ParametersURI)
-		case "list_grants":
-			shown, err = s.grants()
-		case "list_delegations":
-			shown, err = s.delegations()
-		case "view_account", "unfreeze_account":
-			shown, err = s.account()
-		case "freeze_account":
-			shown, err = s.stopped(s.account())
-		case "freeze_grant", "revoke_grant", "end_grant":
-			shown, err = s.stopped(s.grant())
-		default:
-			shown, err = s.grant()
-		}
+		shown, err = view(s)
 		return err
 	})
 	return shown, err
 }
+
+// accepted is the answer that says nothing but that the call was taken.
+type accepted struct{}
+
+// nothing is what an entry of a code is answered, whoever sends it, and also where
+// there is no such challenge.
+func (s shower) nothing() (any, error) { return accepted{}, nil }
 
 func pageOf(query url.Values) (PageQuery, error) {
 	page := PageQuery{Limit: DefaultPage, After: query.Get("after")}
@@ -257,6 +298,9 @@ func (s shower) account() (any, error) {
 	return showAccount(s.Reader, a, s.nowNanos)
 }
 
+func (s shower) stoppedAccount() (any, error) { return s.stopped(s.account()) }
+func (s shower) stoppedGrant() (any, error)   { return s.stopped(s.grant()) }
+
 // stopped adds what is still open to what was frozen or ended.
 func (s shower) stopped(now any, err error) (any, error) {
 	if err != nil {
@@ -323,7 +367,7 @@ type Parameters struct {
 
 var errFetched = problem(http.StatusConflict, "parameters_fetched", "The parameters of this grant were obtained before. The owner can have new ones issued.")
 
-func (s shower) parameters(uri func(authzstore.Credential) (string, error)) (any, error) {
+func (s shower) parameters() (any, error) {
 	g, ok, err := s.Grant(s.claims.Grant)
 	if err != nil || !ok {
 		return nil, orUnknown(err)
@@ -338,7 +382,7 @@ func (s shower) parameters(uri func(authzstore.Credential) (string, error)) (any
 	if !ok || c.Ended || c.FirstUsed || c.FetchedBy != s.claims.DecisionID {
 		return nil, errFetched
 	}
-	text, err := uri(c)
+	text, err := s.cfg.ParametersURI(c)
 	if err != nil {
 		return nil, err
 	}
