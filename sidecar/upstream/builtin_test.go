@@ -54,3 +54,25 @@ func TestBuiltInToken(t *testing.T) {
 		t.Errorf("a guard lets it pass: %d %s", got.status, got.body)
 	}
 }
+
+// What a built-in operation was done on and from is in its token; when the caller's
+// session ends, only for the operation that goes on until then.
+func TestBuiltInClaims(t *testing.T) {
+	for _, does := range []string{"enter_code", StreamMessages} {
+		for seconds, good := range map[int64]bool{0: true, 1: does == StreamMessages, maxSeconds: does == StreamMessages, maxSeconds + 1: false, -1: false} {
+			c := builtInClaims()
+			c.Does, c.Challenge, c.Terminal, c.Intent, c.SessionExp = does, "chl_1", "trm_1", "int_1", seconds
+			token, err := testSigner.Sign(c)
+			if (err == nil) != good {
+				t.Errorf("%s with session_exp %d: %v", does, seconds, err)
+			}
+			if err != nil {
+				continue
+			}
+			got, err := verifier(sharedKey).Verify(token)
+			if err != nil || got.Challenge != "chl_1" || got.Terminal != "trm_1" || got.Intent != "int_1" || got.SessionExp != seconds {
+				t.Errorf("%+v, %v", got, err)
+			}
+		}
+	}
+}

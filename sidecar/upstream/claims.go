@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,13 @@ const (
 	// MaxLife is from a token's "iat" to its "exp": it is for one call that is on
 	// its way.
 	MaxLife = 30 * time.Second
+
+	// StreamMessages is the built-in operation that goes on while the caller's session
+	// does.
+	StreamMessages = "stream_messages"
+
+	// maxSeconds is the last second that a time in nanoseconds can hold.
+	maxSeconds = math.MaxInt64 / int64(time.Second)
 
 	// maxAmountMinor is the largest integer that every JSON reader holds exactly,
 	// 2^53 − 1.
@@ -44,6 +52,13 @@ type Claims struct {
 	// Does is the built-in operation that was done, and whose outcome the sidecar's own
 	// API may show; empty for a payment. Such a token has no reservation.
 	Does string `json:"does,omitempty"`
+	// Challenge (chl_…) and Terminal (trm_…) are what a built-in operation was done on, or
+	// from; empty where there is none, and for a payment.
+	Challenge string `json:"challenge,omitempty"`
+	Terminal  string `json:"terminal,omitempty"`
+	// SessionExp is when the caller's own token expires, seconds since 1970-01-01 UTC, for
+	// the operation that goes on until then, [StreamMessages], alone; 0: it does not say.
+	SessionExp int64 `json:"session_exp,omitempty"`
 
 	Payment
 }
@@ -54,7 +69,10 @@ type Payment struct {
 	Operation string `json:"operation"`
 	Account   string `json:"account"` // whose money
 	// Grant is by which a delegate pays from Account; empty where the owner does.
-	Grant    string `json:"grant,omitempty"`
+	Grant string `json:"grant,omitempty"`
+	// Intent is the request (int_…) that it is the payment of, such as an order; empty
+	// where there is none.
+	Intent   string `json:"intent,omitempty"`
 	Payee    string `json:"payee"`    // empty where the operation has none
 	Currency string `json:"currency"` // ISO 4217, alphabetic
 	// AmountMinor is in minor units, 1 to 2^53−1. In the token it is a string of
@@ -100,6 +118,9 @@ func (p Payment) Fingerprint() string {
 	}
 	if p.Grant != "" {
 		parts = append(parts, "grant", p.Grant) // two: nobody else's OnBehalfOf
+	}
+	if p.Intent != "" {
+		parts = append(parts, "intent", p.Intent)
 	}
 	for _, part := range parts {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
@@ -158,6 +179,8 @@ func (c Claims) checkPayment() error {
 		return errors.New("currency is not a code")
 	case c.AmountMinor < 1 || c.AmountMinor > maxAmountMinor:
 		return errors.New("amount_minor is out of range")
+	case c.Challenge != "" || c.Terminal != "" || c.SessionExp != 0:
+		return errors.New("a payment with what only a built-in operation has")
 	}
 	return nil
 }
@@ -165,6 +188,12 @@ func (c Claims) checkPayment() error {
 func (c Claims) checkBuiltIn() error {
 	if c.ReservationID != "" || c.Payee != "" || c.Currency != "" || c.AmountMinor != 0 {
 		return errors.New("a built-in operation with a payment")
+	}
+	switch {
+	case c.SessionExp < 0 || c.SessionExp > maxSeconds:
+		return errors.New("session_exp is out of range")
+	case c.SessionExp != 0 && c.Does != StreamMessages:
+		return errors.New("session_exp for an operation that does not go on")
 	}
 	return nil
 }

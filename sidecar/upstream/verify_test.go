@@ -170,6 +170,10 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		"no digest":              {set{"body_sha256": gone}, "token_invalid"},
 		"digest in capitals":     {set{"body_sha256": strings.ToUpper(Digest([]byte(goodBody)))}, "token_invalid"},
 		"digest of another hash": {set{"body_sha256": "d41d8cd98f00b204e9800998ecf8427e"}, "token_invalid"},
+		"intent a number":        {set{"intent": 1}, "token_invalid"},
+		"a challenge":            {set{"challenge": "chl_1"}, "token_invalid"},
+		"a terminal":             {set{"terminal": "trm_1"}, "token_invalid"},
+		"a session":              {set{"session_exp": now + 60}, "token_invalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := verifier(sharedKey).Verify(forge(toJSON(goodHeader()), toJSON(with(goodPayload(), c.set)), secret))
@@ -222,6 +226,9 @@ func TestSignRefuses(t *testing.T) {
 		"no subject":                          func(c *Claims) { c.Identity.Subject = "" },
 		"no digest":                           func(c *Claims) { c.BodySHA256 = "" },
 		"a built-in operation with a payment": func(c *Claims) { c.Does = "view_grant" },
+		"a payment with a challenge":          func(c *Claims) { c.Challenge = "chl_1" },
+		"a payment with a terminal":           func(c *Claims) { c.Terminal = "trm_1" },
+		"a payment with a session":            func(c *Claims) { c.SessionExp = noon.Unix() + 60 },
 		"too long a token":                    func(c *Claims) { c.Target += strings.Repeat("x", maxTokenBytes) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -276,6 +283,9 @@ func TestFingerprint(t *testing.T) {
 		"for whom":    func(p *Payment) { p.Identity.OnBehalfOf = "x" },
 		"grant":       func(p *Payment) { p.Grant = "x" },
 		"for grant":   func(p *Payment) { p.Identity.OnBehalfOf = "grant" },
+		"intent":      func(p *Payment) { p.Intent = "x" },
+		"both":        func(p *Payment) { p.Grant, p.Intent = "x", "x" },
+		"for intent":  func(p *Payment) { p.Identity.OnBehalfOf, p.Grant = "intent", "x" },
 	} {
 		p := goodClaims().Payment
 		change(&p)
