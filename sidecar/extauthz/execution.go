@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"strconv"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
@@ -19,7 +20,7 @@ var errNoSigner = errors.New("no key to sign with")
 // token. The others repeat what is in the token, for logs and for services that trust
 // their network.
 func (s *Service) forUpstream(d decide.Decision, req call.Request) ([]*corev3.HeaderValueOption, error) {
-	ours := []*corev3.HeaderValueOption{header(headerDecisionID, d.ID)}
+	ours := append([]*corev3.HeaderValueOption{header(headerDecisionID, d.ID)}, stepUpHeaders(d)...)
 	e := d.Execution
 	if e == nil {
 		return ours, nil
@@ -43,10 +44,24 @@ func (s *Service) forUpstream(d decide.Decision, req call.Request) ([]*corev3.He
 		ours = append(ours, header(headerReservationID, e.ReservationID),
 			header(headerPrefix+"amount-minor", strconv.FormatInt(e.AmountMinor, 10)))
 	}
+	if e.Intent != "" && d.IntentID == "" {
+		ours = append(ours, header(headerIntentID, encoded(e.Intent)))
+	}
 	if e.Replayed {
 		ours = append(ours, header(upstream.HeaderReplayed, "true"))
 	}
 	return ours, nil
+}
+
+// stepUpHeaders name the challenge and the intent of a decision, where there are any.
+func stepUpHeaders(d decide.Decision) (ours []*corev3.HeaderValueOption) {
+	if d.Challenge != nil {
+		ours = append(ours, header(headerChallengeID, d.Challenge.ID))
+	}
+	if d.IntentID != "" {
+		ours = append(ours, header(headerIntentID, d.IntentID))
+	}
+	return ours
 }
 
 // claims are what the token of an allow says. Method, authority, target and body
@@ -60,11 +75,15 @@ func claims(d decide.Decision, req call.Request) upstream.Claims {
 		Target:     req.Path,
 		BodySHA256: upstream.Digest(req.Body),
 		Does:       e.Does,
+		Challenge:  e.Challenge,
+		Terminal:   e.Terminal,
+		SessionExp: sessionSeconds(e),
 		Payment: upstream.Payment{
 			System:        e.System,
 			Operation:     e.Operation,
 			Account:       e.Account,
 			Grant:         e.Grant,
+			Intent:        e.Intent,
 			Payee:         e.Payee,
 			Currency:      e.Currency,
 			AmountMinor:   e.AmountMinor,
@@ -74,6 +93,15 @@ func claims(d decide.Decision, req call.Request) upstream.Claims {
 			Identity:      upstream.Identity(e.Identity),
 		},
 	}
+}
+
+// sessionSeconds is when the caller's session ends, for the one operation that goes on
+// until then: the whole second at or before it.
+func sessionSeconds(e *decide.Execution) int64 {
+	if e.Does != upstream.StreamMessages {
+		return 0
+	}
+	return e.ExpiresAtNanos / int64(time.Second)
 }
 
 // encoded is a text as a header has it: percent-encoded (RFC 3986, 2.1) but for

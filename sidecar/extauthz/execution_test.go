@@ -136,6 +136,63 @@ func TestReplyGrant(t *testing.T) {
 	}
 }
 
+// A payment of an intent names it to the service. An intent that an allow opened, and the
+// challenge that it used up, are named to the service and to the caller.
+func TestReplyIntent(t *testing.T) {
+	s, verifier := signing(t)
+	d := paying()
+	d.Execution.Intent = "int_order"
+	req := payingRequest()
+	for _, name := range []string{"countersign-intent-id", "countersign-challenge-id"} {
+		req.Headers = append(req.Headers, call.Header{Name: name, Value: []byte("forged")})
+	}
+	ok := s.reply(d, req).GetOkResponse()
+	got := headers(t, ok.GetHeaders())
+	claims, err := verifier.Verify(got["countersign-token"])
+	if err != nil || claims.Intent != "int_order" || got["countersign-intent-id"] != "int_order" || got["countersign-challenge-id"] != "" {
+		t.Errorf("claims %+v, %v, headers %v", claims, err, got)
+	}
+	if removed := ok.GetHeadersToRemove(); slices.Contains(removed, "countersign-intent-id") || !slices.Contains(removed, "countersign-challenge-id") {
+		t.Errorf("removes %v", removed)
+	}
+	if got := headers(t, ok.GetResponseHeadersToAdd()); got["countersign-intent-id"] != "" {
+		t.Errorf("to the caller %v", got)
+	}
+	opens := decide.Decision{ID: "dec_x", Outcome: decide.Allow, IntentID: "int_new", Challenge: &decide.ChallengeOffer{ID: "chl_used", Kind: "code"}}
+	ok = s.reply(opens, payingRequest()).GetOkResponse()
+	want := map[string]string{"countersign-decision-id": "dec_x", "countersign-intent-id": "int_new", "countersign-challenge-id": "chl_used"}
+	if got := headers(t, ok.GetHeaders()); !maps.Equal(got, want) {
+		t.Errorf("headers %v", got)
+	}
+	if got := headers(t, ok.GetResponseHeadersToAdd()); !maps.Equal(got, want) {
+		t.Errorf("to the caller %v", got)
+	}
+}
+
+// What a built-in operation was done on and from is in the token alone, and when the
+// session ends only where the operation goes on until then: in whole seconds, never
+// later.
+func TestReplyBuiltInOn(t *testing.T) {
+	s, verifier := signing(t)
+	for does, seconds := range map[string]int64{"view_challenge": 0, upstream.StreamMessages: 1795000000} {
+		d := decide.Decision{ID: "dec_x", Outcome: decide.Allow, Execution: &decide.Execution{
+			Audience: "payments.example", Does: does, System: "terminal", Operation: "x", Challenge: "chl_x", Terminal: "trm_x",
+			ExpiresAtNanos: 1795000000999999999, Identity: paying().Execution.Identity,
+		}}
+		ok := s.reply(d, payingRequest()).GetOkResponse()
+		got := headers(t, ok.GetHeaders())
+		claims, err := verifier.Verify(got["countersign-token"])
+		if err != nil || claims.Challenge != "chl_x" || claims.Terminal != "trm_x" || claims.SessionExp != seconds {
+			t.Errorf("%s: claims %+v, %v", does, claims, err)
+		}
+		for name := range got {
+			if name != "countersign-token" && name != "countersign-decision-id" {
+				t.Errorf("%s: header %s", does, name)
+			}
+		}
+	}
+}
+
 // A built-in operation goes to the sidecar's own API with a token that names it, what
 // it made and who called; the caller gets the ID.
 func TestReplyBuiltIn(t *testing.T) {
@@ -246,7 +303,7 @@ func TestReplyCannotSign(t *testing.T) {
 // An answer that is no allow has no token, though there is an execution in it.
 func TestReplyDenialHasNoToken(t *testing.T) {
 	s, _ := signing(t)
-	for _, outcome := range []decide.Outcome{"", decide.Deny, decide.Defect, decide.Unavailable} {
+	for _, outcome := range []decide.Outcome{"", decide.Deny, decide.Defect, decide.Unavailable, decide.StepUp} {
 		d := paying()
 		d.Outcome, d.Status = outcome, 403
 		r := s.reply(d, payingRequest())

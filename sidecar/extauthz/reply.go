@@ -24,6 +24,8 @@ const (
 	headerPrefix        = "countersign-"
 	headerDecisionID    = headerPrefix + "decision-id"
 	headerReservationID = headerPrefix + "reservation-id"
+	headerChallengeID   = headerPrefix + "challenge-id"
+	headerIntentID      = headerPrefix + "intent-id"
 
 	// maxBodyBytes bounds a denial's body: the example configuration cuts it
 	// there (max_denied_response_body_bytes).
@@ -36,7 +38,7 @@ const (
 // decision's outcome is an allow, and one that can be carried out.
 func (s *Service) reply(d decide.Decision, req call.Request) *authv3.CheckResponse {
 	switch d.Outcome {
-	case decide.Allow, decide.Deny, decide.Defect, decide.Unavailable:
+	case decide.Allow, decide.Deny, decide.Defect, decide.Unavailable, decide.StepUp:
 	default:
 		d.Outcome = decide.Defect
 	}
@@ -77,7 +79,7 @@ func metadata(d decide.Decision) *structpb.Struct {
 func allowed(d decide.Decision, req call.Request, ours []*corev3.HeaderValueOption) *authv3.OkHttpResponse {
 	ok := &authv3.OkHttpResponse{
 		Headers:              ours,
-		ResponseHeadersToAdd: []*corev3.HeaderValueOption{header(headerDecisionID, d.ID)},
+		ResponseHeadersToAdd: append([]*corev3.HeaderValueOption{header(headerDecisionID, d.ID)}, stepUpHeaders(d)...),
 	}
 	switch e := d.Execution; {
 	case e == nil:
@@ -103,11 +105,11 @@ func denied(d decide.Decision) *authv3.DeniedHttpResponse {
 	if status < 400 || status > 599 {
 		status = http.StatusInternalServerError
 	}
-	headers := []*corev3.HeaderValueOption{
+	headers := append([]*corev3.HeaderValueOption{
 		header("content-type", "application/problem+json"),
 		header("cache-control", "no-store"),
 		header(headerDecisionID, d.ID),
-	}
+	}, stepUpHeaders(d)...)
 	if d.Replayed {
 		headers = append(headers, header(upstream.HeaderReplayed, "true"))
 	}
@@ -115,13 +117,22 @@ func denied(d decide.Decision) *authv3.DeniedHttpResponse {
 	case http.StatusServiceUnavailable:
 		headers = append(headers, header("retry-after", strconv.Itoa(retryAfterSeconds)))
 	case http.StatusUnauthorized:
-		headers = append(headers, header("www-authenticate", "Bearer")) // RFC 9110, 11.6.1
+		headers = append(headers, header("www-authenticate", challengeOf(d)))
 	}
 	return &authv3.DeniedHttpResponse{
 		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)},
 		Headers: headers,
 		Body:    problem(status, d),
 	}
+}
+
+// challengeOf is what a 401 asks for: a token (RFC 9110, 11.6.1), or, from a caller
+// that has one, more than the token (RFC 9470, 3).
+func challengeOf(d decide.Decision) string {
+	if d.Outcome == decide.StepUp {
+		return `Bearer error="insufficient_user_authentication"`
+	}
+	return "Bearer"
 }
 
 // A problem document (RFC 9457). The type is about:blank, so the title is the
@@ -135,7 +146,16 @@ type problemJSON struct {
 	// ReservationState says what became of the reservation of a call that was
 	// allowed before.
 	ReservationState string          `json:"reservation_state,omitempty"`
+	Challenge        *challengeJSON  `json:"challenge,omitempty"`
+	IntentID         string          `json:"intent_id,omitempty"`
 	Reasons          []policy.Reason `json:"reasons,omitempty"`
+}
+
+// A challengeJSON is what the call waits for. It says nothing of whom it asks, and how.
+type challengeJSON struct {
+	ID             string `json:"id"`
+	Kind           string `json:"kind"`
+	ExpiresAtNanos int64  `json:"expires_at_ns"`
 }
 
 // problem writes the body of a denial: all reasons, as far as there is room.
@@ -146,7 +166,11 @@ func problem(status int, d decide.Decision) string {
 		Code:             decide.InternalError.Code,
 		DecisionID:       d.ID,
 		ReservationState: d.ReservationState,
+		IntentID:         d.IntentID,
 		Reasons:          d.Reasons,
+	}
+	if c := d.Challenge; c != nil {
+		p.Challenge = &challengeJSON{c.ID, c.Kind, c.ExpiresAtNanos}
 	}
 	if len(d.Reasons) > 0 {
 		p.Code, p.Detail = d.Reasons[0].Code, d.Reasons[0].Message

@@ -3,6 +3,7 @@ package extauthz
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,6 +26,13 @@ func reply(d decide.Decision, req call.Request) *authv3.CheckResponse {
 
 func frozen() decide.Decision {
 	return decide.Decision{ID: "dec_x", Outcome: decide.Deny, Status: 403, Reasons: []policy.Reason{{Code: "account_frozen", Message: "The account is frozen."}}}
+}
+
+// asking is the answer to a call that waits for codes.
+func asking() decide.Decision {
+	return decide.Decision{ID: "dec_x", Outcome: decide.StepUp, Status: 401, IntentID: "int_x",
+		Reasons:   []policy.Reason{{Code: "verification_required", Message: "Codes were sent."}},
+		Challenge: &decide.ChallengeOffer{ID: "chl_x", Kind: "code", ExpiresAtNanos: 1795000000000000001}}
 }
 
 // headers returns the headers of an answer, each of which must be set once and
@@ -125,6 +133,9 @@ func TestReplyStartsAsDenial(t *testing.T) {
 		{"deny", frozen(), 403, "account_frozen"},
 		{"not found", decide.Decision{Outcome: decide.Deny, Status: 404, Reasons: frozen().Reasons}, 404, "account_frozen"},
 		{"no identity", decide.Decision{Outcome: decide.Deny, Status: 401, Reasons: frozen().Reasons}, 401, "account_frozen"},
+		{"step-up", asking(), 401, "verification_required"},
+		{"step-up without status", decide.Decision{Outcome: decide.StepUp}, 500, "internal_error"},
+		{"step-up with the status of an allow", decide.Decision{Outcome: decide.StepUp, Status: 200}, 500, "internal_error"},
 		{"unavailable", decide.Decision{Outcome: decide.Unavailable, Status: 503, Reasons: frozen().Reasons}, 503, "account_frozen"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -163,7 +174,7 @@ func TestReplyAllows(t *testing.T) {
 }
 
 func TestReplyMetadata(t *testing.T) {
-	for _, outcome := range []decide.Outcome{decide.Allow, decide.Deny, decide.Defect, decide.Unavailable} {
+	for _, outcome := range []decide.Outcome{decide.Allow, decide.Deny, decide.Defect, decide.Unavailable, decide.StepUp} {
 		fields := reply(decide.Decision{ID: "dec_x", Outcome: outcome, Status: 503}, call.Request{}).GetDynamicMetadata().GetFields()
 		if fields["decision_id"].GetStringValue() != "dec_x" || fields["outcome"].GetStringValue() != string(outcome) {
 			t.Errorf("%s: metadata %v", outcome, fields)
@@ -251,5 +262,47 @@ func TestProblemGolden(t *testing.T) {
 		`"decision_id":"dec_x","reasons":[{"code":"account_frozen","message":"The account is frozen."}]}`
 	if got := reply(frozen(), call.Request{}).GetDeniedResponse().GetBody(); got != want {
 		t.Errorf("body %s\nwant %s", got, want)
+	}
+}
+
+// A step-up is a denial that says what is waited for, whatever else is in it, and asks
+// for more than the token (RFC 9470). Another 401 asks for a token.
+func TestReplyStepUp(t *testing.T) {
+	d := asking()
+	d.Execution = paying().Execution
+	s, _ := signing(t)
+	r := s.reply(d, payingRequest())
+	wantDenial(t, r)
+	const want = `{"title":"Unauthorized","status":401,"detail":"Codes were sent.","code":"verification_required","decision_id":"dec_x",` +
+		`"challenge":{"id":"chl_x","kind":"code","expires_at_ns":1795000000000000001},"intent_id":"int_x",` +
+		`"reasons":[{"code":"verification_required","message":"Codes were sent."}]}`
+	if got := r.GetDeniedResponse().GetBody(); got != want {
+		t.Errorf("body %s\nwant %s", got, want)
+	}
+	wantHeaders := map[string]string{
+		"content-type": "application/problem+json", "cache-control": "no-store", "countersign-decision-id": "dec_x",
+		"countersign-challenge-id": "chl_x", "countersign-intent-id": "int_x",
+		"www-authenticate": `Bearer error="insufficient_user_authentication"`,
+	}
+	if got := headers(t, r.GetDeniedResponse().GetHeaders()); !maps.Equal(got, wantHeaders) {
+		t.Errorf("headers %v", got)
+	}
+	if got := r.GetDynamicMetadata().GetFields()["outcome"].GetStringValue(); got != "step_up" {
+		t.Errorf("outcome %q", got)
+	}
+	other := frozen()
+	other.Status = 401
+	if got := headers(t, reply(other, call.Request{}).GetDeniedResponse().GetHeaders()); got["www-authenticate"] != "Bearer" || got["countersign-challenge-id"] != "" {
+		t.Errorf("another 401: headers %v", got)
+	}
+}
+
+// A denial that is final names the challenge and the intent that it is about too.
+func TestReplyDenialNames(t *testing.T) {
+	d := asking()
+	d.Outcome, d.Status = decide.Deny, 403
+	_, p := wantDenial(t, reply(d, call.Request{}))
+	if p.Challenge == nil || p.Challenge.ID != "chl_x" || p.IntentID != "int_x" {
+		t.Errorf("%+v", p)
 	}
 }
