@@ -14,3 +14,6 @@ var files embed.FS
 // FS is the bundle, with its tests and schemas, rooted at this directory. Tests of
 // programs put a smaller one in its place (policiestest.Direct).
 var FS fs.FS = files
+
+// BuiltIn returns the built-in bundle, whatever FS is.
+func BuiltIn() fs.FS { return files }

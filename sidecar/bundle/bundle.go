@@ -45,10 +45,10 @@ type Config struct {
 
 // DefaultTests is fifty times and more what the tests of the built-in bundle take: a
 // machine may be busy, and a bundle that was refused stays so until it changes.
-var DefaultTests = policy.TestBounds{All: time.Minute, Each: 30 * time.Second}
+var DefaultTests = policy.TestBounds{All: 5 * time.Minute, Each: time.Minute}
 
 // DefaultLimit is twice the time for the tests.
-const DefaultLimit = 2 * time.Minute
+const DefaultLimit = 10 * time.Minute
 
 // checkBudget bounds one evaluation of a check: a timeout would prove nothing.
 const checkBudget = 5 * time.Second

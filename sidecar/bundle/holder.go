@@ -120,12 +120,12 @@ func (h *Holder) verdict(snapshot *policy.Snapshot) verdict {
 }
 
 // load is Load for what may have been in use before, in this process or in one of
-// the same program that ended: it is not judged again.
+// the same program that ended, or is built into it: it is not judged again.
 func (h *Holder) load(ctx context.Context, snapshot *policy.Snapshot) (*Bundle, error) {
 	known := func() bool {
 		v := h.verdict(snapshot)
 		_, known := foundGood.Load(v)
-		return known || h.cfg.Archive.judged(v)
+		return known || snapshot.Digest() == builtIn() || h.cfg.Archive.judged(v)
 	}
 	b, err := loadWithin(ctx, snapshot, h.cfg.Load, known)
 	if err == nil {

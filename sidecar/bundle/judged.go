@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/countersign/countersign/policies"
 	"github.com/countersign/countersign/sidecar/policy"
 	"github.com/countersign/countersign/sidecar/privatefile"
 )
@@ -70,4 +71,14 @@ var thisProgram = sync.OnceValue(func() string {
 		return rand.Text()
 	}
 	return "sha256:" + hex.EncodeToString(hash.Sum(nil))
+})
+
+// builtIn is the digest of the built-in bundle. It is a part of the program, whose own
+// tests judge it (TestBuiltIn): no start does it again.
+var builtIn = sync.OnceValue(func() string {
+	snapshot, err := policy.Read(policies.BuiltIn())
+	if err != nil {
+		return "" // no bundle's; a start that reads it says why
+	}
+	return snapshot.Digest()
 })
