@@ -17,6 +17,7 @@ import (
 // otherwise.
 func TestMain(m *testing.M) {
 	childMain()
+	guessMain()
 	if err := flag.Set("rapid.checks", "200"); err != nil {
 		panic(err)
 	}
