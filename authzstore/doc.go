@@ -15,8 +15,25 @@
 // were changed. [Delegates] are the open grants from one account.
 //
 // A [Merchant] is who is paid by a grant, and by which identities it calls. A
-// [Terminal] is a device bound to an account. An [APIToken] lets a backend or an
-// operator call the control API.
+// [Terminal] is a device bound to an account, and has an identity of its own;
+// [AccountTerminals] are those of one account that are not unbound. An [APIToken]
+// lets a backend or an operator call the control API.
+//
+// A [Challenge] asks the people of an account to prove that they want one call, by
+// codes that were sent to its terminals or by the approval of one of them. It is
+// open until it is satisfied, and then the call consumes it; or it is locked by wrong
+// codes, rejected, or replaced by another one. [Entry] is what is kept of a code that
+// was entered, and a [Condition] what the entries must be like. An [Initiator] is what
+// one caller has asked of one account, [Verification] whether an account can be asked
+// for codes at all, and [StoredCodes] are codes that were agreed in advance.
+//
+// An [Intent] is a request that waits for more: an order, a proxied business, a
+// checkout. Its states are the policy's; what it is for, and its steps so far, stay.
+// [OpenIntents] are those of an account that are not closed.
+//
+// A [Message] goes to one terminal. It names the code that it brings and does not
+// hold it. A [Mailbox] counts what a terminal was sent, a [Delivery] says how far that
+// was delivered.
 //
 // A [Reservation] is money that an allowed payment may take. It is pending until
 // the payment service says what became of it: posted, in full or in part, or
@@ -24,9 +41,8 @@
 // counts. What was posted can be refunded. [Usage] is the sum of the reservations
 // of an account or a grant, since it exists and period by period.
 //
-// A [Use] marks something that works once, such as a challenge, or once at each
-// step, such as a payment code. A [KeyedCall]
-// remembers what became of the calls under an idempotency key. [Attempts] count
+// A [Use] marks something that works once, or once at each step, such as a payment
+// code. A [KeyedCall] remembers what became of the calls under an idempotency key. [Attempts] count
 // the wrong answers that burnt one budget.
 //
 // A [Record] says who did what and what it changed: one for every decision and
@@ -61,7 +77,29 @@
 //     counter of everybody's failures is only added to.
 //   - [Tx.PutAccount], [Tx.FreezeAccount], [Tx.UnfreezeAccount]: an account keeps when
 //     it was created, from which its periods count.
-//   - [Tx.PutTerminal]: a terminal says since when it is bound as it is.
+//   - [Tx.PutTerminal]: a terminal says since when it is bound as it is. An identity
+//     acts for one terminal that is not unbound, and an account has at most
+//     [MaxTerminals] of those, listed in the order in which they were bound.
+//   - [Tx.IssueChallenge], [Tx.AddEntry], [Tx.SatisfyChallenge], [Tx.FailChallenge],
+//     [Tx.RejectChallenge], [Tx.ReplaceChallenge], [Tx.ConsumeChallenge]: a challenge
+//     takes no other way. It is consumed once; no more sets of codes fail than it has
+//     attempts; no set satisfies it that lacks the code of a terminal, nor any answer
+//     when one of its terminals was unbound, frozen or bound anew since its issue.
+//   - [Tx.NoteStart]: an initiator starts at most [MaxStarts] challenges at an account
+//     within [StartsWindow].
+//   - [Tx.FailChallenge], [Tx.UnlockVerification]: [MaxLockedInARow] challenges that
+//     wrong codes locked, without one satisfied by codes in between, lock the codes of
+//     the account until somebody unlocks them.
+//   - [Tx.AddStoredCode]: a terminal has at most one stored code, an account
+//     [MaxStoredCodes] that work, and their numbers never come again, so that
+//     [Tx.UseStep] uses each up once.
+//   - [Tx.OpenIntent], [Tx.AdvanceIntent]: an intent leaves a state once, for one other,
+//     with when, by whom and by which record; past its expiry it is only closed, and
+//     then it stays closed. A party is named once. An account has at most
+//     [MaxOpenIntents] that are open.
+//   - [Tx.Send]: messages of a terminal are numbered without gaps, at most
+//     [MaxMessagesPerHour]. [Tx.AckMessages], [Tx.BuryMessage]: what was delivered only
+//     grows. [Store.Prune]: no message goes within [MaxMessageLife].
 //   - [Tx.AddAPIToken], [Tx.RevokeAPIToken]: a token that was revoked never works again.
 //   - [Store.Update]: every write belongs to one record, which holds the value
 //     before and after; it is written with them or not at all.

@@ -9,7 +9,7 @@ import (
 // A Use says that something was used up, and by which record. Something with
 // steps, such as the time steps of a code, can be used again at a later step.
 type Use struct {
-	Thing    string `cbor:"1,keyasint" json:"thing"` // its ID, such as chl_…
+	Thing    string `cbor:"1,keyasint" json:"thing"` // its name, such as stored_code/…
 	RecordID string `cbor:"2,keyasint" json:"record_id"`
 	Step     int64  `cbor:"3,keyasint,omitempty" json:"step,omitempty"` // of the last use; 0 for what works once
 }
