@@ -89,7 +89,8 @@ const (
 // A ChallengeTerminal is a terminal that a challenge asks.
 type ChallengeTerminal struct {
 	Terminal string `cbor:"1,keyasint" json:"terminal"`
-	// Counter is that of the terminal's code (RFC 4226).
+	// Counter is that of the terminal's code (RFC 4226), from 1: a message with the counter
+	// 0 brings no code.
 	Counter uint64 `cbor:"2,keyasint,omitempty" json:"counter,omitempty"`
 	// BoundAtNanos is that of the terminal at issue: bound anew, it is another one.
 	BoundAtNanos int64 `cbor:"3,keyasint" json:"bound_at_ns"`

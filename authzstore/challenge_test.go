@@ -28,6 +28,7 @@ func (d *desk) codes(id string) Challenge {
 func (d *desk) approval(id string) Challenge {
 	c := d.codes(id)
 	c.Kind, c.Sealed, c.Length, c.Condition, c.MaxAttempts = ChallengeApproval, nil, 0, Condition{}, 0
+	c.Terminals[0].Counter, c.Terminals[1].Counter = 0, 0
 	return c
 }
 

@@ -38,7 +38,7 @@ type KeyedCall struct {
 	// that it made or was about; empty where there is none.
 	Grant string `cbor:"10,keyasint,omitempty" json:"grant,omitempty"`
 	// RunsOnceAt is the service that the call was allowed to go to, if it runs a
-	// reservation once: an allowed call may be forwarded to it again, and to no
+	// reservation or an intent once: an allowed call may be forwarded to it again, and to no
 	// other. Empty where the service promised no such thing.
 	RunsOnceAt string `cbor:"9,keyasint,omitempty" json:"runs_once_at,omitempty"`
 	// Answer is what a denied call was told, to tell it again: JSON.
@@ -97,8 +97,8 @@ func (k KeyedCall) check() error {
 		return fail("with the challenge %q and the intent %q", k.Challenge, k.Intent)
 	case k.EvidenceMatched && (len(k.Evidence) == 0 || k.LockedOut):
 		return fail("with evidence that matched and was not looked at")
-	case k.RunsOnceAt != "" && k.ReservationID == "":
-		return fail("that can be forwarded again, without a reservation")
+	case k.RunsOnceAt != "" && k.ReservationID == "" && k.Intent == "":
+		return fail("that can be forwarded again, without a reservation or an intent")
 	}
 	return nil
 }

@@ -190,6 +190,9 @@ func TestAnswerOnce(t *testing.T) {
 	} {
 		mustDo(t, answer(k, other))
 	}
+	opened := allowed
+	opened.Intent, opened.RunsOnceAt = "int_1", "https://bank.example"
+	mustDo(t, answer(key("anna", "agent_order", "order", "k"), opened))
 	for name, bad := range map[string]authzstore.KeyedCall{
 		"short fingerprint":          {Fingerprint: []byte("short"), State: authzstore.KeyedPending},
 		"short MAC":                  {Fingerprint: sum('a'), State: authzstore.KeyedPending, Evidence: []byte("short"), SpentBy: "dec_1"},
@@ -199,6 +202,7 @@ func TestAnswerOnce(t *testing.T) {
 		"pending with a reservation": {Fingerprint: sum('a'), State: authzstore.KeyedPending, ReservationID: "rsv_1"},
 		"a state that there is not":  {Fingerprint: sum('a'), State: "perhaps"},
 		"no state":                   {Fingerprint: sum('a')},
+		"forwarded again for what":   {Fingerprint: sum('a'), State: authzstore.KeyedAllowed, RunsOnceAt: "https://bank.example"},
 		"pending with an intent":     {Fingerprint: sum('a'), State: authzstore.KeyedPending, Intent: "int_1"},
 		"a challenge that is none":   {Fingerprint: sum('a'), State: authzstore.KeyedPending, Challenge: "int_1"},
 		"an intent that is none":     {Fingerprint: sum('a'), State: authzstore.KeyedAllowed, Intent: "chl_1"},
@@ -209,6 +213,9 @@ func TestAnswerOnce(t *testing.T) {
 			wantErr(t, answer(key("anna", "direct_payment", "pay", name), bad), authzstore.ErrInvalid)
 		})
 	}
+	mustDo(t, w.putAccount(account("acc_anna")))
+	i := authzstore.Intent{ID: "int_1", System: "agent_order", Kind: "order", State: "ordered", Account: "acc_anna", Initiator: operator, ExpiresAtNanos: w.now.UnixNano()}
+	mustDo(t, w.update(authzstore.IntentRefs(i), func(tx *authzstore.Tx) error { return tx.OpenIntent(i) }))
 	w.clean(t)
 }
 
