@@ -185,7 +185,7 @@ func (s Snapshot) GrantsOf(delegate Identity, after string, most int) (grants []
 // OfferGrant offers the delegate of g to pay from g's account on g's terms, under
 // g.ID, which is new. The rest of g is filled in. ErrUnknownID without an account;
 // ErrInvalid, also for a delegate who owns the account, and for a currency not the
-// account's; ErrNotSupported; ErrTooManyDelegates.
+// account's; ErrTooManyDelegates.
 func (tx *Tx) OfferGrant(g Grant) error {
 	account, ok, err := tx.Account(g.Account)
 	switch {
@@ -195,9 +195,6 @@ func (tx *Tx) OfferGrant(g Grant) error {
 		return fmt.Errorf("%w: account %s", ErrUnknownID, g.Account)
 	case g.Terms.Currency != account.Currency:
 		return fmt.Errorf("%w: a grant in %s from an account in %s", ErrInvalid, g.Terms.Currency, account.Currency)
-	}
-	if err := g.Terms.supported(); err != nil {
-		return err
 	}
 	if _, exists, err := tx.Grant(g.ID); err != nil || exists {
 		return orElse(err, fmt.Errorf("%w: grant %s exists", ErrInvalid, g.ID))
@@ -285,8 +282,8 @@ func (tx *Tx) moveGrant(id string, from, to GrantState) error {
 // spent, and a limit below it has nothing left. The currency stays, and so does
 // the period of a limit that keeps its name; cooling is not loosened while it lasts:
 // it is against whoever has the owner's phone. The credential in force ends: nothing
-// is paid before IssueCredential. ErrUnknownID, a *StateError, ErrInvalid, also where
-// the grant had too many limits by now, or ErrNotSupported.
+// is paid before IssueCredential. ErrUnknownID, a *StateError, or ErrInvalid, also where
+// the grant had too many limits by now.
 func (tx *Tx) ChangeGrant(id string, terms Terms) error {
 	g, err := tx.grantIn(id, GrantOffered, GrantActive, GrantFrozen)
 	if err != nil {
@@ -294,9 +291,6 @@ func (tx *Tx) ChangeGrant(id string, terms Terms) error {
 	}
 	terms.Limits = withKinds(terms.Limits)
 	if err := terms.check(); err != nil {
-		return err
-	}
-	if err := terms.supported(); err != nil {
 		return err
 	}
 	if err := g.Terms.changeTo(terms); err != nil {

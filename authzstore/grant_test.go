@@ -84,7 +84,7 @@ func TestOfferGrant(t *testing.T) {
 		"the owner as delegate":          {func(g *Grant) { g.Delegate = anna().Owner }, ErrInvalid},
 		"the owner as agent":             {func(g *Grant) { g.Delegate = anna().Owner; g.Delegate.Kind = "agent" }, ErrInvalid},
 		"a delegate who acts for others": {func(g *Grant) { g.Delegate.OnBehalfOf = "cara" }, ErrInvalid},
-		"partial delegation":             {func(g *Grant) { g.Terms.Delegation = DelegationPartial }, ErrNotSupported},
+		"no delegation":                  {func(g *Grant) { g.Terms.Delegation = "" }, ErrInvalid},
 		"no limit":                       {func(g *Grant) { g.Terms.Limits = nil }, ErrInvalid},
 		"no id":                          {func(g *Grant) { g.ID = "" }, ErrInvalid},
 	} {
@@ -105,6 +105,11 @@ func TestOfferGrant(t *testing.T) {
 		t.Errorf("offered %+v, want %+v", got, want)
 	}
 	wantError(t, d.offer(newGrant("grt_1", grantTerms(total))), ErrInvalid)
+	partial := newGrant("grt_2", grantTerms(total))
+	partial.Terms.Delegation = DelegationPartial
+	if err := d.offer(partial); err != nil || d.grant(t, "grt_2").Terms.Delegation != DelegationPartial {
+		t.Errorf("partial delegation: %v", err)
+	}
 	d.clean(t)
 }
 
@@ -280,7 +285,6 @@ func TestChangeGrant(t *testing.T) {
 			t.Errorf("%s: %v", note, err)
 		}
 	}
-	wantError(t, change(func(t *Terms) { t.Delegation = DelegationPartial }), ErrNotSupported)
 	if g := d.grant(t, "grt_1"); g.Handle == "" || len(g.Raises) != 0 {
 		t.Errorf("refused changes left %+v", g)
 	}
@@ -289,6 +293,7 @@ func TestChangeGrant(t *testing.T) {
 		raise bool
 	}{
 		"nothing":                 {func(*Terms) {}, false},
+		"each to be approved":     {func(t *Terms) { t.Delegation = DelegationPartial }, false},
 		"less per payment":        {func(t *Terms) { t.MaxPaymentMinor = 999 }, false},
 		"more per payment":        {func(t *Terms) { t.MaxPaymentMinor = 1001 }, true},
 		"less in a month":         {func(t *Terms) { t.Limits[1].MaxAmountMinor = 1 }, false},

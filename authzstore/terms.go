@@ -135,14 +135,6 @@ func (t Terms) check() error {
 	return nil
 }
 
-// supported returns ErrNotSupported for terms that nobody can hold yet.
-func (t Terms) supported() error {
-	if t.Delegation == DelegationPartial {
-		return fmt.Errorf("%w: partial delegation", ErrNotSupported)
-	}
-	return nil
-}
-
 func (i Instant) check() error {
 	if i.Mode == ModeAt && i.AtNanos > 0 || i == (Instant{Mode: ModeAny}) {
 		return nil

@@ -115,7 +115,7 @@ func TestGrants(t *testing.T) {
 		}
 	}
 	w.ask(409, "PUT", "/v1/grants/grt_1", strings.Replace(offer("acc_anna"), "5000", "5001", 1), nil)
-	w.ask(422, "PUT", "/v1/grants/grt_2", strings.Replace(offer("acc_anna"), `"full"`, `"partial"`, 1), nil)
+	w.ask(422, "PUT", "/v1/grants/grt_2", strings.Replace(offer("acc_anna"), `"full"`, `"half"`, 1), nil)
 	w.ask(422, "PUT", "/v1/grants/grt_2", strings.Replace(offer("acc_anna"), `"refund_restores": true`, `"refund_restores": true, "more": 1`, 1), nil)
 	w.ask(422, "PUT", "/v1/grants/grt_2", strings.Replace(offer("acc_anna"), `"cooling"`, `"Cooling"`, 1), nil)
 	w.ask(422, "PUT", "/v1/grants/grt_2", strings.Replace(offer("acc_anna"), `"channels": {"mode": "any"},`, ``, 1), nil)

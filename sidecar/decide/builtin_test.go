@@ -184,15 +184,12 @@ func TestTermsRefused(t *testing.T) {
 		return request("anna", "PATCH", "/grants/"+id, `{"terms": `+terms+`}`, key)
 	}
 	const daily = `{"kind": "day", "alignment": "calendar", "zone": "UTC"}`
-	partial := strings.Replace(lifetimeTerms, `"full"`, `"partial"`, 1)
 	for name, c := range map[string]struct {
 		req  call.Request
 		code string
 	}{
-		"another currency":   {patch(strings.Replace(lifetimeTerms, "EUR", "USD", 1), nextKey()), "grant_change_invalid"},
-		"another period":     {patch(strings.Replace(lifetimeTerms, `{"kind": "lifetime"}`, daily, 1), nextKey()), "grant_change_invalid"},
-		"changed to partial": {patch(partial, nextKey()), "terms_not_supported"},
-		"offered as partial": {offerRequest(partial, nextKey()), "terms_not_supported"},
+		"another currency": {patch(strings.Replace(lifetimeTerms, "EUR", "USD", 1), nextKey()), "grant_change_invalid"},
+		"another period":   {patch(strings.Replace(lifetimeTerms, `{"kind": "lifetime"}`, daily, 1), nextKey()), "grant_change_invalid"},
 	} {
 		d := w.decide(c.req)
 		want(t, d, decide.Deny, 422, c.code)
