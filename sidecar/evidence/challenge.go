@@ -12,10 +12,11 @@ import (
 	"github.com/pquerna/otp"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/call"
 )
 
 // ChallengeCode is what a route calls the code that answers a challenge.
-const ChallengeCode = "challenge_code"
+const ChallengeCode = call.ChallengeCode
 
 // Challenges make the codes of challenges, and tell which of them was entered.
 //

@@ -13,7 +13,7 @@ import (
 )
 
 // IntentToken is what a route calls the token of an intent.
-const IntentToken = "intent_token"
+const IntentToken = call.IntentToken
 
 // IntentTokens is the kind of evidence that proves that whoever calls about an intent
 // has seen it: the token is shown with it, for example as the QR code on the terminal

@@ -18,7 +18,7 @@ import (
 )
 
 // StoredCode is what a route calls a code that was agreed in advance.
-const StoredCode = "stored_code"
+const StoredCode = call.StoredCode
 
 // DefaultStoredCodeAllowance is what a sender has for wrong codes of one account, for
 // the same reason as DefaultHandleAllowance. An account has up to
