@@ -5,6 +5,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/call"
 )
 
 // refs declares everything that the transaction of a check touches.
@@ -110,9 +111,11 @@ func (ck *check) intentRefs(l leads) []kv.Ref {
 }
 
 // asksVerification tells whether the call asks whether the account's people can be
-// asked for codes.
+// asked for codes: where it is about more than accounts, grants and merchants.
 func (ck *check) asksVerification() bool {
-	return ck.call.Route.AsksPeople() || ck.call.Route.Does == "unlock_verification"
+	old := []string{factAccount, factGrant, factMerchant}
+	return ck.call.Route.Does == "unlock_verification" ||
+		slices.ContainsFunc(ck.call.Route.Facts, func(f call.Fact) bool { return !slices.Contains(old, f.Name) })
 }
 
 // effectRefs declares what an effect may change.
