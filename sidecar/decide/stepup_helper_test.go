@@ -92,8 +92,6 @@ allow if input.facts.challenge.state == "satisfied"
 
 reasons contains {"code": "verification_required", "message": "Codes were sent."} if not allow
 
-everyone := [t.id | some t in input.facts.terminals]
-
 effects contains {"type": "reserve", "account": input.facts.account.id, "payee": input.call.payee, "amount_minor": input.call.amount_minor,
 	"currency": input.call.currency} if {
 	startswith(input.call.operation, "pay")
@@ -104,9 +102,10 @@ effects contains ` + askCodes + ` if not allow
 `
 
 const (
-	askCodes = `{"type": "issue_challenge", "kind": "code", "terminals": everyone, "expects": "initiator", "expires_at_ns": input.now_ns + 300000000000,
+	everyone = `[t.id | some t in input.facts.terminals]`
+	askCodes = `{"type": "issue_challenge", "kind": "code", "terminals": ` + everyone + `, "expects": "initiator", "expires_at_ns": input.now_ns + 300000000000,
 	"attempts": 3, "length": 6, "condition": {"entry": "any"}, "message": "code", "details": {"shop": "Bakery"}}`
-	askApproval = `{"type": "issue_challenge", "kind": "approval", "terminals": everyone, "expects": "terminals", "expires_at_ns": input.now_ns + 300000000000,
+	askApproval = `{"type": "issue_challenge", "kind": "approval", "terminals": ` + everyone + `, "expects": "terminals", "expires_at_ns": input.now_ns + 300000000000,
 	"message": "approval_request"}`
 )
 
@@ -119,7 +118,7 @@ func fixed(allow bool, effects ...string) string {
 	if allow {
 		reasons = "[]"
 	}
-	return fmt.Sprintf("package payments\n\ndecision := {\"allow\": %t, \"reasons\": %s, \"public_reasons\": %s, \"effects\": [%s]}\n\neveryone := [t.id | some t in input.facts.terminals]\n",
+	return fmt.Sprintf("package payments\n\ndecision := {\"allow\": %t, \"reasons\": %s, \"public_reasons\": %s, \"effects\": [%s]}\n",
 		allow, reasons, reasons, strings.Join(effects, ", "))
 }
 
@@ -321,4 +320,11 @@ func (s *stepWorld) input(t testing.TB, id string) (input map[string]any) {
 func (s *stepWorld) clean(t testing.TB) {
 	t.Helper()
 	clean(t, s.store)
+}
+
+func (s *stepWorld) view(t testing.TB, fn func(authzstore.Snapshot) error) {
+	t.Helper()
+	if err := s.store.View(context.Background(), fn); err != nil {
+		t.Fatal(err)
+	}
 }
