@@ -124,7 +124,7 @@ func (ck *check) failSet(tx *authzstore.Tx, f Facts, c authzstore.Challenge) err
 func (ck *check) tellOfLock(tx *authzstore.Tx, f Facts, c authzstore.Challenge, kind string, terminals []string) error {
 	for _, id := range terminals {
 		t := f.devices[id]
-		if t.State != authzstore.TerminalBound || t.Account != c.Account {
+		if t.State == authzstore.TerminalUnbound || t.Account != c.Account {
 			continue
 		}
 		err := tx.Send(authzstore.Message{

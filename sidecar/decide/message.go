@@ -12,14 +12,15 @@ import (
 const messageLifeNanos = int64(24 * time.Hour)
 
 // reachable is a terminal that messages of this call may go to: one that it leads to by
-// a fact that the route declares `write`, and that is bound.
+// a fact that the route declares `write`, and that is not unbound. Those to a frozen one
+// wait until it is not.
 func (ck *check) reachable(f Facts, id string) (authzstore.Terminal, error) {
 	t, known := f.devices[id]
 	if !known || !slices.Contains(ck.messaged(f.leads), id) {
 		return authzstore.Terminal{}, contradiction("a message to a terminal that the call does not lead to")
 	}
-	if t.State != authzstore.TerminalBound {
-		return authzstore.Terminal{}, contradiction("a message to a terminal that is %s", t.State)
+	if t.State == authzstore.TerminalUnbound {
+		return authzstore.Terminal{}, contradiction("a message to a terminal that is unbound")
 	}
 	return t, nil
 }

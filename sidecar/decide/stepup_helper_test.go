@@ -42,6 +42,11 @@ routes:
   moves_money: false
   fields: {account: {path: account}, payee: {json: /payee}, amount_minor: {json: /amount_minor}, currency: {json: /currency}}
   facts: {account: read, terminals: write, open_intents: write}
+- match: {method: POST, path: "/accounts/{account}/tops"}
+  operation: top_up
+  moves_money: false
+  fields: {account: {path: account}, currency: {json: /currency}}
+  facts: {account: read, terminals: read, open_intents: write}
 - match: {method: POST, path: "/intents/{intent}/payments"}
   operation: pay_intent
   moves_money: true
@@ -102,7 +107,7 @@ effects contains ` + askCodes + ` if not allow
 `
 
 const (
-	everyone = `[t.id | some t in input.facts.terminals]`
+	everyone = `[t.id | some t in input.facts.terminals; t.state == "bound"]`
 	askCodes = `{"type": "issue_challenge", "kind": "code", "terminals": ` + everyone + `, "expects": "initiator", "expires_at_ns": input.now_ns + 300000000000,
 	"attempts": 3, "length": 6, "condition": {"entry": "any"}, "message": "code", "details": {"shop": "Bakery"}}`
 	askApproval = `{"type": "issue_challenge", "kind": "approval", "terminals": ` + everyone + `, "expects": "terminals", "expires_at_ns": input.now_ns + 300000000000,
