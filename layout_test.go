@@ -59,7 +59,7 @@ var rules = []rule{
 	{imported: "github.com/boombuler/barcode", by: []string{"sidecar/symbol"}},
 	{imported: "github.com/pquerna/otp", by: []string{"sidecar/evidence"}},
 	{imported: "github.com/danielgtaylor/huma", by: []string{"sidecar/api"}},
-	{imported: "github.com/standard-webhooks/standard-webhooks", by: []string{"sidecar/outbox"}},
+	{imported: "github.com/standard-webhooks/standard-webhooks", by: []string{"sidecar/outbox"}, tests: true},
 	// What backends share is theirs alone.
 	{imported: module + "/authzstore/kv/chain", by: []string{"authzstore/kv"}},
 	{imported: module + "/authzstore/kv/disk", by: []string{"authzstore/kv"}},

@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/extauthz"
+	"github.com/countersign/countersign/sidecar/outbox"
 	"github.com/countersign/countersign/sidecar/upstream"
 )
 
@@ -33,12 +34,12 @@ const apiTimeout = 5 * time.Second
 
 // serveAPIs answers the control API and the terminal API, where cfg has addresses
 // for them, until stop.
-func serveAPIs(ctx context.Context, cfg Config, store *authzstore.Store, keys keyring, codes *evidence.PaymentCodes, now func() (time.Time, error)) (stop func(), err error) {
+func serveAPIs(ctx context.Context, cfg Config, store *authzstore.Store, keys keyring, codes *evidence.PaymentCodes, messages *outbox.Outbox, now func() (time.Time, error)) (stop func(), err error) {
 	stopControl, err := serveControl(ctx, cfg, store, now)
 	if err != nil {
 		return nil, err
 	}
-	stopTerminals, err := serveTerminalAPI(cfg, store, keys, codes, now)
+	stopTerminals, err := serveTerminalAPI(cfg, store, keys, codes, messages, now)
 	if err != nil {
 		stopControl()
 		return nil, err
@@ -81,7 +82,7 @@ func makeFirstToken(ctx context.Context, cfg Config, store *authzstore.Store, no
 
 // serveTerminalAPI shows what built-in operations did at cfg.TerminalAPI, if
 // anywhere, until stop.
-func serveTerminalAPI(cfg Config, store *authzstore.Store, keys keyring, codes *evidence.PaymentCodes, now func() (time.Time, error)) (stop func(), err error) {
+func serveTerminalAPI(cfg Config, store *authzstore.Store, keys keyring, codes *evidence.PaymentCodes, messages *outbox.Outbox, now func() (time.Time, error)) (stop func(), err error) {
 	if cfg.TerminalAPI == "" {
 		return func() {}, nil
 	}
@@ -99,6 +100,7 @@ func serveTerminalAPI(cfg Config, store *authzstore.Store, keys keyring, codes *
 			p, err := codes.Parameters(c)
 			return p.URI(), err
 		},
+		Messages: messages.Stream,
 	})
 	stop, err = serveHTTP(terminals.Server(), cfg.TerminalAPI, cfg.SocketMode, apiTimeout, cfg.Log)
 	if err != nil {

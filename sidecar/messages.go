@@ -5,29 +5,16 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
-	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/metrics"
 	"github.com/countersign/countersign/sidecar/outbox"
 )
 
-// newOutbox returns what delivers the messages of a store, with codes made of the
-// secrets that it keeps.
-func newOutbox(cfg Config, store *authzstore.Store, keys keyring, now func() (time.Time, error)) (*outbox.Outbox, error) {
-	sealer, err := evidence.NewSealer(keys.Sealing)
-	if err != nil {
-		return nil, err
-	}
-	challenges, err := evidence.NewChallenges(evidence.ChallengesConfig{Sealer: sealer})
-	if err != nil {
-		return nil, err
-	}
-	stored, err := evidence.NewStoredCodes(evidence.StoredCodesConfig{Sealer: sealer})
-	if err != nil {
-		return nil, err
-	}
+// newOutbox returns what delivers the messages of a store, with the codes that the
+// proofs keep the secrets of.
+func newOutbox(cfg Config, store *authzstore.Store, p proofs, now func() (time.Time, error)) (*outbox.Outbox, error) {
 	messages, err := outbox.New(outbox.Config{
 		Store:      store,
-		Renderer:   outbox.Renderer{ChallengeCode: challenges.Code, StoredCode: stored.Code},
+		Renderer:   outbox.Renderer{ChallengeCode: p.challenges.Code, StoredCode: p.stored.Code},
 		Now:        now,
 		Receivers:  cfg.Webhooks,
 		Roots:      cfg.WebhookRoots,

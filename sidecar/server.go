@@ -211,8 +211,8 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// checkAddresses says what listening would refuse of the addresses without looking at
-// the system.
+// checkAddresses says what listening would refuse of the addresses, and sending of the
+// receivers, without looking at the system.
 func checkAddresses(cfg Config) error {
 	if err := extauthz.CheckAddress(cfg.Listen, cfg.SocketMode); err != nil {
 		return err
@@ -232,7 +232,7 @@ func checkAddresses(cfg Config) error {
 			return fmt.Errorf("%s: %w", beside.what, err)
 		}
 	}
-	return nil
+	return outbox.CheckReceivers(cfg.Webhooks)
 }
 
 // opened is what a sidecar runs on.
@@ -273,12 +273,12 @@ func (o opened) run(ctx context.Context, cfg Config) error {
 	if err := keepRules(ctx, o.store, o.archive, o.rules); err != nil {
 		return fmt.Errorf("the policy cannot be archived: %w", err)
 	}
-	messages, err := newOutbox(cfg, o.store, keys, timekeeper.Now)
+	messages, err := newOutbox(cfg, o.store, proofs, timekeeper.Now)
 	if err != nil {
 		return err
 	}
 	defer o.runBeside(cfg, timekeeper.Now)()
-	stopAPIs, err := serveAPIs(ctx, cfg, o.store, keys, codes, timekeeper.Now)
+	stopAPIs, err := serveAPIs(ctx, cfg, o.store, keys, codes, messages, timekeeper.Now)
 	if err != nil {
 		return err
 	}

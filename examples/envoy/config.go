@@ -123,8 +123,11 @@ func render(cfg Config) ([]byte, error) {
 		}
 		object[v.field] = v.value
 	}
-	if cfg.API != "" {
-		api, err := At(root, below(endpointPath("countersign_api"), "pipe")...)
+	for _, cluster := range []string{"countersign_api", "countersign_messages"} {
+		if cfg.API == "" {
+			break
+		}
+		api, err := At(root, below(endpointPath(cluster), "pipe")...)
 		if err != nil {
 			return nil, err
 		}

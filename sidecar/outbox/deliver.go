@@ -9,6 +9,9 @@ import (
 	"github.com/countersign/countersign/authzstore"
 )
 
+// ackTimeout bounds the wait for the store once a message was taken.
+const ackTimeout = 5 * time.Second
+
 // maxPassedOver is how many messages are given up at a time.
 const maxPassedOver = 256
 
@@ -106,8 +109,11 @@ func (o *Outbox) try(ctx context.Context, c *course, h head, now time.Time) next
 	return next{wait: max(time.Millisecond, o.cfg.Backoff.wait(c.tries, o.cfg.Random))}
 }
 
-// acknowledge writes that what was taken needs no delivery any more.
+// acknowledge writes that what was taken needs no delivery any more, also while the
+// process is told to stop: else it would be delivered again.
 func (o *Outbox) acknowledge(ctx context.Context, c *course, now time.Time) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+	defer cancel()
 	return o.update(ctx, c.terminal, now, func(tx *authzstore.Tx) error { return tx.AckMessages(c.terminal, c.taken) })
 }
 

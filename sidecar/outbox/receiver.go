@@ -54,6 +54,12 @@ func addressOf(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
+// CheckReceivers says what New would refuse of receivers: ErrReceiver.
+func CheckReceivers(list []Receiver) error {
+	_, err := receivers(list)
+	return err
+}
+
 // receivers by their addresses.
 func receivers(list []Receiver) (map[string]Receiver, error) {
 	all := make(map[string]Receiver, len(list))

@@ -131,7 +131,7 @@ func refusalOf(err error) error {
 		return refusal
 	}
 	unavailable := *storeUnavailable
-	unavailable.Cause = err
+	unavailable.Cause = errors.New(told(err))
 	return &unavailable
 }
 
