@@ -16,8 +16,8 @@ import (
 var errNoSigner = errors.New("no key to sign with")
 
 // forUpstream returns the headers that an allow adds to the request: the
-// decision's ID, and where money moves or a built-in operation was done, the signed
-// token. The others repeat what is in the token, for logs and for services that trust
+// decision's ID, and where money moves, an intent was opened or a built-in operation was
+// done, the signed token. The others repeat what is in the token, for logs and for services that trust
 // their network.
 func (s *Service) forUpstream(d decide.Decision, req call.Request) ([]*corev3.HeaderValueOption, error) {
 	ours := append([]*corev3.HeaderValueOption{header(headerDecisionID, d.ID)}, stepUpHeaders(d)...)
@@ -40,9 +40,11 @@ func (s *Service) forUpstream(d decide.Decision, req call.Request) ([]*corev3.He
 			ours = append(ours, header(headerPrefix+text.name, encoded(text.value)))
 		}
 	}
-	if e.Does == "" {
-		ours = append(ours, header(headerReservationID, e.ReservationID),
-			header(headerPrefix+"amount-minor", strconv.FormatInt(e.AmountMinor, 10)))
+	if e.ReservationID != "" {
+		ours = append(ours, header(headerReservationID, e.ReservationID))
+	}
+	if e.AmountMinor != 0 {
+		ours = append(ours, header(headerPrefix+"amount-minor", strconv.FormatInt(e.AmountMinor, 10)))
 	}
 	if e.Intent != "" && d.IntentID == "" {
 		ours = append(ours, header(headerIntentID, encoded(e.Intent)))

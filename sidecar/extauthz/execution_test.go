@@ -169,6 +169,30 @@ func TestReplyIntent(t *testing.T) {
 	}
 }
 
+// A call that opened an intent carries it in the token, without a reservation, and
+// without an amount where it has none.
+func TestReplyOpens(t *testing.T) {
+	s, verifier := signing(t)
+	for _, minor := range []int64{0, 1250} {
+		d := paying()
+		d.IntentID, d.Execution.Intent, d.Execution.ReservationID, d.Execution.AmountMinor = "int_new", "int_new", "", minor
+		ok := s.reply(d, payingRequest()).GetOkResponse()
+		got := headers(t, ok.GetHeaders())
+		claims, err := verifier.Verify(got["countersign-token"])
+		if err != nil || claims.Intent != "int_new" || claims.ReservationID != "" || claims.AmountMinor != minor {
+			t.Errorf("claims %+v, %v", claims, err)
+		}
+		_, hasReservation := got["countersign-reservation-id"]
+		if _, hasAmount := got["countersign-amount-minor"]; hasReservation || hasAmount != (minor != 0) || got["countersign-intent-id"] != "int_new" {
+			t.Errorf("headers %v", got)
+		}
+		want := map[string]string{"countersign-decision-id": "dec_x", "countersign-intent-id": "int_new"}
+		if got := headers(t, ok.GetResponseHeadersToAdd()); !maps.Equal(got, want) {
+			t.Errorf("to the caller %v", got)
+		}
+	}
+}
+
 // What a built-in operation was done on and from is in the token alone, and when the
 // session ends only where the operation goes on until then: in whole seconds, never
 // later.

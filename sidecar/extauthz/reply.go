@@ -83,9 +83,9 @@ func allowed(d decide.Decision, req call.Request, ours []*corev3.HeaderValueOpti
 	}
 	switch e := d.Execution; {
 	case e == nil:
-	case e.Does == "":
+	case e.ReservationID != "":
 		ok.ResponseHeadersToAdd = append(ok.ResponseHeadersToAdd, header(headerReservationID, e.ReservationID))
-	case e.Grant != "":
+	case e.Does != "" && e.Grant != "":
 		ok.ResponseHeadersToAdd = append(ok.ResponseHeadersToAdd, header(headerPrefix+"grant", encoded(e.Grant)))
 	}
 	if d.Replayed {

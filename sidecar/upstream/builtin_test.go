@@ -76,3 +76,87 @@ func TestBuiltInClaims(t *testing.T) {
 		}
 	}
 }
+
+// openingClaims are what the token of a call that opened an intent says.
+func openingClaims() Claims {
+	c := goodClaims()
+	c.ReservationID, c.Intent = "", "int_1"
+	return c
+}
+
+// A call that opened an intent has a token without a reservation, with or without an
+// amount, and every other rule of a payment's.
+func TestOpeningToken(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Claims)
+		good   bool
+	}{
+		"as the intent is":       {func(*Claims) {}, true},
+		"without an amount":      {func(c *Claims) { c.AmountMinor, c.Currency, c.Payee = 0, "", "" }, true},
+		"a currency alone":       {func(c *Claims) { c.AmountMinor = 0 }, true},
+		"in no currency":         {func(c *Claims) { c.Currency = "" }, false},
+		"a negative amount":      {func(c *Claims) { c.AmountMinor = -1 }, false},
+		"too large an amount":    {func(c *Claims) { c.AmountMinor = 1 << 53 }, false},
+		"another currency":       {func(c *Claims) { c.Currency = "eur" }, false},
+		"of no account":          {func(c *Claims) { c.Account = "" }, false},
+		"of no intent":           {func(c *Claims) { c.Intent = "" }, false},
+		"with a challenge":       {func(c *Claims) { c.Challenge = "chl_1" }, false},
+		"from a terminal":        {func(c *Claims) { c.Terminal = "trm_1" }, false},
+		"with a session":         {func(c *Claims) { c.SessionExp = 1 }, false},
+		"of a built-in":          {func(c *Claims) { c.Does = "view_intent" }, false},
+		"a payment of no amount": {func(c *Claims) { c.ReservationID, c.AmountMinor = "rsv_1", 0 }, false},
+		"a payment of nothing":   {func(c *Claims) { c.ReservationID, c.AmountMinor, c.Currency = "rsv_1", 0, "" }, false},
+	} {
+		claims := openingClaims()
+		c.change(&claims)
+		token, err := testSigner.Sign(claims)
+		if (err == nil) != c.good {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil {
+			continue
+		}
+		got, err := verifier(sharedKey).Verify(token)
+		claims.Issuer, claims.IssuedAt, claims.Expiry = got.Issuer, got.IssuedAt, got.Expiry
+		if err != nil || got != claims {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	for amount, code := range map[string]string{"0": "token_invalid", "-1": "token_invalid"} {
+		payload := with(goodPayload(), map[string]any{"reservation_id": "", "intent": "int_1", "amount_minor": amount})
+		_, err := verifier(sharedKey).Verify(forge(toJSON(goodHeader()), toJSON(payload), secret))
+		wantRefusal(t, err, code)
+	}
+}
+
+// A handler that pays does not run for an intent, and one that goes on with an intent
+// runs once for each, and for no payment.
+func TestGuardOpens(t *testing.T) {
+	both(t, func(t *testing.T, executions Executions) {
+		pays, opens := serve(t, nil), serve(t, func(s *service) { s.guard.Opens, s.guard.Executions = true, executions })
+		with := func(s *service, change func(*Claims)) *http.Request {
+			r := s.request(t)
+			c := openingClaims()
+			change(&c)
+			r.Header.Set(HeaderToken, sign(t, c))
+			return r
+		}
+		same := func(*Claims) {}
+		if got := pays.send(t, with(pays, same)); got.status != 403 || got.Code != "token_not_for_us" || pays.runs() != 0 {
+			t.Errorf("a handler that pays: %d %s", got.status, got.body)
+		}
+		if got := opens.send(t, opens.request(t)); got.status != 403 || got.Code != "token_not_for_us" || opens.runs() != 0 {
+			t.Errorf("a handler of intents, for a payment: %d %s", got.status, got.body)
+		}
+		first, again := opens.send(t, with(opens, same)), opens.send(t, with(opens, func(c *Claims) { c.DecisionID, c.Replayed = "dec_2", true }))
+		if first.status != 201 || again.status != 201 || again.header.Get(HeaderReplayed) != "true" || opens.runs() != 1 {
+			t.Errorf("%d, again %d, %d runs", first.status, again.status, opens.runs())
+		}
+		if got := opens.send(t, with(opens, func(c *Claims) { c.AmountMinor++ })); got.status != 422 || got.Code != "reservation_reused" {
+			t.Errorf("another one: %d %s", got.status, got.body)
+		}
+		if got := opens.send(t, with(opens, func(c *Claims) { c.Intent = "int_2" })); got.status != 201 || opens.runs() != 2 || opens.paid[1].payment.Intent != "int_2" {
+			t.Errorf("the next one: %d %s", got.status, got.body)
+		}
+	})
+}

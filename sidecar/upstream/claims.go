@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -63,15 +64,17 @@ type Claims struct {
 	Payment
 }
 
-// A Payment is the payment that was allowed, as the policy saw it.
+// A Payment is the payment that was allowed, as the policy saw it. Where a call has
+// opened an intent (an order, say) and no money moves yet, it is what the intent is for:
+// then it has an Intent and no ReservationID, and no amount either if the intent has none.
 type Payment struct {
 	System    string `json:"system"`
 	Operation string `json:"operation"`
 	Account   string `json:"account"` // whose money
 	// Grant is by which a delegate pays from Account; empty where the owner does.
 	Grant string `json:"grant,omitempty"`
-	// Intent is the request (int_…) that it is the payment of, such as an order; empty
-	// where there is none.
+	// Intent is the request (int_…), such as an order, that it is the payment of or that
+	// was opened; empty where there is none.
 	Intent   string `json:"intent,omitempty"`
 	Payee    string `json:"payee"`    // empty where the operation has none
 	Currency string `json:"currency"` // ISO 4217, alphabetic
@@ -79,7 +82,7 @@ type Payment struct {
 	// digits, because some readers of JSON make every number a float.
 	AmountMinor int64 `json:"-"`
 	// ReservationID names the money reserved for it, and so the one execution:
-	// the same call, repeated, has the same one.
+	// the same call, repeated, has the same one. Empty where no money moves.
 	ReservationID string `json:"reservation_id"`
 	DecisionID    string `json:"decision_id"` // that allowed it; the same in a replay
 	// Replayed tells that the same call was allowed before, so that it may have
@@ -131,7 +134,7 @@ func (p Payment) Fingerprint() string {
 // claimsJSON is Claims in a token.
 type claimsJSON struct {
 	Claims
-	AmountMinor string `json:"amount_minor"` // empty where Does is not
+	AmountMinor string `json:"amount_minor"` // empty where there is no amount
 }
 
 func (c Claims) encode() ([]byte, error) {
@@ -139,7 +142,7 @@ func (c Claims) encode() ([]byte, error) {
 		return nil, err
 	}
 	amount := ""
-	if c.Does == "" {
+	if c.AmountMinor != 0 {
 		amount = strconv.FormatInt(c.AmountMinor, 10)
 	}
 	return json.Marshal(claimsJSON{c, amount})
@@ -170,15 +173,18 @@ func (c Claims) check() error {
 }
 
 func (c Claims) checkPayment() error {
+	opens := c.ReservationID == "" // an intent
 	switch {
 	case c.Account == "":
 		return errors.New("no account")
-	case c.ReservationID == "":
-		return errors.New("no reservation_id")
-	case len(c.Currency) != 3 || strings.Trim(c.Currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "":
+	case opens && c.Intent == "":
+		return errors.New("neither reservation_id nor intent")
+	case !(opens && c.Currency == "") && (len(c.Currency) != 3 || strings.Trim(c.Currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != ""):
 		return errors.New("currency is not a code")
-	case c.AmountMinor < 1 || c.AmountMinor > maxAmountMinor:
+	case !(opens && c.AmountMinor == 0) && (c.AmountMinor < 1 || c.AmountMinor > maxAmountMinor):
 		return errors.New("amount_minor is out of range")
+	case c.AmountMinor != 0 && c.Currency == "":
+		return errors.New("an amount in no currency")
 	case c.Challenge != "" || c.Terminal != "" || c.SessionExp != 0:
 		return errors.New("a payment with what only a built-in operation has")
 	}
@@ -198,10 +204,14 @@ func (c Claims) checkBuiltIn() error {
 	return nil
 }
 
+// execution names the one run that the payment stands for: its reservation, or the
+// intent that was opened.
+func (p Payment) execution() string { return cmp.Or(p.ReservationID, p.Intent) }
+
 // parseAmount reads the only spelling that encode writes.
 func parseAmount(text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || strconv.FormatInt(n, 10) != text {
+	if err != nil || n == 0 || strconv.FormatInt(n, 10) != text {
 		return 0, errors.New("amount_minor is not a number of minor units")
 	}
 	return n, nil

@@ -38,6 +38,7 @@ func FuzzClaims(f *testing.F) {
 	f.Add(strings.Replace(toJSON(goodPayload()), "{", `{"account":"acc_ben",`, 1))
 	f.Add(`{"identity":{"kind":null}}`)
 	f.Add(toJSON(with(goodPayload(), map[string]any{"intent": "int_1", "grant": "grt_1"})))
+	f.Add(toJSON(with(goodPayload(), map[string]any{"intent": "int_1", "reservation_id": "", "amount_minor": ""})))
 	builtIn := map[string]any{"amount_minor": "", "currency": "", "payee": "", "reservation_id": "", "does": StreamMessages}
 	f.Add(toJSON(with(with(goodPayload(), builtIn), map[string]any{"terminal": "trm_1", "session_exp": noon.Unix()})))
 	f.Add(toJSON(with(with(goodPayload(), builtIn), map[string]any{"does": "view_challenge", "challenge": "chl_1", "session_exp": -1})))

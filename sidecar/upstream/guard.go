@@ -13,13 +13,18 @@ import (
 // DefaultMaxBodyBytes is Envoy's bound in examples/envoy/envoy.yaml.
 const DefaultMaxBodyBytes = 64 << 10
 
-// A Guard stands before the handlers that move money.
+// A Guard stands before the handlers that move money, or that go on with what a call
+// has opened.
 type Guard struct {
 	// Verifier of tokens. It is needed.
 	Verifier *Verifier
 	// Executions remembers what was run. It is needed: [InHandler] says that the
 	// handler does so itself.
 	Executions Executions
+	// Opens says that the handler goes on with an intent that a call has opened, such as
+	// an order: it runs once for each intent, and only for a call for which no money is
+	// reserved. Without it, it runs only for one for which money is.
+	Opens bool
 	// MaxBodyBytes bounds the body of a request, in bytes. Zero means
 	// DefaultMaxBodyBytes.
 	MaxBodyBytes int64
@@ -28,8 +33,8 @@ type Guard struct {
 }
 
 // Handler returns a handler that runs next for a call that was allowed, as it
-// was allowed, and once for each reservation. next finds the payment with
-// [FromContext], the whole body, and every header as it came.
+// was allowed, and once for each reservation or, with Opens, each intent. next finds
+// the payment with [FromContext], the whole body, and every header as it came.
 //
 // The answer of next is held back until it is remembered, so next cannot stream,
 // and the context of next does not end when the caller leaves: a payment that
@@ -71,8 +76,12 @@ func (g Guard) admit(w http.ResponseWriter, r *http.Request) (Payment, []byte, *
 		return Payment{}, nil, refusal
 	}
 	claims, body, refusal := g.Verifier.admit(w, r, token, g.MaxBodyBytes)
-	if refusal == nil && claims.Does != "" {
+	switch {
+	case refusal != nil:
+	case claims.Does != "":
 		refusal = tokenNotForUs.because(errors.New("the token of a built-in operation"))
+	case g.Opens != (claims.ReservationID == ""):
+		refusal = tokenNotForUs.because(errors.New("a payment where an intent is opened, or an intent where a payment is made"))
 	}
 	return claims.Payment, body, refusal
 }
@@ -157,7 +166,7 @@ func refuse(w http.ResponseWriter, log *slog.Logger, refusal *Refusal, payment P
 		log = log.With("cause", refusal.Cause)
 	}
 	if payment.DecisionID != "" {
-		log = log.With("decision_id", payment.DecisionID, "reservation_id", payment.ReservationID)
+		log = log.With("decision_id", payment.DecisionID, "reservation_id", payment.ReservationID, "intent", payment.Intent)
 	}
 	log.Warn("call refused", "code", refusal.Code)
 	refusal.answer(payment.DecisionID).write(w)

@@ -18,25 +18,25 @@ const HeaderReplayed = "countersign-replayed"
 // MaxAnswerBytes bounds the answers that are remembered.
 const MaxAnswerBytes = 1 << 20
 
-// once runs next once for each reservation.
+// once runs next once for each reservation, or intent that was opened.
 type once struct {
 	executions Executions
 	next       http.Handler
 	log        *slog.Logger
 
 	mu      sync.Mutex
-	running map[string]bool // reservations, in this process
+	running map[string]bool // executions, in this process
 }
 
 func (o *once) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	payment, _ := FromContext(r.Context())
-	if !o.enter(payment.ReservationID) {
+	if !o.enter(payment.execution()) {
 		refuse(w, o.log, executionRunning, payment)
 		return
 	}
-	defer o.leave(payment.ReservationID)
+	defer o.leave(payment.execution())
 	r = r.WithContext(context.WithoutCancel(r.Context()))
-	earlier, err := o.executions.Begin(r.Context(), payment.ReservationID, payment.Fingerprint())
+	earlier, err := o.executions.Begin(r.Context(), payment.execution(), payment.Fingerprint())
 	switch {
 	case errors.Is(err, ErrUnfinished):
 		refuse(w, o.log, executionUnknown, payment)
@@ -62,33 +62,33 @@ func (o *once) run(r *http.Request, payment Payment) Answer {
 	answer := recorder.answer(payment)
 	var err error
 	if abandoned {
-		err = o.executions.Abandon(ctx, payment.ReservationID)
+		err = o.executions.Abandon(ctx, payment.execution())
 	} else {
-		err = o.executions.Finish(ctx, payment.ReservationID, answer)
+		err = o.executions.Finish(ctx, payment.execution(), answer)
 	}
 	if err != nil {
 		// The caller still gets the true answer; whoever repeats the call is told
 		// that it is not known.
 		o.log.Error("the answer of an execution is not remembered", "error", err,
-			"decision_id", payment.DecisionID, "reservation_id", payment.ReservationID)
+			"decision_id", payment.DecisionID, "reservation_id", payment.ReservationID, "intent", payment.Intent)
 	}
 	return answer
 }
 
-func (o *once) enter(reservationID string) bool {
+func (o *once) enter(execution string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.running[reservationID] {
+	if o.running[execution] {
 		return false
 	}
-	o.running[reservationID] = true
+	o.running[execution] = true
 	return true
 }
 
-func (o *once) leave(reservationID string) {
+func (o *once) leave(execution string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.running, reservationID)
+	delete(o.running, execution)
 }
 
 type abandonKey struct{}

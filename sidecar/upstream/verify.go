@@ -109,7 +109,7 @@ func parseClaims(payload []byte) (Claims, error) {
 	if err := json.Unmarshal(payload, &c); err != nil {
 		return Claims{}, fmt.Errorf("claims: %w", err)
 	}
-	if c.Does == "" || c.AmountMinor != "" {
+	if c.AmountMinor != "" { // which a payment must have is checked below
 		var err error
 		if c.Claims.AmountMinor, err = parseAmount(c.AmountMinor); err != nil {
 			return Claims{}, fmt.Errorf("claims: %w", err)
