@@ -40,6 +40,29 @@ func showChallenge(r authzstore.Reader, c authzstore.Challenge, nowNanos int64) 
 	}, err
 }
 
+// challengeState is the state of a challenge now. One that may still come to something
+// cannot any more once a terminal that it asks is not bound as it was: it has to be
+// replaced, and reads so.
+func challengeState(r authzstore.Reader, c authzstore.Challenge, nowNanos int64) (authzstore.ChallengeState, error) {
+	state := c.StateAt(nowNanos)
+	if state != authzstore.ChallengeOpen && state != authzstore.ChallengeSatisfied {
+		return state, nil
+	}
+	stand, err := r.TerminalsStand(c)
+	if err == nil && !stand {
+		state = authzstore.ChallengeReplaced
+	}
+	return state, err
+}
+
+func terminalsOf(c authzstore.Challenge) []string {
+	ids := []string{}
+	for _, t := range c.Terminals {
+		ids = append(ids, t.Terminal)
+	}
+	return ids
+}
+
 // A ChallengePath is in the path of what is about one.
 type ChallengePath struct {
 	ID string `path:"id" pattern:"^chl_[A-Za-z0-9_-]+$" patternDescription:"chl_ and letters, digits, _ or -" maxLength:"64"`

@@ -90,21 +90,6 @@ func (s shower) isAsked(c authzstore.Challenge) (bool, error) {
 	}), nil
 }
 
-// challengeState is the state of a challenge now. One that may still come to something
-// cannot any more once a terminal that it asks is not bound as it was: it has to be
-// replaced, and reads so.
-func challengeState(r authzstore.Reader, c authzstore.Challenge, nowNanos int64) (authzstore.ChallengeState, error) {
-	state := c.StateAt(nowNanos)
-	if state != authzstore.ChallengeOpen && state != authzstore.ChallengeSatisfied {
-		return state, nil
-	}
-	stand, err := r.TerminalsStand(c)
-	if err == nil && !stand {
-		state = authzstore.ChallengeReplaced
-	}
-	return state, err
-}
-
 // requester is who asked for what a challenge is about.
 func requester(r authzstore.Reader, c authzstore.Challenge) (authzstore.Identity, error) {
 	if c.Intent == "" {
@@ -115,12 +100,4 @@ func requester(r authzstore.Reader, c authzstore.Challenge) (authzstore.Identity
 		return c.Initiator, err
 	}
 	return i.Initiator, nil
-}
-
-func terminalsOf(c authzstore.Challenge) []string {
-	ids := []string{}
-	for _, t := range c.Terminals {
-		ids = append(ids, t.Terminal)
-	}
-	return ids
 }
