@@ -33,13 +33,13 @@ const controlMode = 0o600
 const apiTimeout = 5 * time.Second
 
 // serveAPIs answers the control API and the terminal API, where cfg has addresses
-// for them, until stop.
-func serveAPIs(ctx context.Context, cfg Config, store *authzstore.Store, keys keyring, codes *evidence.PaymentCodes, messages *outbox.Outbox, now func() (time.Time, error)) (stop func(), err error) {
+// for them, until stop. secrets are what the terminal API shows beside the store.
+func serveAPIs(ctx context.Context, cfg Config, store *authzstore.Store, keys keyring, secrets api.TerminalConfig, now func() (time.Time, error)) (stop func(), err error) {
 	stopControl, err := serveControl(ctx, cfg, store, now)
 	if err != nil {
 		return nil, err
 	}
-	stopTerminals, err := serveTerminalAPI(cfg, store, keys, codes, messages, now)
+	stopTerminals, err := serveTerminalAPI(cfg, store, keys, secrets, now)
 	if err != nil {
 		stopControl()
 		return nil, err
@@ -82,7 +82,7 @@ func makeFirstToken(ctx context.Context, cfg Config, store *authzstore.Store, no
 
 // serveTerminalAPI shows what built-in operations did at cfg.TerminalAPI, if
 // anywhere, until stop.
-func serveTerminalAPI(cfg Config, store *authzstore.Store, keys keyring, codes *evidence.PaymentCodes, messages *outbox.Outbox, now func() (time.Time, error)) (stop func(), err error) {
+func serveTerminalAPI(cfg Config, store *authzstore.Store, keys keyring, secrets api.TerminalConfig, now func() (time.Time, error)) (stop func(), err error) {
 	if cfg.TerminalAPI == "" {
 		return func() {}, nil
 	}
@@ -94,20 +94,25 @@ func serveTerminalAPI(cfg Config, store *authzstore.Store, keys keyring, codes *
 	if err != nil {
 		return nil, err
 	}
-	terminals := api.NewTerminalAPI(api.TerminalConfig{
-		Store: store, Verifier: verifier, Now: now, Log: cfg.Log,
-		ParametersURI: func(c authzstore.Credential) (string, error) {
-			p, err := codes.Parameters(c)
-			return p.URI(), err
-		},
-		Messages: messages.Stream,
-	})
-	stop, err = serveHTTP(terminals.Server(), cfg.TerminalAPI, cfg.SocketMode, apiTimeout, cfg.Log)
+	secrets.Store, secrets.Verifier, secrets.Now, secrets.Log = store, verifier, now, cfg.Log
+	stop, err = serveHTTP(api.NewTerminalAPI(secrets).Server(), cfg.TerminalAPI, cfg.SocketMode, apiTimeout, cfg.Log)
 	if err != nil {
 		return nil, fmt.Errorf("terminal API: %w", err)
 	}
 	cfg.Log.Info("terminal API", "listen", cfg.TerminalAPI)
 	return stop, nil
+}
+
+// terminalSecrets are what the terminal API tells those whose it is, and nobody else.
+func terminalSecrets(codes *evidence.PaymentCodes, p proofs, messages *outbox.Outbox) api.TerminalConfig {
+	return api.TerminalConfig{
+		ParametersURI: func(c authzstore.Credential) (string, error) {
+			p, err := codes.Parameters(c)
+			return p.URI(), err
+		},
+		IntentToken: p.tokens.Token,
+		Messages:    messages.Stream,
+	}
 }
 
 // serveHTTP runs a server on an address of extauthz.Listen until stop.

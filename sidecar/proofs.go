@@ -11,6 +11,7 @@ type proofs struct {
 	kinds      map[string]evidence.Kind // by the names that routes have for them
 	challenges *evidence.Challenges
 	stored     *evidence.StoredCodes
+	tokens     *evidence.IntentTokens
 }
 
 func newProofs(cfg Config, keys keyring, codes *evidence.PaymentCodes) (p proofs, err error) {
@@ -24,11 +25,10 @@ func newProofs(cfg Config, keys keyring, codes *evidence.PaymentCodes) (p proofs
 	if p.stored, err = evidence.NewStoredCodes(evidence.StoredCodesConfig{Sealer: sealer}); err != nil {
 		return proofs{}, err
 	}
-	tokens, err := evidence.NewIntentTokens(keys.IntentTokens)
-	if err != nil {
+	if p.tokens, err = evidence.NewIntentTokens(keys.IntentTokens); err != nil {
 		return proofs{}, err
 	}
-	p.kinds = map[string]evidence.Kind{evidence.PaymentCode: codes, evidence.StoredCode: p.stored, evidence.IntentToken: tokens}
+	p.kinds = map[string]evidence.Kind{evidence.PaymentCode: codes, evidence.StoredCode: p.stored, evidence.IntentToken: p.tokens}
 	maps.Copy(p.kinds, cfg.Evidence)
 	return p, nil
 }

@@ -278,7 +278,7 @@ func (o opened) run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer o.runBeside(cfg, timekeeper.Now)()
-	stopAPIs, err := serveAPIs(ctx, cfg, o.store, keys, codes, messages, timekeeper.Now)
+	stopAPIs, err := serveAPIs(ctx, cfg, o.store, keys, terminalSecrets(codes, proofs, messages), timekeeper.Now)
 	if err != nil {
 		return err
 	}
