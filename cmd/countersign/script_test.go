@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,9 +34,13 @@ import (
 	"github.com/countersign/countersign/sidecar"
 )
 
+// builtIn is the bundle with all systems.
+var builtIn fs.FS
+
 // The program has one of its systems here: with the race detector, judging all of
 // them takes half a minute for each sidecar that starts.
 func TestMain(m *testing.M) {
+	builtIn = policies.FS
 	direct, err := policiestest.Direct()
 	if err != nil {
 		panic(err)
@@ -53,7 +58,8 @@ func TestMain(m *testing.M) {
 //	pays SOCKET MINOR CODE  ask as Envoy does for a payment of Anna's; the answer
 //	                        must be this code, or allowed; $decision is its ID then
 //	mode MODE FILE          the file must have this mode
-//	bundle DIR              write the built-in bundle to a directory
+//	bundle DIR [SYSTEM…]    write the built-in bundle to a directory; of its systems
+//	                        direct_payment, or those that are named
 //	flip FILE OFFSET        change one byte of the file
 //	pruned DIR ID           write this account until there are old records to prune,
 //	                        and prune them; $oldest is the first number kept then
@@ -176,10 +182,22 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func copyBundle(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: bundle DIR")
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: bundle DIR [SYSTEM…]")
 	}
-	ts.Check(os.CopyFS(filepath.Clean(ts.MkAbs(args[0])), policies.FS))
+	dir, systems := filepath.Clean(ts.MkAbs(args[0])), args[1:]
+	if len(systems) == 0 {
+		ts.Check(os.CopyFS(dir, policies.FS))
+		return
+	}
+	ts.Check(os.CopyFS(dir, builtIn))
+	all, err := fs.ReadDir(builtIn, "systems")
+	ts.Check(err)
+	for _, system := range all {
+		if !slices.Contains(systems, system.Name()) {
+			ts.Check(os.RemoveAll(filepath.Join(dir, "systems", system.Name())))
+		}
+	}
 }
 
 func flip(ts *testscript.TestScript, neg bool, args []string) {

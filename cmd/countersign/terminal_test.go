@@ -23,7 +23,8 @@ import (
 
 // through makes a call as Envoy does: it asks the sidecar, and sends the call with
 // the headers of an allow to the terminal API. It prints the status and the body of
-// whoever answered.
+// whoever answered, and leaves the ID of the challenge that a denial names in the file
+// challenge.
 func through(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 5 || len(args) > 6 {
 		ts.Fatalf("usage: through CHECKS API SUBJECT METHOD PATH [FILE]")
@@ -41,6 +42,11 @@ func through(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if denied := answer.GetDeniedResponse(); denied != nil {
 		fmt.Fprintf(ts.Stdout(), "%d %s\n", denied.GetStatus().GetCode(), denied.GetBody())
+		for _, h := range denied.GetHeaders() {
+			if h.GetHeader().GetKey() == "countersign-challenge-id" {
+				ts.Check(os.WriteFile(ts.MkAbs("challenge"), []byte(h.GetHeader().GetValue()), 0o600))
+			}
+		}
 		return
 	}
 	request, err := http.NewRequest(method, "http://pay.example"+path, bytes.NewReader(body))
