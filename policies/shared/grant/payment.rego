@@ -17,7 +17,7 @@ allows_payment if {
 	input.facts.grant.state == "active"
 	begun
 	unexpired
-	input.facts.grant.delegation == "full"
+	delegation_known
 	currency_matches
 	within_payment_maximum
 	within_limits
@@ -42,6 +42,9 @@ reserve := {
 	"amount_minor": input.call.amount_minor,
 	"currency": input.call.currency,
 }
+
+# Under a partial one the owner approves each payment: that is for the system to see to.
+delegation_known if input.facts.grant.delegation in {"full", "partial"}
 
 currency_matches if {
 	is_string(input.call.currency)
@@ -166,10 +169,10 @@ deny contains reason if {
 deny contains expired_reason if not unexpired
 
 deny contains reason if {
-	not input.facts.grant.delegation == "full"
+	not delegation_known
 	reason := {
 		"code": "delegation_not_supported",
-		"message": "Payments that the owner approves one by one are not supported.",
+		"message": "The grant's delegation is none that is supported.",
 	}
 }
 

@@ -70,6 +70,7 @@ payee_may_hear(code, _) if code in {
 	"challenge_locked",
 	"challenge_used",
 	"approval_rejected",
+	"approval_code_changed",
 	"initiator_paused",
 	"challenges_over_limit",
 	"terminal_unknown",

@@ -4,7 +4,7 @@
 #   The owner of an account lets a delegate pay from it, within terms. The owner
 #   offers a grant and the delegate accepts it (grants.rego, offers.rego); the
 #   delegate shows payment codes of it, and a merchant brings one with each payment
-#   (pay.rego). Every operation has a `permit` that names all it needs; `deny` says
+#   (pay.rego), which the owner approves where the grant says so (approvals.rego). Every operation has a `permit` that names all it needs; `deny` says
 #   which of it is missing.
 # schemas:
 #   - input: schema.input

@@ -140,7 +140,13 @@ tuned := {
 	"delegates": [{"kind": "user", "issuer": "https://id.example"}],
 	"raise_cooling_seconds": 86400,
 	"max_code_step_age": 1,
+	"approval": {
+		"expires_seconds": 300,
+		"cooling_seconds": 3600,
+		"asking": {"max_starts": 2, "window_seconds": 600, "pause_seconds": 900},
+	},
 	"terms": {
+		"delegations": ["full"],
 		"max_payment_minor": {"EUR": 500000, currency: 500000},
 		"cooling": {"required": true, "min_seconds": 3600},
 	},

@@ -32,7 +32,7 @@ too_many := {
 
 not_supported := {
 	"code": "delegation_not_supported",
-	"message": "Payments that the owner approves one by one are not supported.",
+	"message": "Grants with such a delegation are not offered.",
 }
 
 terms_expired := {"code": "terms_expired", "message": "The grant would not be valid any more."}

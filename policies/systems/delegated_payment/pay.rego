@@ -4,8 +4,19 @@ import data.payments.shared.account
 import data.payments.shared.grant
 import data.payments.shared.merchant
 
-# A merchant brings a payment code and is paid from the owner's account.
+# A merchant brings a payment code and is paid from the owner's account; under a
+# partial delegation once the owner has approved (approvals.rego).
 permit if {
+	payable
+	input.facts.grant.delegation == "full"
+}
+
+permit if {
+	payable
+	approved
+}
+
+payable if {
 	input.call.operation == "pay"
 	code_proven
 	merchant.is_payee
@@ -27,6 +38,16 @@ code_proven if {
 	input.evidence.payment_code.matched == true
 	is_number(input.evidence.payment_code.step_age)
 	input.evidence.payment_code.step_age <= data.systems.delegated_payment.max_code_step_age
+	is_string(input.facts.grant.id)
+}
+
+# It was when the payment was first brought under this key, and the owner was asked
+# then: by now it has aged.
+code_proven if {
+	input.evidence.payment_code.matched == true
+	input.evidence.payment_code.spent_before == true
+	input.facts.grant.delegation == "partial"
+	asked_before
 	is_string(input.facts.grant.id)
 }
 

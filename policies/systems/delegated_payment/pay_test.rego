@@ -192,12 +192,12 @@ test_payment[note] if {
 			"input": plain,
 			"decision": paid,
 		},
-		"partial delegation": {
-			"input": bend(payment, "/facts/grant/delegation", "partial"),
+		"a delegation that nobody knows": {
+			"input": bend(payment, "/facts/grant/delegation", "FULL"),
 			"decision": refused_as(
 				{{
 					"code": "delegation_not_supported",
-					"message": "Payments that the owner approves one by one are not supported.",
+					"message": "The grant's delegation is none that is supported.",
 				}},
 				{not_permitted},
 			),
@@ -441,7 +441,7 @@ test_everything_is_wrong if {
 		"state": "frozen",
 		"currency": "XTS",
 		"max_payment_minor": 1,
-		"delegation": "partial",
+		"delegation": "none",
 		"valid_from": {"mode": "at", "at_ns": now + 1},
 		"valid_to": {"mode": "at", "at_ns": now - 1},
 		"merchants": {"mode": "only", "values": ["mer_books"]},

@@ -3,11 +3,13 @@ package payments.systems.delegated_payment
 # What the operator asks of the terms of a grant, offered or changed. That they are
 # complete and make sense was checked before the policy is asked.
 terms_acceptable if {
-	input.call.terms.delegation == "full"
+	terms_delegation
 	terms_within_maximum
 	terms_last
 	terms_cool
 }
+
+terms_delegation if input.call.terms.delegation in data.systems.delegated_payment.terms.delegations
 
 terms_within_maximum if {
 	is_number(input.call.terms.max_payment_minor)
@@ -31,10 +33,10 @@ terms_cool if {
 }
 
 terms_deny contains reason if {
-	not input.call.terms.delegation == "full"
+	not terms_delegation
 	reason := {
 		"code": "delegation_not_supported",
-		"message": "Payments that the owner approves one by one are not supported.",
+		"message": "Grants with such a delegation are not offered.",
 	}
 }
 
