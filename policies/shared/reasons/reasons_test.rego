@@ -87,5 +87,7 @@ payee_may_hear(code, _) if code in {
 	"paid_account_frozen",
 	"currency_not_paid_account",
 	"terminal_frozen",
+	"agent_not_eligible",
+	"stored_code_invalid",
 	"challenge_unknown",
 }
