@@ -23,7 +23,7 @@ lint:
 policy:
 	@test -z "$$(go tool opa fmt -l policies)" || { echo "run go tool opa fmt -w on:"; go tool opa fmt -l policies; exit 1; }
 	go tool opa check --bundle --strict --schema policies/schemas policies
-	go tool opa test --bundle policies
+	go tool opa test --bundle --timeout 30s policies
 
 bench:
 	go run ./bench
