@@ -52,6 +52,11 @@ unknown_reason := {
 	"message": "There is no such request, or it is not open to you.",
 }
 
+amount_changed_reason := {
+	"code": "amount_changed",
+	"message": "The request is for another amount.",
+}
+
 # METADATA
 # title: Why one goes on no more
 # description: A reason for the record, and for who opened it.

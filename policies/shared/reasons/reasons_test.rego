@@ -75,6 +75,8 @@ payee_may_hear(code, _) if code in {
 	"challenges_over_limit",
 	"terminal_unknown",
 	"intent_unknown",
+	"relay_unknown",
+	"terminal_not_relayed",
 	"agent_not_registered",
 	"agent_is_user",
 	"business_type_unknown",

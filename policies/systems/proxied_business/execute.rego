@@ -99,12 +99,8 @@ execute_deny contains reason if {
 	}
 }
 
-execute_deny contains reason if {
+execute_deny contains intent.amount_changed_reason if {
 	input.call.echo_amount_minor != input.facts.intent.amount_minor
-	reason := {
-		"code": "amount_changed",
-		"message": "The request is for another amount.",
-	}
 }
 
 execute_deny contains reason if {
