@@ -104,7 +104,7 @@ func TestDelegatedGrants(t *testing.T) {
 	for i := range len(trials) + 1 {
 		accounts = append(accounts, authzstore.Account{ID: accountID(i), Owner: user("anna"), State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 1 << 40})
 	}
-	f := newFamily(t, accounts)
+	f := newFamily(t, tuned(t), accounts)
 	for i, c := range trials {
 		t.Run(c.name, func(t *testing.T) { c.run(t, f, accountID(i)) })
 	}

@@ -138,7 +138,7 @@ func codeOf(steps int64) func(*testing.T, *family, evidence.Parameters) string {
 
 func TestDelegatedPayments(t *testing.T) {
 	cases := slices.Concat(limitCases, timeCases, placeCases, stateCases, codeCases)
-	f := newFamily(t, accountsFor(cases))
+	f := newFamily(t, tuned(t), accountsFor(cases))
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.run(t, f, accountID(i)) })
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -30,23 +31,26 @@ import (
 // family is an Envoy before a real sidecar with the built-in bundle, whose clock is
 // the test's. Anna has an account for each case; Ben pays from it.
 type family struct {
-	edge    *Envoy
-	dir     string // of the store
-	log     lockedBuffer
-	records records
-	clock   heldClock
-	calls   int // for keys of their own
+	edge     *Envoy
+	dir      string // of the store
+	log      lockedBuffer
+	records  records
+	messages messages
+	clock    heldClock
+	calls    int // for keys of their own
 }
 
 // opened is when the accounts were made, in the afternoon of a Tuesday.
 var opened = time.Date(2026, 11, 24, 14, 0, 0, 0, time.UTC)
 
-// newFamily starts it, with these accounts, until the test ends.
-func newFamily(t *testing.T, accounts []authzstore.Account) *family {
+// newFamily starts it by these rules, nil for the built-in ones, with these accounts
+// and terminals, until the test ends. Rules that are not built in are judged first,
+// which takes long.
+func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, terminals ...authzstore.Terminal) *family {
 	t.Helper()
 	f := &family{clock: heldClock{at: opened}}
 	f.dir = filepath.Join(t.TempDir(), "data")
-	f.seed(t, f.dir, accounts)
+	f.seed(t, f.dir, accounts, terminals)
 	key, err := signed.SharedKey([]byte(rand.Text() + rand.Text()))
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +63,7 @@ func newFamily(t *testing.T, accounts []authzstore.Account) *family {
 		done <- countersign.Run(ctx, countersign.Config{
 			Listen: "unix:" + socket, TerminalAPI: "unix:" + api, DataDir: f.dir,
 			Log:      slog.New(slog.NewJSONHandler(&f.log, nil)),
-			Policies: tuned(t), DecisionLog: &f.records, TokenKeys: map[string]signed.Key{"payments.example": key},
+			Policies: rules, DecisionLog: &f.records, MessageLog: &f.messages, TokenKeys: map[string]signed.Key{"payments.example": key},
 			Policy: policy.Config{Budget: time.Second}, // the machine may be busy
 			Clock:  clock.Config{Wall: f.clock.wall, Boottime: f.clock.boottime, BootID: "test"},
 		})
@@ -83,7 +87,6 @@ func newFamily(t *testing.T, accounts []authzstore.Account) *family {
 			t.Error(err)
 		}
 	})
-	// All of the built-in bundle is judged first, which takes long under the race detector.
 	ready, cancel := context.WithTimeout(t.Context(), 10*patience)
 	defer cancel()
 	if err := f.edge.AwaitSidecar(ready, true); err != nil {
@@ -131,7 +134,7 @@ func user(subject string) authzstore.Identity {
 	return authzstore.Identity{Kind: "user", Issuer: issuer.URL, Subject: subject}
 }
 
-func (f *family) seed(t *testing.T, dir string, accounts []authzstore.Account) {
+func (f *family) seed(t *testing.T, dir string, accounts []authzstore.Account, terminals []authzstore.Terminal) {
 	t.Helper()
 	store, err := countersign.OpenStore(t.Context(), dir, nil)
 	if err != nil {
@@ -154,9 +157,15 @@ func (f *family) seed(t *testing.T, dir string, accounts []authzstore.Account) {
 	for _, m := range merchants {
 		refs = append(refs, authzstore.MerchantRefs(m)...)
 	}
+	refs = append(refs, authzstore.TerminalRefs(terminals...)...)
 	err = store.Update(t.Context(), cause(), refs, func(tx *authzstore.Tx) error {
 		for _, m := range merchants {
 			if err := tx.PutMerchant(m); err != nil {
+				return err
+			}
+		}
+		for _, trm := range terminals {
+			if err := tx.PutTerminal(trm); err != nil {
 				return err
 			}
 		}
@@ -228,6 +237,13 @@ func (c *heldClock) move(d time.Duration) {
 // call sends a call of a subject through Envoy, with a key of its own.
 func (f *family) call(t *testing.T, subject, method, path string, body any) response {
 	t.Helper()
+	f.calls++
+	return f.keyed(t, "call-"+strconv.Itoa(f.calls), subject, method, path, body)
+}
+
+// keyed is call under an idempotency key.
+func (f *family) keyed(t *testing.T, key, subject, method, path string, body any) response {
+	t.Helper()
 	var text []byte
 	if body != nil {
 		var err error
@@ -248,8 +264,7 @@ func (f *family) call(t *testing.T, subject, method, path string, body any) resp
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if method != http.MethodGet {
-		f.calls++
-		req.Header.Set("Idempotency-Key", "call-"+strconv.Itoa(f.calls))
+		req.Header.Set("Idempotency-Key", key)
 	}
 	return send(t, req)
 }
