@@ -47,7 +47,7 @@ func find(content []byte, secrets map[string][]byte) (found []string) {
 // delegate that fetches the parameters. Not on the disk, in the log, in the decision
 // log, or in what anybody else hears.
 func TestCodesLeakNowhere(t *testing.T) {
-	f := newFamily(t, tuned(t), []authzstore.Account{{ID: "acc_quiet", Owner: user("anna"), State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 1 << 40}})
+	f := newFamily(t, nil, []authzstore.Account{{ID: "acc_quiet", Owner: user("anna"), State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 1 << 40}})
 	grant := f.offer(t, "acc_quiet", freeTerms())
 	phone := f.accept(t, grant)
 	f.clock.move(2 * step)

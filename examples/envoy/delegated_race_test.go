@@ -85,7 +85,7 @@ func (f *family) repeat(ctx context.Context, r racer, key string) (status int, e
 // The same code at 64 tills is paid once. Each round has a grant of its own: who has
 // sent so many used codes has no attempt left for that one.
 func TestOneCodeAtManyTills(t *testing.T) {
-	f := newFamily(t, tuned(t), []authzstore.Account{{ID: "acc_race", Owner: user("anna"), State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 1 << 40}})
+	f := newFamily(t, nil, []authzstore.Account{{ID: "acc_race", Owner: user("anna"), State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 1 << 40}})
 	for round := range 3 {
 		phone := f.accept(t, f.offer(t, "acc_race", freeTerms()))
 		code := f.code(t, phone, 0)
@@ -106,7 +106,7 @@ func TestOneCodeAtManyTills(t *testing.T) {
 // With room for one more delegate, one of two offers at once is made; and of many
 // acceptances of one offer, one.
 func TestTheLastDelegate(t *testing.T) {
-	f := newFamily(t, tuned(t), []authzstore.Account{{ID: "acc_full", Owner: user("anna"), State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 1 << 40}})
+	f := newFamily(t, nil, []authzstore.Account{{ID: "acc_full", Owner: user("anna"), State: authzstore.AccountActive, Currency: "EUR", MaxPaymentMinor: 1 << 40}})
 	for range 4 {
 		f.offer(t, "acc_full", freeTerms())
 	}
