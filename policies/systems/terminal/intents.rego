@@ -24,6 +24,17 @@ permit if {
 	intent.is_open(input.facts.intent)
 	cancellable
 	is_array(input.facts.intent.terminals)
+	others_known
+}
+
+others_known if {
+	is_array(input.facts.intent_terminals)
+	every known in input.facts.intent_terminals {
+		is_string(known.id)
+		is_string(known.account)
+		is_string(known.state)
+		is_number(known.bound_at_ns)
+	}
 }
 
 # Not everything that has begun can be taken back.
@@ -40,12 +51,14 @@ on_allow contains effect if {
 	}
 }
 
-# Whoever else it was shown to is told.
+# Whoever else it was shown to is told, but for who is unbound or frozen by now.
 on_allow contains effect if {
 	input.call.operation == "cancel_intent"
-	some id in input.facts.intent.terminals
-	id != input.facts.terminal.id
-	effect := {"type": "notify", "terminal": id, "kind": "intent_cancelled"}
+	some known in input.facts.intent_terminals
+	known.id in input.facts.intent.terminals
+	known.id != input.facts.terminal.id
+	terminal.acts_for(known, input.facts.intent.account)
+	effect := {"type": "notify", "terminal": known.id, "kind": "intent_cancelled"}
 }
 
 deny contains intent.unknown_reason if {

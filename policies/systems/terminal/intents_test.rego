@@ -18,7 +18,10 @@ cancel := call_of("cancel_intent", {"intent": "int_business"}, {
 		"closed": false,
 		"terminals": ["trm_phone", "trm_other"],
 	}),
+	"intent_terminals": [other("trm_phone"), other("trm_other")],
 })
+
+other(id) := {"id": id, "account": "acc_anna", "state": "bound", "bound_at_ns": phone.bound_at_ns}
 
 cancelled := {
 	"type": "advance_intent",
@@ -57,8 +60,19 @@ test_cancel[note] if {
 			"decision": cases.allowed_with({cancelled}),
 		},
 		"two others do": {
-			"input": cases.bend(cancel, "/facts/intent/terminals", ["trm_a", "trm_b"]),
+			"input": cases.bend(
+				cases.bend(cancel, "/facts/intent/terminals", ["trm_a", "trm_b"]),
+				"/facts/intent_terminals", [other("trm_phone"), other("trm_a"), other("trm_b")],
+			),
 			"decision": cases.allowed_with({cancelled, told("trm_a"), told("trm_b")}),
+		},
+		"one of them is unbound by now, and one frozen": {
+			"input": cases.bend(
+				cases.bend(cancel, "/facts/intent/terminals", ["trm_a", "trm_b", "trm_c"]),
+				"/facts/intent_terminals",
+				[other("trm_a"), object.union(other("trm_c"), {"state": "frozen"})],
+			),
+			"decision": cases.allowed_with({cancelled, told("trm_a")}),
 		},
 		"in a state in which it cannot": {
 			"input": cases.bend(cancel, "/facts/intent/state", "paying"),
