@@ -15,6 +15,7 @@ permit if {
 	proven
 	input.facts.account.id == input.facts.intent.account
 	is_string(input.facts.intent.payee)
+	is_object(input.facts.intent.attributes)
 	account_pays
 }
 
@@ -47,11 +48,14 @@ on_allow contains account.reserve_from(input.facts.account, input.facts.intent.p
 
 on_allow contains advance_to("paid") if input.call.operation == "pay"
 
-# A deduction is told of only where the payment has succeeded.
-on_allow contains message(kind) if {
+# That it has succeeded is told first, with what was ordered; then what was deducted, and
+# only then. Messages go out in the order of the set, in which details come first.
+on_allow contains effect if {
 	input.call.operation == "pay"
-	some kind in {"payment_succeeded", "deduction_notice"}
+	effect := object.union(message("payment_succeeded"), {"details": input.facts.intent.attributes})
 }
+
+on_allow contains message("deduction_notice") if input.call.operation == "pay"
 
 advance_to(state) := {
 	"type": "advance_intent",

@@ -20,11 +20,14 @@ instruction := call_of("pay", {
 		"amount_minor": 1250,
 		"currency": "EUR",
 		"payee": "mer_bakery",
+		"attributes": {},
 		"steps": [{"state": "deduction_requested", "at_ns": requested}],
 	}),
 })
 
 told(kind) := {"type": "notify", "terminal": "trm_phone", "kind": kind}
+
+succeeded := object.union(told("payment_succeeded"), {"details": {}})
 
 reserved := {
 	"type": "reserve",
@@ -42,7 +45,7 @@ advance_to(state) := {
 	"close": true,
 }
 
-paid := cases.allowed_with({reserved, advance_to("paid"), told("payment_succeeded"), told("deduction_notice")})
+paid := cases.allowed_with({reserved, advance_to("paid"), succeeded, told("deduction_notice")})
 
 dead(reason) := cases.refused_with({reason}, {advance_to("failed"), told("payment_failed")})
 
@@ -158,6 +161,7 @@ test_four_messages if {
 	orders := data.payments.decision with input as confirmed with data.systems.agent_order as tuned
 	pays := data.payments.decision with input as instruction with data.systems.agent_order as tuned
 	notes := effects_of(orders, {"notify"}) | effects_of(pays, {"notify"})
+	[note.kind | some note in sort(effects_of(pays, {"notify"}))] == ["payment_succeeded", "deduction_notice"]
 	{[note.kind, note.terminal] | some note in notes} == {
 		["deduction_request", "trm_phone"],
 		["payment_succeeded", "trm_phone"],
