@@ -187,7 +187,10 @@ func newStepWorld(t testing.TB, changes ...func(*decide.Config)) *stepWorld {
 
 func (s *stepWorld) use(t testing.TB, rules string) {
 	t.Helper()
-	b := stepUpBundle(t, rules)
+	s.swap(stepUpBundle(t, rules))
+}
+
+func (s *stepWorld) swap(b *bundle.Bundle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rules = b
