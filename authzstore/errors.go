@@ -40,8 +40,6 @@ var (
 	// ErrState: the noun is in a state that does not allow it. The error is a
 	// *StateError.
 	ErrState = errors.New("authzstore: wrong state")
-	// ErrNotSupported: what the terms ask for does not exist yet.
-	ErrNotSupported = errors.New("authzstore: not supported")
 	// ErrDamaged: a stored value cannot be read: it is damaged, or a newer
 	// program wrote it.
 	ErrDamaged = errors.New("authzstore: stored value cannot be read")

@@ -88,7 +88,6 @@ var storeProblems = []struct {
 	{authzstore.ErrUsed, http.StatusConflict, "already_used"},
 	{authzstore.ErrTooManyDelegates, http.StatusConflict, "too_many_delegates"},
 	{authzstore.ErrTooManyTerminals, http.StatusConflict, "too_many_terminals"},
-	{authzstore.ErrNotSupported, http.StatusUnprocessableEntity, "not_supported"},
 	{authzstore.ErrInvalid, http.StatusUnprocessableEntity, "invalid"},
 }
 

@@ -114,7 +114,7 @@ func offer(ck *check, tx *authzstore.Tx, f Facts) error {
 	if err != nil {
 		return err
 	}
-	return supported(tx.OfferGrant(authzstore.Grant{ID: ck.grantID, Account: f.Account.ID, Delegate: ck.delegate(), Terms: terms}))
+	return tx.OfferGrant(authzstore.Grant{ID: ck.grantID, Account: f.Account.ID, Delegate: ck.delegate(), Terms: terms})
 }
 
 // change gives a grant other terms, and one that is in use another credential: a
@@ -128,7 +128,7 @@ func change(ck *check, tx *authzstore.Tx, f Facts) error {
 		if errors.Is(err, authzstore.ErrInvalid) {
 			return changeInvalid
 		}
-		return supported(err)
+		return err
 	}
 	if f.Grant.State == authzstore.GrantOffered {
 		return nil
@@ -151,20 +151,10 @@ func fetch(ck *check, tx *authzstore.Tx, f Facts) error {
 	return err
 }
 
-// supported turns "not supported" into a refusal: it is the call's own terms.
-func supported(err error) error {
-	if errors.Is(err, authzstore.ErrNotSupported) {
-		return termsNotSupported
-	}
-	return err
-}
-
 // What the call itself is to blame for, though the policy allows it.
 var (
 	changeInvalid = &call.Refusal{Status: http.StatusUnprocessableEntity, Code: "grant_change_invalid",
 		Message: "A grant keeps its currency, a limit that keeps its name keeps its period, limits get new names only so often, and a grant that cools goes on cooling. Anything else is a new grant."}
-	termsNotSupported = &call.Refusal{Status: http.StatusUnprocessableEntity, Code: "terms_not_supported",
-		Message: "These terms ask for what this service does not do yet: the delegation must be full."}
 	parametersFetched = &call.Refusal{Status: http.StatusConflict, Code: "parameters_fetched",
 		Message: "The parameters of this grant were obtained before. The owner can have new ones issued."}
 )

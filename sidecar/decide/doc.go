@@ -170,8 +170,8 @@
 //   - a reservation that the store refuses: over a limit of the account or the grant,
 //     of a frozen account, by a grant that is not active or not valid now;
 //   - an allow of a built-in operation that the store refuses: in the wrong state,
-//     about what there is not. Where the call's own terms are at fault, it is a denial
-//     (422), and where parameters were fetched before (409);
+//     about what there is not. Where what the call itself asks for is at fault, it is a
+//     denial (422), and where parameters were fetched before (409);
 //   - an allow though evidence was shown that did not match;
 //   - an effect that is not known here;
 //   - an error, or a verdict that is not exactly a decision (package policy).

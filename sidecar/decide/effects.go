@@ -173,7 +173,7 @@ var overMaximum = []struct {
 // payment over a limit.
 var contradictions = []error{
 	authzstore.ErrFrozen, authzstore.ErrState, authzstore.ErrUnknownID, authzstore.ErrInvalid, authzstore.ErrUsed,
-	authzstore.ErrTooManyDelegates, authzstore.ErrTooManySteps, authzstore.ErrNotSupported,
+	authzstore.ErrTooManyDelegates, authzstore.ErrTooManySteps,
 }
 
 // refusedByStore is a contradiction where a setter says that what the policy wants

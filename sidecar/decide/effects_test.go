@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 )
@@ -251,4 +252,64 @@ func TestNoKeyForCodes(t *testing.T) {
 	if !strings.Contains(s.log.String(), "codes, without a key for them") {
 		t.Errorf("log %s", &s.log)
 	}
+}
+
+// partialGrant is a grant to Ben whose owner approves each payment.
+func (s *stepWorld) partialGrant(t testing.TB) string {
+	t.Helper()
+	terms, err := authzstore.ParseTerms([]byte(strings.Replace(lifetimeTerms, `"delegation": "full"`, `"delegation": "partial"`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ben := authzstore.Identity{Kind: "user", Issuer: "https://id.example", Subject: "ben"}
+	g := authzstore.Grant{ID: authzstore.NewID("grt"), Account: "acc_anna", Delegate: ben, Terms: terms}
+	credential, err := newCredential()
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs := append(authzstore.OfferRefs(g), authzstore.GrantRefs(g)...)
+	refs = append(refs, authzstore.CredentialRef(credential.Handle, kv.Exclusive))
+	err = s.store.Update(t.Context(), s.cause(), refs, func(tx *authzstore.Tx) error {
+		if err := tx.OfferGrant(g); err != nil {
+			return err
+		}
+		return tx.AcceptGrant(g.ID, credential)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.ID
+}
+
+// By a grant of partial delegation nothing is paid without an approval under the key,
+// whatever the policy says.
+func TestPartialDelegationNeedsAnApproval(t *testing.T) {
+	s := newStepWorld(t)
+	id := s.partialGrant(t)
+	reserve := strings.Replace(reserveBun, "{", fmt.Sprintf(`{"grant": %q, `, id), 1)
+	payBy := func(path, key string) call.Request {
+		return request("mer_bakery", "POST", "/grants/"+id+path, bun, key)
+	}
+	codes, key := nextKey(), nextKey()
+	byCodes := s.decide(payBy("/payments", codes))
+	want(t, byCodes, decide.StepUp, 401, "verification_required")
+	for _, code := range s.codes(t, byCodes.Challenge.ID) {
+		want(t, s.decide(entryOf("mer_bakery", byCodes.Challenge.ID, code)), decide.Allow, 0)
+	}
+	s.wantState(t, byCodes.Challenge.ID, authzstore.ChallengeSatisfied)
+	s.use(t, fixed(true, reserve))
+	want(t, s.decide(payBy("/payments", codes)), decide.Defect, 500, "policy_defect") // it is no approval
+	want(t, s.decide(payBy("/payments", key)), decide.Defect, 500, "policy_defect")
+	want(t, s.decide(payBy("/unasked_payments", nextKey())), decide.Defect, 500, "policy_defect")
+	s.use(t, asking(askApproval))
+	d := s.decide(payBy("/payments", key))
+	want(t, d, decide.StepUp, 401, "verification_required")
+	want(t, s.decide(answer("phone", d.Challenge.ID, "approve")), decide.Allow, 0)
+	s.use(t, fixed(true, reserve))
+	paid := s.decide(payBy("/payments", key))
+	want(t, paid, decide.Allow, 0)
+	if e := paid.Execution; e.Grant != id || e.Account != "acc_anna" {
+		t.Errorf("execution %+v", e)
+	}
+	s.clean(t)
 }

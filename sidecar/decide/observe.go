@@ -95,7 +95,7 @@ func Codes() []string {
 	codes := call.Codes()
 	for _, d := range []Decision{overloaded, tooLate, busyFacts, unknown, noStore, clockJumped,
 		defect(InternalError), defect(policyDefect), denied(0, keyOtherCall), denied(0, alreadyAllowed), denied(0, noPermit),
-		denied(0, wantsAnswer), refused(changeInvalid), refused(termsNotSupported), refused(parametersFetched), refused(messageUnknown), refused(codeTermsInvalid),
+		denied(0, wantsAnswer), refused(changeInvalid), refused(parametersFetched), refused(messageUnknown), refused(codeTermsInvalid),
 		refused(challengesOverMaximum), refused(messagesOverMaximum), refused(intentsOverMaximum), refused(codesOverMaximum)} {
 		codes = append(codes, d.Reasons[0].Code)
 	}

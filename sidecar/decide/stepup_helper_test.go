@@ -37,6 +37,14 @@ routes:
     currency: {json: /currency}
     code: {json: /code, secret: true, evidence: test_code, optional: true}
   facts: {account: write, terminals: write, challenge: write}
+- match: {method: POST, path: "/grants/{grant}/payments"}
+  operation: pay_by_grant
+  fields: {grant: {path: grant}, payee: {json: /payee}, amount_minor: {json: /amount_minor}, currency: {json: /currency}}
+  facts: {grant: write, terminals: write, challenge: write}
+- match: {method: POST, path: "/grants/{grant}/unasked_payments"}
+  operation: pay_unasked
+  fields: {grant: {path: grant}, payee: {json: /payee}, amount_minor: {json: /amount_minor}, currency: {json: /currency}}
+  facts: {grant: write}
 - match: {method: POST, path: "/accounts/{account}/orders"}
   operation: order
   moves_money: false

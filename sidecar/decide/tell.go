@@ -19,7 +19,7 @@ var errNotKnown = errors.New("a route names what this program does not have")
 var tellable = []error{
 	kv.ErrUnknown, kv.ErrOverloaded, kv.ErrTooBig, kv.ErrUndeclared, kv.ErrFailed, kv.ErrClosed, kv.ErrPruned, kv.ErrDamaged,
 	authzstore.ErrInvalid, authzstore.ErrUnknownID, authzstore.ErrUsed, authzstore.ErrOtherCall, authzstore.ErrAnswered,
-	authzstore.ErrFrozen, authzstore.ErrResolved, authzstore.ErrTooManyDelegates, authzstore.ErrTooManySteps, authzstore.ErrNotSupported, authzstore.ErrDamaged,
+	authzstore.ErrFrozen, authzstore.ErrResolved, authzstore.ErrTooManyDelegates, authzstore.ErrTooManySteps, authzstore.ErrDamaged,
 	call.ErrNoPersonalKey, context.Canceled, context.DeadlineExceeded,
 }
 
