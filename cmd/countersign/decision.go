@@ -78,7 +78,7 @@ type decisionFilter struct {
 
 func (f *decisionFilter) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.outcome, "outcome", "", "only allow, deny, defect or unavailable")
+	flags.StringVar(&f.outcome, "outcome", "", "only allow, deny, step_up, defect or unavailable")
 	flags.StringVar(&f.system, "system", "", "only calls of this system")
 	flags.StringVar(&f.subject, "subject", "", "only calls of the identity with this subject")
 	flags.StringVar(&f.since, "since", "", "only from this time on: RFC 3339, or how long ago, such as 24h")
@@ -88,9 +88,9 @@ func (f *decisionFilter) register(cmd *cobra.Command) {
 // open returns a reader of the store in dir.
 func (f *decisionFilter) open(dir string) (_ *decisionReader, err error) {
 	now := time.Now()
-	known := []decide.Outcome{"", decide.Allow, decide.Deny, decide.Defect, decide.Unavailable}
+	known := []decide.Outcome{"", decide.Allow, decide.Deny, decide.StepUp, decide.Defect, decide.Unavailable}
 	if !slices.Contains(known, decide.Outcome(f.outcome)) {
-		return nil, fmt.Errorf("--outcome %q is not allow, deny, defect or unavailable", f.outcome)
+		return nil, fmt.Errorf("--outcome %q is not allow, deny, step_up, defect or unavailable", f.outcome)
 	}
 	if f.sinceTime, err = parseTime(f.since, now); err != nil {
 		return nil, fmt.Errorf("--since: %w", err)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/countersign/countersign/sidecar/decide"
+	"github.com/countersign/countersign/sidecar/evidence"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -87,17 +89,12 @@ func describe(w io.Writer, d decision) error {
 	reasonLines(line, "reason", d.Reasons)
 	reasonLines(line, "told", d.PublicReasons)
 	for _, e := range d.Evidence {
-		what := e.Field + " (" + e.Kind + ") did not match"
-		if e.Matched {
-			what = e.Field + " (" + e.Kind + ") matched"
-		}
-		if len(e.Budgets) > 0 {
-			what += ", an attempt of " + strings.Join(e.Budgets, " and of ") + " was burnt"
-		}
-		line("evidence", what)
+		line("evidence", shown(e))
 	}
 	line("reservation", d.ReservationID)
 	line("grant", d.Grant)
+	line("challenge", d.Challenge)
+	line("intent", d.Intent)
 	line("bundle", d.Bundle)
 	line("seq", fmt.Sprint(d.Seq))
 	if err := table.Flush(); err != nil {
@@ -114,6 +111,20 @@ func describe(w io.Writer, d decision) error {
 		fmt.Fprintf(w, "\n%s %s\n", document.name, &pretty)
 	}
 	return writeChanges(w, d.Changes)
+}
+
+// shown is what a secret field was found to be, and what it cost. Whether a code that is
+// entered into a challenge is right, the challenge alone says.
+func shown(e decide.EvidenceRecord) string {
+	found := map[bool]string{true: "matched", false: "did not match"}
+	if e.Kind == evidence.ChallengeCode {
+		found = map[bool]string{true: "was entered", false: "was expected by no challenge"}
+	}
+	text := e.Field + " (" + e.Kind + ") " + found[e.Matched]
+	if len(e.Budgets) > 0 {
+		text += ", an attempt of " + strings.Join(e.Budgets, " and of ") + " was burnt"
+	}
+	return text
 }
 
 func reasonLines(line func(name, value string), name string, reasons []policy.Reason) {
