@@ -147,9 +147,9 @@ func (tx *Tx) PutTerminal(t Terminal) error {
 	case had && !moved && old.Identity == t.Identity && (old.State != TerminalUnbound || t.State == TerminalUnbound):
 		t.BoundAtNanos = old.BoundAtNanos
 	case t.State == TerminalUnbound:
-		t.BoundAtNanos = 0
-	default:
-		t.BoundAtNanos = tx.Now()
+		t.BoundAtNanos = old.BoundAtNanos
+	default: // another binding than any before, also where the clock stands still
+		t.BoundAtNanos = max(tx.Now(), old.BoundAtNanos+1)
 	}
 	if moved {
 		if err := tx.delete(terminalOfKey(old)); err != nil {

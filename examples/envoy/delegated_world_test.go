@@ -58,8 +58,11 @@ func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, termina
 	sockets := filepath.Dir(checks.socket) // a short path
 	socket, api := filepath.Join(sockets, "family.sock"), filepath.Join(sockets, "api.sock")
 	ctx, stop := context.WithCancel(context.Background())
+	ready, cancel := context.WithTimeout(t.Context(), 10*patience)
+	defer cancel()
 	done := make(chan error, 1)
 	go func() {
+		defer cancel() // a sidecar that does not start is not waited for
 		done <- countersign.Run(ctx, countersign.Config{
 			Listen: "unix:" + socket, TerminalAPI: "unix:" + api, DataDir: f.dir,
 			Log:      slog.New(slog.NewJSONHandler(&f.log, nil)),
@@ -87,8 +90,6 @@ func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, termina
 			t.Error(err)
 		}
 	})
-	ready, cancel := context.WithTimeout(t.Context(), 10*patience)
-	defer cancel()
 	if err := f.edge.AwaitSidecar(ready, true); err != nil {
 		t.Fatal(err)
 	}

@@ -81,12 +81,17 @@ func (s shower) intent() (any, error) {
 	return v, err
 }
 
-// intentIfAny shows the intent that a call has moved, if it has moved one.
+// intentIfAny shows the intent that a call has moved, if it has moved one. Who reports
+// for others, as a relay does, sees only that: what it is about, who may view it views.
 func (s shower) intentIfAny() (any, error) {
 	if s.claims.Intent == "" {
 		return accepted{}, nil
 	}
-	return s.intent()
+	shown, err := s.intent()
+	if body, stranger := shown.(IntentBody); stranger {
+		return Known{body.ID, body.State}, err
+	}
+	return shown, err
 }
 
 // isOfAccount tells whether the caller is the owner of an intent's account, or a bound

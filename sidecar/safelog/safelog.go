@@ -17,6 +17,7 @@ var Keys = map[string]string{
 	// Of a call.
 	"decision_id":    "the decision's ID, which the caller has too",
 	"reservation_id": "the ID of the reservation that an allow made",
+	"intent":         "the ID of the intent that an allow opened, or that a payment is by",
 	"status":         "HTTP status of a refusal",
 	"code":           "code of the reason that leads, or of a refusal",
 	"panic":          "type of what a panic was about, never its value",
