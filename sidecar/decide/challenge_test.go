@@ -335,3 +335,31 @@ func TestOverMaximum(t *testing.T) {
 	want(t, s.decide(pay(key)), decide.Deny, 403, "no")
 	s.clean(t)
 }
+
+// A built-in operation can be asked about too: here who unlocks the codes of an account is
+// approved by a terminal of it.
+func TestBuiltInStepsUp(t *testing.T) {
+	s := newStepWorld(t)
+	s.lockCodes(t)
+	s.use(t, asking(askApproval))
+	key := nextKey()
+	req := request("anna", "POST", "/accounts/acc_anna/approved_unlock", "", key)
+	d := s.decide(req)
+	want(t, d, decide.StepUp, 401, "verification_required")
+	want(t, s.decide(answer("phone", d.Challenge.ID, "approve")), decide.Allow, 0)
+	s.use(t, fixed(true))
+	unlocked := s.decide(req)
+	want(t, unlocked, decide.Allow, 0)
+	if e := unlocked.Execution; e.Does != "unlock_verification" || e.Account != "acc_anna" {
+		t.Errorf("execution %+v", e)
+	}
+	s.wantState(t, d.Challenge.ID, authzstore.ChallengeConsumed)
+	s.view(t, func(snap authzstore.Snapshot) error {
+		v, err := snap.Verification("acc_anna")
+		if v.Locked() {
+			t.Error("still locked")
+		}
+		return err
+	})
+	s.clean(t)
+}

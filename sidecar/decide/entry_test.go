@@ -183,20 +183,32 @@ func TestSetsLock(t *testing.T) {
 	s.clean(t)
 }
 
-// Challenges that lock in a row lock the account's codes, which is announced to all its
-// terminals; a policy that asks all the same contradicts, and an entry into what is
-// still open counts for nothing, until the owner unlocks them.
-func TestVerificationLocks(t *testing.T) {
-	s := newStepWorld(t)
-	s.use(t, strings.Replace(askingWith(everyone, `["trm_phone"]`), `"attempts": 3`, `"attempts": 1`, 1))
-	other := request("anna", "POST", "/accounts/acc_anna/payments", strings.Replace(bun, "250", "999", 1), nextKey())
-	open := s.decide(other).Challenge.ID
-	key := nextKey()
+// oneAttempt asks for one code, which may be wrong once.
+var oneAttempt = strings.Replace(askingWith(everyone, `["trm_phone"]`), `"attempts": 3`, `"attempts": 1`, 1)
+
+// lockCodes has wrong codes lock those of Anna's account, and returns the key that they
+// were asked under.
+func (s *stepWorld) lockCodes(t testing.TB) (key string) {
+	t.Helper()
+	s.use(t, oneAttempt)
+	key = nextKey()
 	for range authzstore.MaxLockedInARow {
 		id := s.asked(t, key)
 		s.enter(t, id, s.wrongCode(t, id))
 		s.wantState(t, id, authzstore.ChallengeLocked)
 	}
+	return key
+}
+
+// Challenges that lock in a row lock the account's codes, which is announced to all its
+// terminals; a policy that asks all the same contradicts, and an entry into what is
+// still open counts for nothing, until the owner unlocks them.
+func TestVerificationLocks(t *testing.T) {
+	s := newStepWorld(t)
+	s.use(t, oneAttempt)
+	other := request("anna", "POST", "/accounts/acc_anna/payments", strings.Replace(bun, "250", "999", 1), nextKey())
+	open := s.decide(other).Challenge.ID
+	key := s.lockCodes(t)
 	if m := s.messages(t, "trm_tablet"); len(m) != 1 || m[0].Kind != "verification_locked" {
 		t.Errorf("messages %+v", m)
 	}

@@ -96,6 +96,9 @@ func (ck *check) checkOne(tx *authzstore.Tx, planned leads, e *shown) (err error
 func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 	things, asked := map[string]bool{}, map[string]int64{} // asked: attempts, by budget
 	ck.lockedOut = false
+	if ck.entry != nil {
+		ck.entry.into, ck.entry.burnt = "", false // of a transaction that was given up
+	}
 	var panicked error
 	for _, e := range ck.evidence {
 		switch err := ck.checkOne(tx, planned, e); {

@@ -39,7 +39,7 @@ func (ck *check) refs(l leads) []kv.Ref {
 
 // factRefs declares what the facts lead to, to be read.
 func (ck *check) factRefs(l leads) []kv.Ref {
-	var refs []kv.Ref
+	refs := make([]kv.Ref, 0, 16) // what most calls need
 	for _, account := range []string{l.account, l.intentAccount} {
 		if account != "" {
 			refs = append(refs, authzstore.AccountRef(account, kv.Shared), authzstore.UsageRef(account, kv.Shared),

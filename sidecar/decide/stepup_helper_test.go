@@ -85,6 +85,8 @@ routes:
    identity: {source: jwt, issuer: "https://id.example", kind: terminal},
    fields: {max_amount_minor: {json: /max_amount_minor, optional: true}, currency: {json: /currency, optional: true}}, facts: {terminal: write}}
 - {match: {method: POST, path: "/accounts/{account}/unlock"}, operation: unlock, does: unlock_verification, fields: {account: {path: account}}, facts: {account: write}}
+- {match: {method: POST, path: "/accounts/{account}/approved_unlock"}, operation: pay_unlock, does: unlock_verification,
+   fields: {account: {path: account}}, facts: {account: write, terminals: write, challenge: write}}
 - {match: {method: GET, path: /messages}, operation: messages, does: stream_messages,
    identity: {source: jwt, issuer: "https://id.example", kind: terminal}, facts: {terminal: read}}
 - {match: {method: POST, path: /messages/ack}, operation: ack, does: acknowledge_messages,
