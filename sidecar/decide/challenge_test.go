@@ -363,3 +363,28 @@ func TestBuiltInStepsUp(t *testing.T) {
 	})
 	s.clean(t)
 }
+
+// What the people of one account have approved lets nothing pass from another, where the
+// caller's terminal has moved there.
+func TestChallengeOfAnotherAccount(t *testing.T) {
+	s := newStepWorld(t)
+	s.use(t, asking(strings.Replace(askApproval, everyone, `["trm_tablet"]`, 1)))
+	req := request("phone", "POST", "/payments", bun, nextKey())
+	d := s.decide(req)
+	want(t, d, decide.StepUp, 401, "verification_required")
+	want(t, s.decide(answer("tablet", d.Challenge.ID, "approve")), decide.Allow, 0)
+	ben := anna()
+	ben.ID = "acc_ben"
+	putAccount(t, s.backend, ben)
+	moved := phone()
+	moved.Account = "acc_ben"
+	s.update(t, func(tx *authzstore.Tx) error { return tx.PutTerminal(moved) }, moved, phone())
+	s.use(t, asking(askApproval))
+	again := s.decide(req)
+	want(t, again, decide.StepUp, 401, "verification_required")
+	if c := s.challenge(t, again.Challenge.ID); c.Account != "acc_ben" || c.ID == d.Challenge.ID {
+		t.Errorf("challenge %+v", c)
+	}
+	s.wantState(t, d.Challenge.ID, authzstore.ChallengeReplaced)
+	s.clean(t)
+}

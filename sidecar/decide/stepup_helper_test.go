@@ -37,6 +37,11 @@ routes:
     currency: {json: /currency}
     code: {json: /code, secret: true, evidence: test_code, optional: true}
   facts: {account: write, terminals: write, challenge: write}
+- match: {method: POST, path: /payments}
+  operation: pay_from_terminal
+  identity: {source: jwt, issuer: "https://id.example", kind: terminal}
+  fields: {payee: {json: /payee}, amount_minor: {json: /amount_minor}, currency: {json: /currency}}
+  facts: {terminal: read, account: write, terminals: write, challenge: write}
 - match: {method: POST, path: "/grants/{grant}/payments"}
   operation: pay_by_grant
   fields: {grant: {path: grant}, payee: {json: /payee}, amount_minor: {json: /amount_minor}, currency: {json: /currency}}
