@@ -33,6 +33,8 @@ import (
 type family struct {
 	edge     *Envoy
 	dir      string // of the store
+	control  string // the socket of the control API
+	key      signed.Key
 	log      lockedBuffer
 	records  records
 	messages messages
@@ -51,12 +53,13 @@ func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, termina
 	f := &family{clock: heldClock{at: opened}}
 	f.dir = filepath.Join(t.TempDir(), "data")
 	f.seed(t, f.dir, accounts, terminals)
-	key, err := signed.SharedKey([]byte(rand.Text() + rand.Text()))
-	if err != nil {
+	var err error
+	if f.key, err = signed.SharedKey([]byte(rand.Text() + rand.Text())); err != nil {
 		t.Fatal(err)
 	}
 	sockets := filepath.Dir(checks.socket) // a short path
 	socket, api := filepath.Join(sockets, "family.sock"), filepath.Join(sockets, "api.sock")
+	f.control = filepath.Join(sockets, "control.sock")
 	ctx, stop := context.WithCancel(context.Background())
 	ready, cancel := context.WithTimeout(t.Context(), 10*patience)
 	defer cancel()
@@ -64,9 +67,9 @@ func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, termina
 	go func() {
 		defer cancel() // a sidecar that does not start is not waited for
 		done <- countersign.Run(ctx, countersign.Config{
-			Listen: "unix:" + socket, TerminalAPI: "unix:" + api, DataDir: f.dir,
+			Listen: "unix:" + socket, TerminalAPI: "unix:" + api, Control: "unix:" + f.control, DataDir: f.dir,
 			Log:      slog.New(slog.NewJSONHandler(&f.log, nil)),
-			Policies: rules, DecisionLog: &f.records, MessageLog: &f.messages, TokenKeys: map[string]signed.Key{"payments.example": key},
+			Policies: rules, DecisionLog: &f.records, MessageLog: &f.messages, TokenKeys: map[string]signed.Key{"payments.example": f.key},
 			Policy: policy.Config{Budget: time.Second}, // the machine may be busy
 			Clock:  clock.Config{Wall: f.clock.wall, Boottime: f.clock.boottime, BootID: "test"},
 		})
