@@ -123,11 +123,11 @@ func (b *business) cancel(t *testing.T, f *family) {
 }
 
 // steps makes one step of several, of which all but the last must be allowed.
-func steps(all ...func(*testing.T, *family, *business) response) func(*testing.T, *family, *business) response {
-	return func(t *testing.T, f *family, b *business) (resp response) {
+func steps[World any](all ...func(*testing.T, *family, World) response) func(*testing.T, *family, World) response {
+	return func(t *testing.T, f *family, w World) (resp response) {
 		t.Helper()
 		for i, step := range all {
-			if resp = step(t, f, b); i < len(all)-1 && resp.Response != nil && resp.StatusCode/100 != 2 {
+			if resp = step(t, f, w); i < len(all)-1 && resp.Response != nil && resp.StatusCode/100 != 2 {
 				t.Fatalf("step %d: status %d, %s", i+1, resp.StatusCode, resp.body)
 			}
 		}
@@ -136,10 +136,10 @@ func steps(all ...func(*testing.T, *family, *business) response) func(*testing.T
 }
 
 // doingTo is a step that nobody calls for.
-func doingTo(do func(*testing.T, *family, *business)) func(*testing.T, *family, *business) response {
-	return func(t *testing.T, f *family, b *business) response {
+func doingTo[World any](do func(*testing.T, *family, World)) func(*testing.T, *family, World) response {
+	return func(t *testing.T, f *family, w World) response {
 		t.Helper()
-		do(t, f, b)
+		do(t, f, w)
 		return response{}
 	}
 }

@@ -40,6 +40,7 @@ type family struct {
 	messages messages
 	clock    heldClock
 	calls    int // for keys of their own
+	told     int // messages that a test has looked at
 }
 
 // opened is when the accounts were made, in the afternoon of a Tuesday.
