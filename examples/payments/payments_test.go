@@ -51,6 +51,51 @@ func open(t *testing.T, dir string) world {
 	return world{service, server, signer}
 }
 
+// opensOrder makes the claims those of an order that was opened.
+func opensOrder(c *upstream.Claims) {
+	c.System, c.Operation, c.Intent, c.ReservationID = "agent_order", "order", "int_1", ""
+}
+
+// What is paid later is taken down once, and no money moves; its payment moves it once.
+func TestOpens(t *testing.T) {
+	w := open(t, t.TempDir())
+	paysOrder := func(c *upstream.Claims) { c.System, c.Intent = "agent_order", "int_1" }
+	for name, c := range map[string]struct {
+		path   string
+		change func(*upstream.Claims)
+		text   string
+	}{
+		"no token":                         {"/v1/agent/orders", nil, `"token_missing"`},
+		"an order where a payment is made": {"/v1/payments", opensOrder, `"token_not_for_us"`},
+		"a payment where one is opened":    {"/v1/agent/orders", paysOrder, `"token_not_for_us"`},
+		"an order where a checkout is":     {"/v1/checkouts", func(c *upstream.Claims) { opensOrder(c); c.Intent = "int_2" }, "another operation"},
+	} {
+		if status, text, _ := w.call(t, c.path, body, c.change); status != 403 || !strings.Contains(text, c.text) {
+			t.Errorf("%s: %d %s, want 403 %s", name, status, text, c.text)
+		}
+	}
+	if status, _, _ := w.call(t, "/v1/business", body, nil); status != 202 { // ordinary: it opens nothing
+		t.Errorf("an ordinary business: %d", status)
+	}
+	if len(w.service.Opened())+len(w.service.Executed()) != 0 {
+		t.Fatalf("opened %v, executed %v", w.service.Opened(), w.service.Executed())
+	}
+	for range 2 {
+		if status, text, _ := w.call(t, "/v1/agent/orders", body, opensOrder); status != 201 {
+			t.Fatalf("%d %s", status, text)
+		}
+	}
+	for range 2 {
+		if status, text, _ := w.call(t, "/v1/orders/int_1/payments", body, paysOrder); status != 201 {
+			t.Fatalf("%d %s", status, text)
+		}
+	}
+	opened, executed := w.service.Opened(), w.service.Executed()
+	if len(opened) != 1 || opened[0].Intent != "int_1" || opened[0].ReservationID != "" || len(executed) != 1 || executed[0].Intent != "int_1" {
+		t.Errorf("opened %+v, executed %+v", opened, executed)
+	}
+}
+
 // call sends what Envoy would: the body, with a token for the claims, or without.
 func (w world) call(t *testing.T, path, body string, change func(*upstream.Claims)) (int, string, http.Header) {
 	t.Helper()
@@ -98,7 +143,7 @@ func TestService(t *testing.T) {
 		text       string
 	}{
 		"no token":              {path, body, nil, 403, `"token_missing"`},
-		"another operation":     {path, body, func(c *upstream.Claims) { c.Operation, c.ReservationID = "refund", "rsv_2" }, 403, "nothing else"},
+		"another operation":     {path, body, func(c *upstream.Claims) { c.Operation, c.ReservationID = "refund", "rsv_2" }, 403, "another operation"},
 		"another body":          {path, body, func(c *upstream.Claims) { c.BodySHA256 = upstream.Digest(nil) }, 403, `"call_changed"`},
 		"another path":          {path, body, func(c *upstream.Claims) { c.Target = "/v1/accounts/acc_ben/payments" }, 403, `"call_changed"`},
 		"a path without routes": {"/v1/refunds", body, asAllowed, 404, "not found"},
