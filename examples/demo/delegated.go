@@ -1,13 +1,8 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
-
-	"github.com/countersign/countersign/sidecar/evidence"
 )
 
 const (
@@ -29,24 +24,28 @@ const (
 // terms are what Anna grants: so much at a time and within a limit, and not in a bar.
 // Everything must be said, also that something is not bounded: a term that is missing
 // is never read as "any".
-func terms(maxPaymentMinor int, limit, cooling string) string {
+func terms(maxPaymentMinor int, limit, cooling, delegation string) string {
 	return fmt.Sprintf(`{"currency": "EUR", "max_payment_minor": %d,
   "limits": [%s],
   "valid_from": {"mode": "any"}, "valid_to": {"mode": "any"},
   "merchants": {"mode": "any"}, "categories": {"mode": "except", "values": ["5813"]},
   "countries": {"mode": "any"}, "channels": {"mode": "any"}, "hours": {"mode": "any"},
-  "cooling": %s, "delegation": "full", "refund_restores": true}`, maxPaymentMinor, limit, cooling)
+  "cooling": %s, "delegation": "%s", "refund_restores": true}`, maxPaymentMinor, limit, cooling, delegation)
 }
 
 // offer offers up to 20.00 EUR at a time.
 func offer(delegate, limit, cooling string) string {
-	return `{"delegate": {"kind": "user", "issuer": "https://id.example", "subject": "` + delegate + `"}, "terms": ` + terms(2000, limit, cooling) + `}`
+	return offerTo(delegate, terms(2000, limit, cooling, "full"))
+}
+
+func offerTo(delegate, terms string) string {
+	return `{"delegate": {"kind": "user", "issuer": "https://id.example", "subject": "` + delegate + `"}, "terms": ` + terms + `}`
 }
 
 // joins are the steps by which another child comes to have a device that pays.
-func joins(name, id, says, limit, cooling string) []step {
+func joins(name, id, says, offer string) []step {
 	return []step{
-		{says: says, caller: "anna", path: annasGrants, body: offer(id, limit, cooling), offers: id, status: 201},
+		{says: says, caller: "anna", path: annasGrants, body: offer, offers: id, status: 201},
 		{says: name + " accepts", caller: id, path: grants + "{" + id + "}/accept", status: 200},
 		{says: name + "'s device fetches what it makes codes from", caller: id, path: grants + "{" + id + "}/parameters", fetches: id, status: 200},
 	}
@@ -61,18 +60,18 @@ func charge(payee, amountMinor string) string {
 // delegated is the story of grants: Anna lets her children pay from her account,
 // each within another limit. Their devices are offline; two tills charge their codes.
 var delegated = slices.Concat(lenaPays,
-	joins("Max", "max", "Anna lets Max pay on the same terms", aDay, noCooling), maxPays,
-	joins("Nora", "nora", "Anna lets Nora pay once a week", aWeek, noCooling), noraPays,
-	joins("Ole", "ole", "Anna lets Ole pay, on the first day 3.00", aDay, theFirstDay), olePays,
-	joins("Pia", "pia", "Anna lets Pia pay 10.00 in any hour", anHour, noCooling), piaPays,
-	theEnd)
+	joins("Max", "max", "Anna lets Max pay on the same terms", offer("max", aDay, noCooling)), maxPays,
+	joins("Nora", "nora", "Anna lets Nora pay once a week", offer("nora", aWeek, noCooling)), noraPays,
+	joins("Ole", "ole", "Anna lets Ole pay, on the first day 3.00", offer("ole", aDay, theFirstDay)), olePays,
+	joins("Pia", "pia", "Anna lets Pia pay 10.00 in any hour", offer("pia", anHour, noCooling)), piaPays,
+	kimJoins, kimPays, theEnd)
 
 var lenaPays = []step{
 	{says: "Anna lets Lena pay: 20.00 at a time, 30.00 a day", caller: "anna", path: annasGrants, body: offer("lena", aDay, noCooling), offers: "lena", status: 201},
 	{says: "Ben accepts that in Lena's place", caller: "ben", path: grants + "{lena}/accept", status: 403, code: "grant_unknown"},
 	{says: "Lena accepts", caller: "lena", path: grants + "{lena}/accept", status: 200},
 	{says: "Lena's device fetches what it makes codes from", caller: "lena", path: grants + "{lena}/parameters", fetches: "lena", status: 200},
-	{says: "Lena raises her own limit to 200.00", caller: "lena", method: "PATCH", path: grants + "{lena}", body: `{"terms": ` + terms(20000, aDay, noCooling) + `}`,
+	{says: "Lena raises her own limit to 200.00", caller: "lena", method: "PATCH", path: grants + "{lena}", body: `{"terms": ` + terms(20000, aDay, noCooling, "full") + `}`,
 		status: 403, code: "grant_owner_required"},
 	{says: "the bakery charges Lena's code 12.50", caller: "bakery", path: charges, body: charge("mer_bakery", "1250"), device: "lena", status: 201},
 	{says: "the bakery charges the same code again", caller: "bakery", path: charges, body: charge("mer_bakery", "1250"),
@@ -92,7 +91,7 @@ var maxPays = []step{
 var noraPays = []step{
 	{says: "the bakery charges Nora's code 5.00", caller: "bakery", path: charges, body: charge("mer_bakery", "500"), device: "nora", status: 201},
 	{says: "the bakery charges 1.00 more this week", caller: "bakery", path: charges, body: charge("mer_bakery", "100"), device: "nora",
-		status: 403, code: "payment_count_over_limit", recorded: "count_over_grant_limit, 0 payments left"},
+		status: 403, code: "payment_count_over_limit", recorded: "count_over_grant_limit, 0 left"},
 }
 
 var olePays = []step{
@@ -105,6 +104,28 @@ var piaPays = []step{
 	{says: "the bakery charges Pia's code 10.00", caller: "bakery", path: charges, body: charge("mer_bakery", "1000"), device: "pia", status: 201},
 	{says: "the bakery charges a cent more within the hour", caller: "bakery", path: charges, body: charge("mer_bakery", "1"), device: "pia",
 		status: 403, code: "payment_over_limit", recorded: "amount_over_grant_limit, 0.00 left"},
+}
+
+// Five delegates are as many as may be, so Max makes room for Kim.
+var kimJoins = slices.Concat([]step{
+	{says: "Anna lets Kim pay: she approves each payment", caller: "anna", path: annasGrants, body: offerTo("kim", terms(2000, aDay, noCooling, "partial")),
+		status: 403, code: "delegates_over_maximum", left: "0"},
+	{says: "Max gives his grant back, to make room", caller: "max", path: grants + "{max}/end", status: 200},
+}, joins("Kim", "kim", "Anna lets Kim pay: she approves each payment", offerTo("kim", terms(2000, aDay, noCooling, "partial"))))
+
+var kimPays = []step{
+	{says: "the bakery charges Kim's code 8.00", caller: "bakery", path: charges, body: charge("mer_bakery", "800"), device: "kim", key: "rolls", asks: "rolls",
+		status: 401, code: "approval_required"},
+	gets("Anna's phone is asked: 8.00 by Kim, at the bakery?", "anna-phone", "approval_request"),
+	{says: "Kim's friend approves it with Anna's tablet", caller: "anna-tablet", path: "/countersign/v1/challenges/{rolls}/approve", status: 403, code: "challenge_unknown"},
+	{says: "Anna approves it on her phone", caller: "anna-phone", path: "/countersign/v1/challenges/{rolls}/approve", status: 200},
+	{says: "the bakery makes it 9.00 now", caller: "bakery", path: charges, body: charge("mer_bakery", "900"), key: "rolls", status: 422, code: "key_other_call"},
+	{says: "the bakery repeats its call, as it was", caller: "bakery", path: charges, body: charge("mer_bakery", "800"), key: "rolls", status: 201},
+	{says: "the bakery charges another code of Kim's 4.00", caller: "bakery", path: charges, body: charge("mer_bakery", "400"), device: "kim", key: "cake", asks: "cake",
+		status: 401, code: "approval_required"},
+	gets("Anna's phone is asked", "anna-phone", "approval_request"),
+	{says: "Anna says no", caller: "anna-phone", path: "/countersign/v1/challenges/{cake}/reject", status: 200},
+	{says: "the bakery repeats its call", caller: "bakery", path: charges, body: charge("mer_bakery", "400"), key: "cake", status: 403, code: "approval_rejected"},
 }
 
 var theEnd = []step{
@@ -122,50 +143,4 @@ var theEnd = []step{
 	{says: "that call again: it is not paid a second time", caller: "bakery", path: charges, body: charge("mer_bakery", "1750"), key: "rest",
 		status: 409, code: "already_allowed", replayed: true},
 	{says: "Anna stops everything: her account is frozen", caller: "anna", path: "/countersign/v1/accounts/acc_anna/freeze", status: 200},
-}
-
-// filled is the text with what stands for {NAME}s.
-func (w *world) filled(ctx context.Context, s step) (path, body string, err error) {
-	path = s.path
-	for name, id := range w.grants {
-		path = strings.ReplaceAll(path, "{"+name+"}", id)
-	}
-	if s.device != "" {
-		if w.code, err = w.devices[s.device].code(ctx); err != nil {
-			return "", "", err
-		}
-	}
-	return path, strings.ReplaceAll(s.body, "{code}", w.code), nil
-}
-
-// learn keeps what a step's answer is for.
-func (w *world) learn(s step, a *answer, body []byte) error {
-	var shown struct {
-		ID        string
-		URI       string
-		Remaining []struct {
-			Limit string
-			Minor *int64 `json:"remaining_minor"`
-		}
-	}
-	if s.offers == "" && s.fetches == "" && s.left == "" {
-		return nil
-	}
-	if err := json.Unmarshal(body, &shown); err != nil {
-		return fmt.Errorf("%q: %w", s.says, err)
-	}
-	switch {
-	case s.offers != "":
-		w.grants[s.offers] = shown.ID
-	case s.fetches != "":
-		parameters, err := evidence.ParseParameters(shown.URI)
-		w.devices[s.fetches] = &device{parameters: parameters}
-		return err
-	}
-	for _, limit := range shown.Remaining {
-		if s.left != "" && limit.Limit == "daily" && limit.Minor != nil {
-			a.left = euros(*limit.Minor)
-		}
-	}
-	return nil
 }

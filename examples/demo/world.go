@@ -45,15 +45,16 @@ type world struct {
 	sidecar     *exec.Cmd
 	decided     map[string]int    // decision ID → number of the call
 	keys        map[string]string // idempotency keys by their name in the steps
-	grants      map[string]string // their IDs, by the name that a step gave
+	names       map[string]string // what the {NAME}s in steps stand for
 	devices     map[string]*device
-	code        string // the last one that a device made
-	kept        bool   // a person may have killed the sidecar
+	read        map[string]uint64   // number of the last message that a terminal has read
+	codes       map[string][]string // by challenge, those that terminals got
+	kept        bool                // a person may have killed the sidecar
 }
 
 func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 	w := &world{binary: binary, dir: dir, decided: map[string]int{}, keys: map[string]string{},
-		grants: map[string]string{}, devices: map[string]*device{}}
+		names: map[string]string{}, devices: map[string]*device{}, read: map[string]uint64{}, codes: map[string][]string{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.stop())
@@ -68,13 +69,13 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 	if w.issuer, err = issuer.New(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(w.makeKey(ctx), os.CopyFS(w.policies(), policies.FS)); err != nil {
+	if err := errors.Join(w.makeKey(ctx), os.CopyFS(w.policies(), policies.FS), w.tunePolicies()); err != nil {
 		return nil, err
 	}
 	if err := w.startSidecar(ctx); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(w.putAccounts(ctx), w.putMerchants(ctx)); err != nil {
+	if err := w.seed(ctx); err != nil {
 		return nil, err
 	}
 	if err := w.openPayments(ctx); err != nil {
@@ -114,36 +115,6 @@ func (w *world) countersign(ctx context.Context, args ...string) ([]byte, error)
 		err = fmt.Errorf("countersign %s: %w", args[0], err)
 	}
 	return out, err
-}
-
-// putAccounts writes the demo's accounts.
-func (w *world) putAccounts(ctx context.Context) error {
-	for _, account := range [][]string{
-		{"acc_anna", "--owner", "anna"},
-		{"acc_ben", "--owner", "ben"},
-		{"acc_cara", "--owner", "cara", "--limit", "total=amount:10000"},
-	} {
-		args := append([]string{"account", "put", "--owner-issuer", issuer.URL, "--currency", "EUR", "--max-payment-minor", "50000"}, account...)
-		if _, err := w.countersign(ctx, args...); err != nil {
-			return err
-		}
-	}
-	_, err := w.countersign(ctx, "account", "freeze", "acc_ben")
-	return err
-}
-
-// putMerchants writes the demo's merchants, each with the one till that calls for it.
-func (w *world) putMerchants(ctx context.Context) error {
-	for _, merchant := range [][]string{
-		{"mer_bakery", "--name", "Bakery", "--category", "5462", "--channel", "shop=bakery"},
-		{"mer_bar", "--name", "Bar", "--category", "5813", "--channel", "shop=bar"},
-	} {
-		args := append([]string{"merchant", "put", "--country", "DE", "--identity-issuer", issuer.URL}, merchant...)
-		if _, err := w.countersign(ctx, args...); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // policies is a copy of the built-in rules, for whoever wants to change one.
@@ -260,7 +231,7 @@ func (w *world) exportDecisions(ctx context.Context) error {
 		if !ok {
 			return fmt.Errorf("decision list: %s is no call's", decision.ID)
 		}
-		dir := filepath.Join(w.dir, fmt.Sprintf("%02d", number))
+		dir := filepath.Join(w.dir, fmt.Sprintf("%03d", number))
 		if out, err := exec.CommandContext(ctx, w.binary, "decision", "export", decision.ID, dir, "--data", data).CombinedOutput(); err != nil {
 			return fmt.Errorf("decision export: %w\n%s", err, out)
 		}
