@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -210,33 +208,6 @@ func (w *world) restartSidecar(ctx context.Context) error {
 		return err
 	}
 	return w.envoy.AwaitSidecar(ctx, true)
-}
-
-// exportDecisions writes each decision that the rules were asked for to a directory
-// of its own, named for the call, with the command an operator has.
-func (w *world) exportDecisions(ctx context.Context) error {
-	data := filepath.Join(w.dir, "data")
-	out, err := exec.CommandContext(ctx, w.binary, "decision", "list", "--limit", "0", "-o", "json", "--data", data).Output()
-	if err != nil {
-		return fmt.Errorf("decision list: %w", err)
-	}
-	for line := range bytes.Lines(out) {
-		var decision struct {
-			ID string `json:"decision_id"`
-		}
-		if err := json.Unmarshal(line, &decision); err != nil {
-			return fmt.Errorf("decision list: %w", err)
-		}
-		number, ok := w.decided[decision.ID]
-		if !ok {
-			return fmt.Errorf("decision list: %s is no call's", decision.ID)
-		}
-		dir := filepath.Join(w.dir, fmt.Sprintf("%03d", number))
-		if out, err := exec.CommandContext(ctx, w.binary, "decision", "export", decision.ID, dir, "--data", data).CombinedOutput(); err != nil {
-			return fmt.Errorf("decision export: %w\n%s", err, out)
-		}
-	}
-	return nil
 }
 
 // stop ends whatever was started.
