@@ -14,6 +14,7 @@ import (
 	"testing/fstest"
 
 	"github.com/countersign/countersign/policies"
+	"github.com/countersign/countersign/policies/policiestest"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -50,36 +51,36 @@ func fileOf(t testing.TB, a *Archive, s *policy.Snapshot) string {
 
 func TestArchive(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "policies")
-	a, builtIn := NewArchive(dir), read(t, policies.FS)
+	a, direct := NewArchive(dir), read(t, policiestest.Files(t))
 	if digest, err := a.Active(); digest != "" || err != nil {
 		t.Errorf("active of a new archive: %q, %v", digest, err)
 	}
-	if _, err := a.Open(builtIn.Digest()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := a.Open(direct.Digest()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("opened what is not there: %v", err)
 	}
 	if n, err := a.Prune(1 << 60); n != 0 || err != nil {
 		t.Errorf("pruned a new archive: %d, %v", n, err)
 	}
-	activate(t, a, builtIn)
+	activate(t, a, direct)
 	activate(t, a, other(t, "1"))
 
 	again := NewArchive(dir) // as after a restart
 	if digest, err := again.Active(); digest != other(t, "1").Digest() || err != nil {
 		t.Errorf("active %q, %v", digest, err)
 	}
-	got, err := again.Open(builtIn.Digest())
+	got, err := again.Open(direct.Digest())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Load(context.Background(), got, Config{}); err != nil {
-		t.Errorf("the built-in bundle out of the archive: %v", err)
+		t.Errorf("a bundle out of the archive: %v", err)
 	}
-	for name, mode := range map[string]fs.FileMode{dir: 0o700, fileOf(t, a, builtIn): 0o600, filepath.Join(dir, "active"): 0o600} {
+	for name, mode := range map[string]fs.FileMode{dir: 0o700, fileOf(t, a, direct): 0o600, filepath.Join(dir, "active"): 0o600} {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: mode %v, %v", name, info.Mode(), err)
 		}
 	}
-	for _, digest := range []string{"", "sha256:", "sha256:../../etc/passwd", strings.ToUpper(builtIn.Digest()), builtIn.Digest() + "0", "\n" + builtIn.Digest()} {
+	for _, digest := range []string{"", "sha256:", "sha256:../../etc/passwd", strings.ToUpper(direct.Digest()), direct.Digest() + "0", "\n" + direct.Digest()} {
 		if _, err := a.Open(digest); err == nil || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("digest %q: %v", digest, err)
 		}

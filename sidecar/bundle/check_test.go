@@ -345,13 +345,7 @@ func TestClosed(t *testing.T) {
 		}, []string{from + "facts.account.max_payment_minor" + test + "removed"}},
 		{"the currency is not compared", []func(fstest.MapFS){
 			drop(paymentRules, "\taccount.currency_matches\n"),
-			drop(accountRules, "\tnot currency_matches\n"),
-			func(files fstest.MapFS) {
-				edit(t, files, accountRules, `"code": "currency_not_account"`, `"code": never`)
-			},
-			func(files fstest.MapFS) {
-				edit(t, files, accountRules, "deny contains reason if {\n\treason := {\n\t\t\"code\": never", "deny contains reason if {\n\tnot currency_matches\n\tfalse\n\treason := {\n\t\t\"code\": \"never\"")
-			},
+			drop(accountRules, "deny contains currency_reason if not currency_matches\n"),
 		}, []string{from + "call.currency" + test + "removed", from + "facts.account.currency" + test + "removed"}},
 		{"the issuer is not compared", []func(fstest.MapFS){
 			drop(accountRules, "\tis_string(input.identity.issuer)\n"),

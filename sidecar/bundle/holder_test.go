@@ -145,7 +145,7 @@ func TestReload(t *testing.T) {
 	}
 	held := s.Active()
 
-	edit(t, s.files, accountRules, "The account is frozen.", "Frozen.")
+	edit(t, s.files, "shared/account/payment.rego", "The account is frozen.", "Frozen.")
 	edit(t, s.files, "systems/direct_payment/direct_payment_test.rego", "The account is frozen.", "Frozen.")
 	second := s.digest()
 	s.looks(1)
