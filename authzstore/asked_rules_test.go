@@ -31,18 +31,19 @@ func TestChallengeRules(t *testing.T) {
 		return func(c *Challenge) { first(c); second(c) }
 	}
 	for note, good := range map[string]Challenge{
-		"open":                 codes(func(*Challenge) {}),
-		"with entries":         codes(func(c *Challenge) { c.Entries = []Entry{{-1, d.now, 0}} }),
-		"satisfied":            codes(both(whole, decided(ChallengeSatisfied, ""))),
-		"consumed":             codes(both(whole, decided(ChallengeConsumed, ""))),
-		"rejected":             codes(decided(ChallengeRejected, "trm_2")),
-		"replaced":             codes(decided(ChallengeReplaced, "")),
-		"locked":               codes(both(decided(ChallengeLocked, ""), func(c *Challenge) { c.Burnt = 3 })),
-		"approved":             approval(decided(ChallengeSatisfied, "trm_1")),
-		"approved, consumed":   approval(decided(ChallengeConsumed, "trm_1")),
-		"approved, replaced":   approval(decided(ChallengeReplaced, "trm_1")),
-		"an approval replaced": approval(decided(ChallengeReplaced, "")),
-		"an approval rejected": approval(decided(ChallengeRejected, "trm_1")),
+		"open":                  codes(func(*Challenge) {}),
+		"with entries":          codes(func(c *Challenge) { c.Entries = []Entry{{-1, d.now, 0}} }),
+		"satisfied":             codes(both(whole, decided(ChallengeSatisfied, ""))),
+		"consumed":              codes(both(whole, decided(ChallengeConsumed, ""))),
+		"rejected":              codes(decided(ChallengeRejected, "trm_2")),
+		"replaced":              codes(decided(ChallengeReplaced, "")),
+		"locked":                codes(both(decided(ChallengeLocked, ""), func(c *Challenge) { c.Burnt = 3 })),
+		"locked by the account": codes(both(decided(ChallengeLocked, ""), func(c *Challenge) { c.Burnt = 1 })),
+		"approved":              approval(decided(ChallengeSatisfied, "trm_1")),
+		"approved, consumed":    approval(decided(ChallengeConsumed, "trm_1")),
+		"approved, replaced":    approval(decided(ChallengeReplaced, "trm_1")),
+		"an approval replaced":  approval(decided(ChallengeReplaced, "")),
+		"an approval rejected":  approval(decided(ChallengeRejected, "trm_1")),
 	} {
 		if err := good.check(); err != nil {
 			t.Errorf("%s: %v", note, err)
@@ -62,7 +63,7 @@ func TestChallengeRules(t *testing.T) {
 		"replaced by a terminal":        codes(decided(ChallengeReplaced, "trm_1")),
 		"rejected by nobody":            codes(decided(ChallengeRejected, "")),
 		"rejected by another":           codes(decided(ChallengeRejected, "trm_3")),
-		"locked too early":              codes(both(decided(ChallengeLocked, ""), func(c *Challenge) { c.Burnt = 2 })),
+		"locked by no set":              codes(decided(ChallengeLocked, "")),
 		"open with nothing left":        codes(func(c *Challenge) { c.Burnt = 3 }),
 		"more burnt than there are":     codes(both(decided(ChallengeLocked, ""), func(c *Challenge) { c.Burnt = 4 })),
 		"less burnt than none":          codes(func(c *Challenge) { c.Burnt = -1 }),
@@ -113,14 +114,14 @@ func TestAskedRules(t *testing.T) {
 	letter := func(num uint64) DeadLetter { return DeadLetter{num, fmt.Sprintf("msg_%d", num), "code", 1, "expired"} }
 	for note, good := range map[string]checked{
 		"an intent": intent, "an account's codes": second(func(*StoredCode) {}),
-		"an initiator":      Initiator{"acc_1", agent, []int64{1, 1, 2}, open(8), 1, 1},
-		"letters":           Delivery{"trm_1", 3, []DeadLetter{letter(1), letter(3)}},
-		"terminals":         AccountTerminals{"acc_1", manyIDs("trm", 16)},
-		"open intents":      OpenIntents{"acc_1", []string{"int_1"}, []int64{1}},
-		"a locked account":  Verification{"acc_1", 3, 1},
-		"a mailbox":         Mailbox{"trm_1", 1, 60, 60},
-		"whose identity":    TerminalIdentity{"trm_1"},
-		"two locked in row": Verification{"acc_1", 2, 0},
+		"an initiator":       Initiator{"acc_1", agent, []int64{1, 1, 2}, open(8), 1, 1},
+		"letters":            Delivery{"trm_1", 3, []DeadLetter{letter(1), letter(3)}},
+		"terminals":          AccountTerminals{"acc_1", manyIDs("trm", 16)},
+		"open intents":       OpenIntents{"acc_1", []string{"int_1"}, []int64{1}},
+		"a locked account":   Verification{"acc_1", 5, 1},
+		"a mailbox":          Mailbox{"trm_1", 1, 60, 60},
+		"whose identity":     TerminalIdentity{"trm_1"},
+		"four failed in row": Verification{"acc_1", 4, 0},
 	} {
 		if err := good.check(); err != nil {
 			t.Errorf("%s: %v", note, err)
@@ -136,8 +137,8 @@ func TestAskedRules(t *testing.T) {
 		"open without a call":        Initiator{"acc_1", agent, nil, []OpenChallenge{{nil, "chl_1", 1}}, 0, 0},
 		"rejected at no time":        Initiator{"acc_1", agent, nil, nil, 1, 0},
 		"rejected less than never":   Initiator{"acc_1", agent, nil, nil, -1, 1},
-		"locked at no time":          Verification{"acc_1", 3, 0},
-		"locked too early":           Verification{"acc_1", 2, 1},
+		"locked at no time":          Verification{"acc_1", 5, 0},
+		"locked too early":           Verification{"acc_1", 4, 1},
 		"less than none":             Verification{"acc_1", -1, 0},
 		"no account":                 Verification{"", 0, 0},
 		"one terminal twice":         AccountTerminals{"acc_1", []string{"trm_1", "trm_1"}},

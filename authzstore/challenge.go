@@ -37,8 +37,8 @@ type Challenge struct {
 	Sealed    []byte    `cbor:"14,keyasint,omitempty" json:"-"`
 	Length    int       `cbor:"15,keyasint,omitempty" json:"length,omitempty"`
 	Condition Condition `cbor:"16,keyasint" json:"condition,omitzero"`
-	// MaxAttempts is how many failed sets of codes lock it, 1 to 5; Burnt, how many
-	// there were.
+	// MaxAttempts is how many failed sets of codes lock it, 1 to 5, if those of the
+	// account's other challenges do not before; Burnt, how many there were.
 	MaxAttempts int64 `cbor:"17,keyasint,omitempty" json:"max_attempts,omitempty"`
 	Burnt       int64 `cbor:"18,keyasint,omitempty" json:"burnt,omitempty"`
 	// Entries are those of the set that is being entered, or that was right.
@@ -189,6 +189,14 @@ func (c Challenge) EntriesWanted() int {
 	return len(c.Terminals)
 }
 
+// AttemptsLeft is how many sets of codes may still fail.
+func (c Challenge) AttemptsLeft() int64 {
+	if c.State == ChallengeLocked {
+		return 0
+	}
+	return c.MaxAttempts - c.Burnt
+}
+
 // Asks tells whether a terminal is one of those that are asked.
 func (c Challenge) Asks(terminal string) bool {
 	return slices.ContainsFunc(c.Terminals, func(t ChallengeTerminal) bool { return t.Terminal == terminal })
@@ -272,7 +280,7 @@ func (c Challenge) checkCodes() error {
 		return c.bad("has a sealed secret of %d bytes", len(c.Sealed))
 	case c.MaxAttempts < 1 || c.MaxAttempts > MaxChallengeAttempts:
 		return c.bad("has %d attempts, not 1 to %d", c.MaxAttempts, MaxChallengeAttempts)
-	case c.Burnt < 0 || c.Burnt > c.MaxAttempts || (c.Burnt == c.MaxAttempts) != (c.State == ChallengeLocked):
+	case c.Burnt < 0 || c.Burnt > c.MaxAttempts || c.State == ChallengeLocked && c.Burnt == 0 || c.State != ChallengeLocked && c.Burnt == c.MaxAttempts:
 		return c.bad("is %s after %d failed sets of %d", c.State, c.Burnt, c.MaxAttempts)
 	case len(c.Entries) > c.EntriesWanted():
 		return c.bad("has %d entries, at most %d", len(c.Entries), c.EntriesWanted())

@@ -71,7 +71,7 @@ type askingWorld struct {
 	name   string
 	ids    []string
 	all    map[string]*asking
-	locked int // in a row
+	failed int // sets in a row
 	bound  int // how often the second terminal was
 }
 
@@ -94,7 +94,7 @@ func (w *askingWorld) issue(rt *rapid.T) {
 	c.Account, c.Terminals[0].Terminal, c.Terminals[1].Terminal = w.acc(), w.trm(0), w.trm(1)
 	c.ExpiresAtNanos = w.now + rapid.Int64Range(0, 2*hour).Draw(rt, "life")
 	err := w.do(ChallengeRefs(c), func(tx *Tx) error { return tx.IssueChallenge(c) })
-	if w.locked >= MaxLockedInARow {
+	if w.failed >= MaxFailedInARow {
 		w.want(rt, err, ErrState)
 		return
 	}
@@ -122,7 +122,7 @@ func (w *askingWorld) enter(rt *rapid.T) {
 	entry := rapid.IntRange(-1, 1).Draw(rt, "entry")
 	err := w.set(id, func(tx *Tx) error { _, err := tx.AddEntry(id, Entry{Terminal: entry}); return err })
 	switch {
-	case a.stateAt(w.now) != ChallengeOpen || w.locked >= MaxLockedInARow:
+	case a.stateAt(w.now) != ChallengeOpen || w.failed >= MaxFailedInARow:
 		w.want(rt, err, ErrState)
 	case len(a.entries) == 2:
 		w.want(rt, err, ErrInvalid)
@@ -146,8 +146,8 @@ func (w *askingWorld) satisfy(rt *rapid.T) {
 	default:
 		w.want(rt, err, nil)
 		a.state = ChallengeSatisfied
-		if w.locked < MaxLockedInARow {
-			w.locked = 0
+		if w.failed < MaxFailedInARow {
+			w.failed = 0
 		}
 	}
 }
@@ -170,13 +170,13 @@ func (w *askingWorld) fail(rt *rapid.T) {
 	default:
 		w.want(rt, err, nil)
 		a.failed++
-		if a.failed > 3 || locked != (a.failed == 3) {
-			rt.Fatalf("%s failed %d times, locked: %t", id, a.failed, locked)
+		w.failed++
+		if a.failed > 3 || locked != (a.failed == 3 || w.failed >= MaxFailedInARow) {
+			rt.Fatalf("%s failed %d times, %d in a row, locked: %t", id, a.failed, w.failed, locked)
 		}
 		a.burnt, a.entries = a.burnt+1, nil
 		if locked {
 			a.state = ChallengeLocked
-			w.locked++
 		}
 	}
 }
@@ -219,12 +219,12 @@ func (w *askingWorld) end(rt *rapid.T, to ChallengeState, fn func(*Tx, string) e
 
 func (w *askingWorld) unlock(rt *rapid.T) {
 	err := w.do([]kv.Ref{VerificationRef(w.acc(), kv.Exclusive)}, func(tx *Tx) error { return tx.UnlockVerification(w.acc()) })
-	if w.locked < MaxLockedInARow {
+	if w.failed < MaxFailedInARow {
 		w.want(rt, err, ErrState)
 		return
 	}
 	w.want(rt, err, nil)
-	w.locked = 0
+	w.failed = 0
 }
 
 // rebind puts another device in the place of the second terminal.
@@ -249,8 +249,8 @@ func (w *askingWorld) compare(rt *rapid.T) {
 	}
 	w.read(w.t, func(s Snapshot) error {
 		v, err := s.Verification(w.acc())
-		if v.LockedInARow != int64(w.locked) || v.Locked() != (w.locked >= MaxLockedInARow) {
-			rt.Fatalf("verification is %+v, want %d", v, w.locked)
+		if v.FailedInARow != int64(w.failed) || v.Locked() != (w.failed >= MaxFailedInARow) {
+			rt.Fatalf("verification is %+v, want %d", v, w.failed)
 		}
 		return err
 	})

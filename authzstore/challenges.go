@@ -93,7 +93,7 @@ func (tx *Tx) AddEntry(id string, e Entry) (Challenge, error) {
 
 // SatisfyChallenge says that the right answer was given: by a terminal that is
 // asked, for an approval, and by a whole set of entries (byTerminal is empty) for
-// codes, which opens the account's count of locked challenges anew. ErrUnknownID;
+// codes, which ends the account's row of failed sets. ErrUnknownID;
 // ErrInvalid for another terminal, or a set that is not whole or not right; a
 // *StateError where the challenge is not open or a terminal was bound anew.
 func (tx *Tx) SatisfyChallenge(id, byTerminal string) error {
@@ -115,9 +115,10 @@ func (tx *Tx) SatisfyChallenge(id, byTerminal string) error {
 }
 
 // FailChallenge says that a whole set of entries was wrong: it burns one attempt,
-// and the entries go. The last attempt locks the challenge, which the account's
-// verification counts. ErrUnknownID; ErrInvalid for an approval, and for a set that
-// is not whole; a *StateError where the challenge is not open.
+// which the account's verification counts, and the entries go. The last attempt locks
+// the challenge, and so does the set that locks the account's codes. ErrUnknownID;
+// ErrInvalid for an approval, and for a set that is not whole; a *StateError where the
+// challenge is not open.
 func (tx *Tx) FailChallenge(id string) (locked bool, err error) {
 	c, err := tx.challengeIn(id, ChallengeOpen)
 	switch {
@@ -128,11 +129,12 @@ func (tx *Tx) FailChallenge(id string) (locked bool, err error) {
 	}
 	c.Burnt++
 	c.Entries = nil
-	if c.Burnt < c.MaxAttempts {
-		return false, tx.putChallenge(c)
-	}
-	if err := tx.noteLocked(c.Account); err != nil {
+	locked, err = tx.noteFailed(c.Account)
+	switch {
+	case err != nil:
 		return false, err
+	case !locked && c.Burnt < c.MaxAttempts:
+		return false, tx.putChallenge(c)
 	}
 	return true, tx.endChallenge(c, ChallengeLocked)
 }

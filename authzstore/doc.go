@@ -87,9 +87,9 @@
 //     when one of its terminals was unbound, frozen or bound anew since its issue.
 //   - [Tx.NoteStart]: an initiator starts at most [MaxStarts] challenges at an account
 //     within [StartsWindow].
-//   - [Tx.FailChallenge], [Tx.UnlockVerification]: [MaxLockedInARow] challenges that
-//     wrong codes locked, without one satisfied by codes in between, lock the codes of
-//     the account until somebody unlocks them.
+//   - [Tx.FailChallenge], [Tx.UnlockVerification]: [MaxFailedInARow] sets of codes that
+//     fail in a row, of whatever challenges and without a right one in between, lock the
+//     codes of the account until somebody unlocks them.
 //   - [Tx.AddStoredCode]: a terminal has at most one stored code, an account
 //     [MaxStoredCodes] that work, and their numbers never come again, so that
 //     [Tx.UseStep] uses each up once.

@@ -146,47 +146,82 @@ func TestRejectedInARow(t *testing.T) {
 	d.clean(t)
 }
 
-// TestVerificationLocks: three challenges locked in a row lock the account's codes,
-// and nothing but an unlocking opens them. Approvals go on.
+// fail enters a wrong set into a challenge, which it issues first where there is none.
+func (d *desk) fail(t testing.TB, id string) {
+	t.Helper()
+	if d.challenge(t, id).ID == "" {
+		d.mustIssue(t, d.codes(id))
+	}
+	if err := d.enter(t, id, -1, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.set(t, id, func(tx *Tx) error { _, err := tx.FailChallenge(id); return err }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestVerificationLocks: five sets that fail in a row, of whatever challenges, lock the
+// account's codes, also where no challenge comes to its last attempt; and nothing but an
+// unlocking opens them. Approvals go on.
 func TestVerificationLocks(t *testing.T) {
 	d := askedDesk(t)
 	ref := []kv.Ref{VerificationRef("acc_anna", kv.Exclusive)}
 	unlock := func() error { return d.do(ref, func(tx *Tx) error { return tx.UnlockVerification("acc_anna") }) }
 	wantError(t, unlock(), ErrState)
-	n := 0
-	step := func(state ChallengeState, row int64) {
+	row := func(note string, want int64) {
 		t.Helper()
-		n++
-		d.into(t, ChallengeCode, state, fmt.Sprintf("chl_%d", n))
-		if v := d.verification(t); v.LockedInARow != row || v.Locked() != (row >= MaxLockedInARow) {
-			t.Errorf("after %d, the last one %s: %+v, want %d", n, state, v, row)
+		if v := d.verification(t); v.FailedInARow != want || v.Locked() != (want >= 5) {
+			t.Errorf("%s: %+v, want %d", note, v, want)
 		}
 	}
-	step(ChallengeLocked, 1)
-	step(ChallengeLocked, 2)
-	step(ChallengeRejected, 2)
-	step(ChallengeReplaced, 2)
-	step(ChallengeSatisfied, 0)
-	step(ChallengeLocked, 1)
-	d.into(t, ChallengeApproval, ChallengeSatisfied, "chl_a")
-	step(ChallengeLocked, 2)
-	step(ChallengeOpen, 2) // chl_8
-	step(ChallengeLocked, 3)
+	fail := func(id string, want int64) {
+		t.Helper()
+		d.fail(t, id)
+		row("a wrong set into "+id, want)
+	}
+	into := func(kind ChallengeKind, state ChallengeState, id string, want int64) {
+		t.Helper()
+		d.into(t, kind, state, id)
+		row(id, want)
+	}
+	fail("chl_a", 1)
+	fail("chl_a", 2)
+	into(ChallengeCode, ChallengeReplaced, "chl_replaced", 2)
+	into(ChallengeCode, ChallengeRejected, "chl_rejected", 2)
+	into(ChallengeApproval, ChallengeSatisfied, "chl_approved", 2)
+	into(ChallengeCode, ChallengeLocked, "chl_locked", 5)
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	row("unlocked", 0)
+	fail("chl_a", 1)
+	into(ChallengeCode, ChallengeSatisfied, "chl_right", 0)
+	for n, id := range []string{"chl_1", "chl_1", "chl_2", "chl_2"} { // each abandoned before its last attempt
+		fail(id, int64(n)+1)
+	}
+	into(ChallengeCode, ChallengeOpen, "chl_open", 4)
+	fail("chl_3", 5)
+	c := d.challenge(t, "chl_3")
+	if c.State != ChallengeLocked || c.Burnt != 1 || c.AttemptsLeft() != 0 {
+		t.Errorf("the challenge of the fifth is %+v", c)
+	}
+	if c := d.challenge(t, "chl_2"); c.State != ChallengeOpen || c.AttemptsLeft() != 1 {
+		t.Errorf("the one before is %+v", c)
+	}
 	if v := d.verification(t); v.LockedAtNanos != d.now {
 		t.Errorf("%+v", v)
 	}
 	wantError(t, d.issue(d.codes("chl_more")), ErrState)
-	wantError(t, d.enter(t, "chl_8", 0), ErrState)
+	wantError(t, d.enter(t, "chl_open", 0), ErrState)
 	d.mustIssue(t, d.approval("chl_b"))
 	if err := unlock(); err != nil {
 		t.Fatal(err)
 	}
 	wantError(t, unlock(), ErrState)
-	if err := d.enter(t, "chl_8", 0); err != nil {
+	if err := d.enter(t, "chl_open", 0); err != nil {
 		t.Error(err)
 	}
-	d.mustIssue(t, d.codes("chl_more"))
-	step(ChallengeLocked, 1)
+	fail("chl_more", 1)
 	d.clean(t)
 }
 
@@ -200,8 +235,8 @@ func TestVerificationStaysLocked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for n := range MaxLockedInARow {
-		d.into(t, ChallengeCode, ChallengeLocked, fmt.Sprintf("chl_%d", n))
+	for n := range MaxFailedInARow {
+		d.fail(t, fmt.Sprintf("chl_%d", n))
 	}
 	if err := d.set(t, "chl_right", func(tx *Tx) error { return tx.SatisfyChallenge("chl_right", "") }); err != nil {
 		t.Error(err)
@@ -209,7 +244,7 @@ func TestVerificationStaysLocked(t *testing.T) {
 	if err := d.set(t, "chl_wrong", func(tx *Tx) error { _, err := tx.FailChallenge("chl_wrong"); return err }); err != nil {
 		t.Error(err)
 	}
-	if v := d.verification(t); !v.Locked() || v.LockedInARow != MaxLockedInARow {
+	if v := d.verification(t); !v.Locked() || v.FailedInARow != MaxFailedInARow+1 {
 		t.Errorf("%+v", v)
 	}
 	d.clean(t)

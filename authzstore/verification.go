@@ -9,16 +9,16 @@ import (
 // A Verification says whether the people of an account can be asked for codes.
 type Verification struct {
 	Account string `cbor:"1,keyasint" json:"account"`
-	// LockedInARow is how many challenges were locked without one being satisfied by
-	// codes in between.
-	LockedInARow int64 `cbor:"2,keyasint,omitempty" json:"locked_in_a_row"`
+	// FailedInARow is how many sets of codes failed, of whatever challenges, without
+	// one being right in between.
+	FailedInARow int64 `cbor:"2,keyasint,omitempty" json:"failed_in_a_row"`
 	// LockedAtNanos is when that locked the account's codes; 0: it did not.
 	LockedAtNanos int64 `cbor:"3,keyasint,omitempty" json:"locked_at_ns,omitempty"`
 }
 
-// MaxLockedInARow challenges locked in a row, without one satisfied between, lock
-// the account's codes.
-const MaxLockedInARow = 3
+// MaxFailedInARow sets of codes that fail in a row, of whatever challenges, lock the
+// account's codes: Delegated Regulation (EU) 2018/389, article 4(3)(b).
+const MaxFailedInARow = 5
 
 const (
 	verificationVersion = 1
@@ -29,8 +29,8 @@ const (
 func (v Verification) Locked() bool { return v.LockedAtNanos != 0 }
 
 func (v Verification) check() error {
-	if v.LockedInARow < 0 || (v.LockedInARow >= MaxLockedInARow) != v.Locked() {
-		return fmt.Errorf("%w: verification of %s with %d challenges locked in a row, locked at %d", ErrInvalid, v.Account, v.LockedInARow, v.LockedAtNanos)
+	if v.FailedInARow < 0 || (v.FailedInARow >= MaxFailedInARow) != v.Locked() {
+		return fmt.Errorf("%w: verification of %s with %d failed sets in a row, locked at %d", ErrInvalid, v.Account, v.FailedInARow, v.LockedAtNanos)
 	}
 	return checkID("account", "acc", v.Account)
 }
@@ -71,27 +71,27 @@ func (tx *Tx) verificationOpen(account string) error {
 	return err
 }
 
-// noteVerified ends the row of locked challenges.
+// noteVerified ends the row of failed sets.
 func (tx *Tx) noteVerified(account string) error {
 	v, err := tx.Verification(account)
-	if err != nil || v.LockedInARow == 0 || v.Locked() {
+	if err != nil || v.FailedInARow == 0 || v.Locked() {
 		return err
 	}
-	v.LockedInARow = 0
+	v.FailedInARow = 0
 	return tx.putVerification(v)
 }
 
-// noteLocked counts a locked challenge.
-func (tx *Tx) noteLocked(account string) error {
+// noteFailed counts a failed set, and tells whether the account's codes are locked.
+func (tx *Tx) noteFailed(account string) (locked bool, err error) {
 	v, err := tx.Verification(account)
 	if err != nil {
-		return err
+		return false, err
 	}
-	v.LockedInARow++
-	if v.LockedInARow >= MaxLockedInARow && !v.Locked() {
+	v.FailedInARow++
+	if v.FailedInARow >= MaxFailedInARow && !v.Locked() {
 		v.LockedAtNanos = tx.Now()
 	}
-	return tx.putVerification(v)
+	return v.Locked(), tx.putVerification(v)
 }
 
 func (tx *Tx) putVerification(v Verification) error {

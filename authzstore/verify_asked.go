@@ -14,7 +14,7 @@ type asked struct {
 	listed     map[string]AccountTerminals // account → its terminals as stored
 	challenges map[string]Challenge        // ID → challenge, without its secret
 	initiators map[string]writtenInitiator // key → initiator
-	locked     map[string]int64            // account → its challenges that were locked
+	failed     map[string]int64            // account → failed sets of its challenges
 	codes      map[string]StoredCodes      // account → its stored codes
 	intents    map[string]openIntent       // ID → what is needed of an intent
 	openLists  map[string]writtenOpen      // account → its open intents as stored
@@ -41,7 +41,7 @@ type openIntent struct {
 func newAsked() asked {
 	return asked{
 		terminals: map[string]Terminal{}, listed: map[string]AccountTerminals{},
-		challenges: map[string]Challenge{}, initiators: map[string]writtenInitiator{}, locked: map[string]int64{},
+		challenges: map[string]Challenge{}, initiators: map[string]writtenInitiator{}, failed: map[string]int64{},
 		codes: map[string]StoredCodes{}, intents: map[string]openIntent{}, openLists: map[string]writtenOpen{},
 		mailboxes: map[string]Mailbox{}, delivered: map[string]uint64{},
 	}
@@ -58,14 +58,12 @@ func (v *verifier) addAsked(key string, noun any, writtenNanos int64) {
 	case Challenge:
 		noun.Sealed = nil
 		v.challenges[noun.ID] = noun
-		if noun.State == ChallengeLocked {
-			v.locked[noun.Account]++
-		}
+		v.failed[noun.Account] += noun.Burnt
 	case Initiator:
 		v.initiators[key] = writtenInitiator{noun, writtenNanos}
 	case Verification:
-		if noun.LockedInARow > v.locked[noun.Account] {
-			v.report(key, "an account's codes are locked by its challenges", "%d in a row, and %d in all", noun.LockedInARow, v.locked[noun.Account])
+		if noun.FailedInARow > v.failed[noun.Account] {
+			v.report(key, "an account's codes are locked by its challenges", "%d sets failed in a row, and %d in all", noun.FailedInARow, v.failed[noun.Account])
 		}
 	case StoredCodes:
 		v.codes[noun.Account] = noun

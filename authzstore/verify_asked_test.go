@@ -142,7 +142,7 @@ func TestVerifyAsked(t *testing.T) {
 		"another initiator's":           {challenge("chl_1", func(c *Challenge) { c.Initiator = ben }), openIsListed},
 		"a terminal that there is not":  {challenge("chl_1", func(c *Challenge) { c.Terminals[0].Terminal = "trm_0" }), "a challenge asks terminals that there are"},
 		"an intent that there is not":   {challenge("chl_1", func(c *Challenge) { c.Intent = "int_0" }), "a challenge is about an intent that there is"},
-		"locked by nothing": {rewrite("verification/acc_anna", verificationVersion, func(v *Verification) { v.LockedInARow = 2 }),
+		"locked by nothing": {rewrite("verification/acc_anna", verificationVersion, func(v *Verification) { v.FailedInARow = 4 }),
 			"an account's codes are locked by its challenges"},
 
 		"a keyed call's challenge gone": {keyed(func(k *KeyedCall) { k.Challenge = "chl_0" }), "a keyed call has a challenge of its own call"},

@@ -20,7 +20,7 @@ func accountCommand() *cobra.Command {
 		accountListCommand(), accountFreezeCommand(),
 		accountAgainCommand("unfreeze", "Let a frozen account pay again", ""),
 		accountAgainCommand("unlock", "Let an account's people be asked for codes again",
-			"Let the people of an account be asked for codes again, after wrong codes have locked\nthree challenges in a row. Make sure first that it is the owner who asks."))
+			"Let the people of an account be asked for codes again, after five sets of codes\nin a row were wrong. Make sure first that it is the owner who asks."))
 	cmd.Long = "Keep the accounts that pay. " + besideAPI
 	return cmd
 }
@@ -69,7 +69,7 @@ func printAccount(w io.Writer, a api.Account) error {
 	out.line("", row("most for one payment", fmt.Sprint(a.MaxPaymentMinor, " ", a.Currency, " minor")))
 	out.line("", row("created", atTime(a.CreatedAtNanos)))
 	if v := a.Verification; v.Locked {
-		out.line("", row("codes", fmt.Sprintf("locked since %s, after %d challenges that wrong codes have locked", atTime(v.LockedAtNanos), v.LockedInARow)))
+		out.line("", row("codes", fmt.Sprintf("locked since %s, after %d wrong sets of codes in a row", atTime(v.LockedAtNanos), v.FailedInARow)))
 	}
 	printSums(out, a.Usage)
 	printLimits(out, a.Limits, a.Remaining)

@@ -95,9 +95,9 @@ decided      2026-11-24T12:00:00Z by trm_phone
 		t.Errorf("%q", got)
 	}
 	locked := printed(t, func(w io.Writer) error {
-		return printAccount(w, api.Account{ID: "acc_anna", Verification: api.Verification{Locked: true, LockedInARow: 3, LockedAtNanos: at}})
+		return printAccount(w, api.Account{ID: "acc_anna", Verification: api.Verification{Locked: true, FailedInARow: 5, LockedAtNanos: at}})
 	})
-	if !strings.Contains(locked, "locked since 2026-11-24T12:00:00Z, after 3 challenges") {
+	if !strings.Contains(locked, "locked since 2026-11-24T12:00:00Z, after 5 wrong sets") {
 		t.Errorf("%s", locked)
 	}
 }

@@ -31,7 +31,7 @@ type Account struct {
 // A Verification says whether the people of an account can be asked for codes.
 type Verification struct {
 	Locked        bool  `json:"locked"`
-	LockedInARow  int64 `json:"locked_in_a_row" doc:"challenges that wrong codes have locked, without one answered in between"`
+	FailedInARow  int64 `json:"failed_in_a_row" doc:"sets of codes that failed, of whatever challenges, without a right one in between; 5 lock the codes"`
 	LockedAtNanos int64 `json:"locked_at_ns,omitempty" doc:"absent: not locked"`
 }
 
@@ -88,7 +88,7 @@ func showAccount(r authzstore.Reader, a authzstore.Account, nowNanos int64) (Acc
 		CreatedAtNanos: a.CreatedAtNanos,
 		Usage:          sums(usage),
 		Remaining:      rooms(a.Limits, usage, a.CreatedAtNanos, nowNanos),
-		Verification:   Verification{v.Locked(), v.LockedInARow, v.LockedAtNanos},
+		Verification:   Verification{v.Locked(), v.FailedInARow, v.LockedAtNanos},
 	}, err
 }
 

@@ -88,14 +88,12 @@ func (w *world) fail(id string) {
 	})
 }
 
-// lock locks the account's codes, by as many challenges as that takes.
+// lock locks the account's codes, by as many wrong sets as that takes, each of a
+// challenge of its own.
 func (w *world) lock() {
 	w.t.Helper()
-	for range authzstore.MaxLockedInARow {
-		id := w.issue(nil)
-		for range 3 {
-			w.fail(id)
-		}
+	for range authzstore.MaxFailedInARow {
+		w.fail(w.issue(nil))
 	}
 }
 

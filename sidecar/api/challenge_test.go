@@ -54,7 +54,7 @@ func TestChallengeReplaced(t *testing.T) {
 	}
 }
 
-// Challenges that wrong codes have locked lock the account's codes, and support unlocks
+// Wrong sets of codes in a row lock the account's codes, and support unlocks
 // them: on record, and so that repeating it changes nothing.
 func TestUnlockAccount(t *testing.T) {
 	w := newWorld(t)
@@ -71,7 +71,7 @@ func TestUnlockAccount(t *testing.T) {
 	}
 	var locked, unlocked api.Account
 	w.lock()
-	if w.ask(200, "GET", "/v1/accounts/acc_anna", "", &locked); locked.Verification != (api.Verification{Locked: true, LockedInARow: 3, LockedAtNanos: w.at.UnixNano()}) {
+	if w.ask(200, "GET", "/v1/accounts/acc_anna", "", &locked); locked.Verification != (api.Verification{Locked: true, FailedInARow: 5, LockedAtNanos: w.at.UnixNano()}) {
 		t.Errorf("%+v", locked.Verification)
 	}
 	if locked.State != "active" {

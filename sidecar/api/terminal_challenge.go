@@ -72,7 +72,7 @@ func (s shower) challenge() (any, error) {
 	}
 	expected := initiated && c.Expects == authzstore.ExpectsInitiator || asked && c.Expects == authzstore.ExpectsTerminals
 	if expected && c.Kind == authzstore.ChallengeCode {
-		left := c.MaxAttempts - c.Burnt
+		left := c.AttemptsLeft()
 		v.AttemptsLeft = &left
 	}
 	return v, nil

@@ -70,10 +70,10 @@ func TestEnterCodeSaysNothing(t *testing.T) {
 
 // Who sees what of a challenge.
 func TestChallengeViews(t *testing.T) {
-	s := newTerminals(t)
-	s.asking()
 	for _, does := range []string{"view_challenge", "approve_challenge", "reject_challenge"} {
 		for _, expects := range []authzstore.Expects{authzstore.ExpectsInitiator, authzstore.ExpectsTerminals} {
+			s := newTerminals(t)
+			s.asking()
 			id := s.issue(func(c *authzstore.Challenge) { c.Expects = expects })
 			s.fail(id)
 			for _, c := range []struct {
@@ -108,6 +108,7 @@ func TestChallengeViews(t *testing.T) {
 			}
 		}
 	}
+	s := newTerminals(t)
 	if a := s.call(on("view_challenge", annasID, "chl_none")); a.status != 404 || a.code(t) != "not_found" {
 		t.Errorf("there is none: %d %s", a.status, a.text)
 	}

@@ -99,27 +99,31 @@ func (ck *check) burnEntry(tx *authzstore.Tx) error {
 }
 
 // failSet burns an attempt of a challenge whose set was wrong, and tells the people when
-// that locks the challenge, or their account's codes.
+// that locks the challenge, when it locks their account's codes, and before: when one
+// more would (Delegated Regulation (EU) 2018/389, article 4(4)).
 func (ck *check) failSet(tx *authzstore.Tx, f Facts, c authzstore.Challenge) error {
-	before, err := tx.Verification(c.Account)
+	locked, err := tx.FailChallenge(c.ID)
 	if err != nil {
 		return err
 	}
-	locked, err := tx.FailChallenge(c.ID)
-	if err != nil || !locked {
-		return err
+	if locked {
+		if err := ck.tellOfLock(tx, f, c, "challenge_locked", f.leads.asked); err != nil {
+			return err
+		}
 	}
-	if err := ck.tellOfLock(tx, f, c, "challenge_locked", f.leads.asked); err != nil {
+	v, err := tx.Verification(c.Account)
+	switch {
+	case err != nil:
 		return err
+	case v.FailedInARow == authzstore.MaxFailedInARow-1:
+		return ck.tellOfLock(tx, f, c, "verification_at_risk", f.leads.told)
+	case v.Locked():
+		return ck.tellOfLock(tx, f, c, "verification_locked", f.leads.told)
 	}
-	after, err := tx.Verification(c.Account)
-	if err != nil || before.Locked() || !after.Locked() {
-		return err
-	}
-	return ck.tellOfLock(tx, f, c, "verification_locked", f.leads.told)
+	return nil
 }
 
-// tellOfLock announces a lock. A terminal that got as many messages as it may is left
+// tellOfLock announces a lock, or that one is near. A terminal that got as many messages as it may is left
 // out: who enters a code is not to learn of it.
 func (ck *check) tellOfLock(tx *authzstore.Tx, f Facts, c authzstore.Challenge, kind string, terminals []string) error {
 	for _, id := range terminals {

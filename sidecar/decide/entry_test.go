@@ -3,6 +3,7 @@ package decide_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -192,7 +193,7 @@ func (s *stepWorld) lockCodes(t testing.TB) (key string) {
 	t.Helper()
 	s.use(t, oneAttempt)
 	key = nextKey()
-	for range authzstore.MaxLockedInARow {
+	for range authzstore.MaxFailedInARow {
 		id := s.asked(t, key)
 		s.enter(t, id, s.wrongCode(t, id))
 		s.wantState(t, id, authzstore.ChallengeLocked)
@@ -200,24 +201,46 @@ func (s *stepWorld) lockCodes(t testing.TB) (key string) {
 	return key
 }
 
-// Challenges that lock in a row lock the account's codes, which is announced to all its
-// terminals; a policy that asks all the same contradicts, and an entry into what is
-// still open counts for nothing, until the owner unlocks them.
+// kinds are the kinds of the messages of a terminal.
+func (s *stepWorld) kinds(t testing.TB, terminal string) (kinds []string) {
+	t.Helper()
+	for _, m := range s.messages(t, terminal) {
+		kinds = append(kinds, m.Kind)
+	}
+	return kinds
+}
+
+// Five wrong sets in a row lock the account's codes, though no challenge comes to its
+// last attempt. All terminals of the account are told when one is left, and when it
+// locks. A policy that asks all the same contradicts, and an entry into what is still
+// open counts for nothing, until the owner unlocks them.
 func TestVerificationLocks(t *testing.T) {
 	s := newStepWorld(t)
-	s.use(t, oneAttempt)
+	s.use(t, askingWith(everyone, `["trm_phone"]`)) // 3 attempts
 	other := request("anna", "POST", "/accounts/acc_anna/payments", strings.Replace(bun, "250", "999", 1), nextKey())
 	open := s.decide(other).Challenge.ID
-	key := s.lockCodes(t)
-	if m := s.messages(t, "trm_tablet"); len(m) != 1 || m[0].Kind != "verification_locked" {
-		t.Errorf("messages %+v", m)
+	last := ""
+	for n := range authzstore.MaxFailedInARow {
+		if n%2 == 0 { // the one before is abandoned: a new key replaces it
+			last = s.asked(t, nextKey())
+		}
+		s.enter(t, last, s.wrongCode(t, last))
+		want := [][]string{nil, nil, nil, {"verification_at_risk"}, {"verification_at_risk", "verification_locked"}}[n]
+		if got := s.kinds(t, "trm_tablet"); !slices.Equal(got, want) {
+			t.Errorf("after %d wrong sets the tablet was sent %q, want %q", n+1, got, want)
+		}
 	}
+	if got := s.kinds(t, "trm_phone"); !slices.Equal(got, []string{"code", "code", "code", "verification_at_risk", "code", "challenge_locked", "verification_locked"}) {
+		t.Errorf("the phone was sent %q", got)
+	}
+	s.wantState(t, last, authzstore.ChallengeLocked)
+	key := nextKey()
 	s.enter(t, open, s.codes(t, open)...)
 	s.wantState(t, open, authzstore.ChallengeOpen)
 	d := s.decide(pay(key))
 	want(t, d, decide.Defect, 500, "policy_defect")
 	facts := s.input(t, d.ID)["facts"].(map[string]any)
-	if v := fmt.Sprint(facts["account"].(map[string]any)["verification"]); v != "map[locked:true locked_in_a_row:3]" {
+	if v := fmt.Sprint(facts["account"].(map[string]any)["verification"]); v != "map[failed_in_a_row:5 locked:true]" {
 		t.Errorf("the policy was told %s", v)
 	}
 	unlock := request("anna", "POST", "/accounts/acc_anna/unlock", "", nextKey())
@@ -230,6 +253,59 @@ func TestVerificationLocks(t *testing.T) {
 	s.enter(t, open, s.codes(t, open)...)
 	s.wantState(t, open, authzstore.ChallengeSatisfied)
 	want(t, s.decide(other), decide.Allow, 0)
+	s.clean(t)
+}
+
+// A right set ends the row: then five more are needed, and the people are told again.
+func TestRightSetEndsTheRow(t *testing.T) {
+	s := newStepWorld(t)
+	s.use(t, askingWith(everyone, `["trm_phone"]`))
+	for range 2 {
+		for range 2 {
+			id := s.asked(t, nextKey())
+			s.enter(t, id, s.wrongCode(t, id), s.wrongCode(t, id))
+		}
+		key := nextKey()
+		id := s.asked(t, key)
+		s.enter(t, id, s.codes(t, id)...)
+		want(t, s.decide(pay(key)), decide.Allow, 0)
+	}
+	if got := s.kinds(t, "trm_tablet"); !slices.Equal(got, []string{"verification_at_risk", "verification_at_risk"}) {
+		t.Errorf("the tablet was sent %q", got)
+	}
+	s.clean(t)
+}
+
+// A terminal that got as many messages as it may is not told, and the set fails all the
+// same.
+func TestAtRiskPastTheCap(t *testing.T) {
+	s := newStepWorld(t)
+	s.use(t, askingWith(everyone, `["trm_phone"]`))
+	err := s.store.Update(t.Context(), s.cause(), authzstore.SendRefs("trm_tablet"), func(tx *authzstore.Tx) error {
+		for range authzstore.MaxMessagesPerHour {
+			m := authzstore.Message{ID: authzstore.NewID("msg"), Kind: "note", Terminal: "trm_tablet", Account: "acc_anna", Requester: anna().Owner, ExpiresAtNanos: tx.Now()}
+			if err := tx.Send(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range authzstore.MaxFailedInARow {
+		id := s.asked(t, nextKey())
+		s.enter(t, id, s.wrongCode(t, id))
+		if got := s.challenge(t, id).Burnt; got != 1 {
+			t.Errorf("after %d sets %d are burnt", n+1, got)
+		}
+	}
+	if got := s.kinds(t, "trm_tablet"); len(got) != authzstore.MaxMessagesPerHour || slices.Contains(got, "verification_at_risk") {
+		t.Errorf("the tablet was sent %q", got)
+	}
+	if got := s.kinds(t, "trm_phone"); !slices.Contains(got, "verification_at_risk") || !slices.Contains(got, "verification_locked") {
+		t.Errorf("the phone was sent %q", got)
+	}
 	s.clean(t)
 }
 

@@ -44,7 +44,7 @@ var (
 	keyRejectedInARow = policy.NewKey("rejected_in_a_row")
 	keyRejectedAt     = policy.NewKey("rejected_at_ns")
 	keyLocked         = policy.NewKey("locked")
-	keyLockedInARow   = policy.NewKey("locked_in_a_row")
+	keyFailedInARow   = policy.NewKey("failed_in_a_row")
 	keySpentBefore    = policy.NewKey("spent_before")
 )
 
@@ -163,7 +163,7 @@ func challengeValue(c authzstore.Challenge) policy.Value {
 		policy.Member{Key: keyCurrency, Value: textUnlessEmpty(c.Currency)},
 		policy.Member{Key: keyPayee, Value: textUnlessEmpty(c.Payee)},
 		policy.Member{Key: keyIntent, Value: textUnlessEmpty(c.Intent)},
-		policy.Member{Key: keyAttemptsLeft, Value: policy.Int(c.MaxAttempts - c.Burnt)},
+		policy.Member{Key: keyAttemptsLeft, Value: policy.Int(c.AttemptsLeft())},
 		policy.Member{Key: keyIssuedAt, Value: policy.Int(c.IssuedAtNanos)},
 		policy.Member{Key: keyExpiresAt, Value: policy.Int(c.ExpiresAtNanos)},
 		policy.Member{Key: keyDecidedAt, Value: intUnlessZero(c.DecidedAtNanos)},
@@ -187,6 +187,6 @@ func verificationValue(v *authzstore.Verification) policy.Value {
 	}
 	return policy.Object(
 		policy.Member{Key: keyLocked, Value: policy.Bool(v.Locked())},
-		policy.Member{Key: keyLockedInARow, Value: policy.Int(v.LockedInARow)},
+		policy.Member{Key: keyFailedInARow, Value: policy.Int(v.FailedInARow)},
 	)
 }

@@ -22,7 +22,7 @@ import (
 type stepModel struct {
 	rules  string // asks, denies, broken
 	now    time.Time
-	locked int // challenges in a row; at 3 the account's codes are
+	failed int // sets in a row; at 5 the account's codes are locked
 
 	keys       map[string]*stepKey
 	challenges []*stepChallenge
@@ -162,7 +162,7 @@ func (m *stepModel) evaluate(k *stepKey, proven bool, challengeID string) modelA
 		return modelAnswer{decide.Allow, 0, nil, false, "allowed"}
 	case state == authzstore.ChallengeOpen:
 		return modelAnswer{decide.StepUp, 401, []string{"verification_required"}, false, "kept"}
-	case m.locked >= authzstore.MaxLockedInARow:
+	case m.failed >= authzstore.MaxFailedInARow:
 		return contradicts
 	case m.startsInHour() >= authzstore.MaxStarts:
 		return modelAnswer{decide.Deny, 429, []string{"challenges_over_maximum"}, false, "429"}
@@ -192,13 +192,14 @@ func (m *stepModel) startsInHour() (n int) {
 // enter is a whole set of codes by who is expected.
 func (m *stepModel) enter(c *stepChallenge, right bool) {
 	switch {
-	case m.at(c) != authzstore.ChallengeOpen || m.locked >= authzstore.MaxLockedInARow:
+	case m.at(c) != authzstore.ChallengeOpen || m.failed >= authzstore.MaxFailedInARow:
 	case right:
-		c.state, m.locked = authzstore.ChallengeSatisfied, 0
+		c.state, m.failed = authzstore.ChallengeSatisfied, 0
 	default:
-		if c.burnt++; c.burnt == 3 {
+		c.burnt++
+		m.failed++
+		if c.burnt == 3 || m.failed == authzstore.MaxFailedInARow {
 			c.state = authzstore.ChallengeLocked
-			m.locked++
 		}
 	}
 }
@@ -291,10 +292,10 @@ func TestStepUpModel(t *testing.T) {
 				m.now = s.now
 			},
 			"unlock": func(rt *rapid.T) {
-				if m.locked < authzstore.MaxLockedInARow {
+				if m.failed < authzstore.MaxFailedInARow {
 					return
 				}
-				m.locked = 0
+				m.failed = 0
 				err := s.store.Update(context.Background(), s.cause(), []kv.Ref{authzstore.VerificationRef(account.ID, kv.Exclusive)}, func(tx *authzstore.Tx) error { return tx.UnlockVerification(account.ID) })
 				if err != nil {
 					rt.Fatal(err)
