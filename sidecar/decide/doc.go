@@ -144,6 +144,10 @@
 // expects, otherwise the sender's. So strangers who guess lock themselves out and
 // nobody else, and learn nothing from it: the answers are alike.
 //
+// Evidence that comes when no attempt is left is not looked at, and costs nothing. If its
+// call is denied, the policy's notify effects are not carried out, so that such calls
+// cannot use up the messages that a terminal may be sent.
+//
 // A step-up uses up what matched, as an allow does: the call that is repeated for the
 // challenge's sake shows it again, and it matches (`spent_before`), although it may have
 // aged since. Nothing passes by that alone: an allow needs the challenge satisfied.

@@ -62,7 +62,9 @@ func (ck *check) carryOut(tx *authzstore.Tx, f Facts, v policy.Decision) (done e
 }
 
 // effects carries out all effects but reservations: intents first, because messages name
-// them, and messages last.
+// them, and messages last. A denial tells nobody of a call that came when no attempt was
+// left for its evidence: what costs its sender nothing must not use up what a terminal may
+// be sent in an hour.
 func (ck *check) effects(tx *authzstore.Tx, f Facts, v policy.Decision) (done effected, err error) {
 	if done.about, done.opened, err = ck.effectsOnIntents(tx, f, v.Effects); err != nil {
 		return effected{}, err
@@ -78,6 +80,9 @@ func (ck *check) effects(tx *authzstore.Tx, f Facts, v policy.Decision) (done ef
 		if err := ck.endChallenge(tx, f); err != nil {
 			return effected{}, err
 		}
+	}
+	if ck.lockedOut && !v.Allow {
+		return done, nil
 	}
 	for _, effect := range v.Effects {
 		if e, ok := effect.(policy.Notify); ok {

@@ -208,6 +208,36 @@ func TestEvidenceOverAStepUp(t *testing.T) {
 	}
 }
 
+// Who has no attempt left for evidence cannot have anybody sent messages by it, on a
+// denial; a call without evidence still can.
+func TestNoMessagesWithoutAttempts(t *testing.T) {
+	s := newStepWorld(t)
+	s.use(t, fixed(false, `{"type": "notify", "terminal": "trm_tablet", "kind": "note"}`))
+	deny := func(body string) {
+		t.Helper()
+		want(t, s.decide(request("anna", "POST", "/accounts/acc_anna/code_payments", body, nextKey())), decide.Deny, 403, "no")
+	}
+	wrong := func(n int64) string { return strings.Replace(bun, "{", fmt.Sprintf(`{"code": "wrong %d", `, n), 1) }
+	for n := range codeAllowance.Max {
+		deny(wrong(n))
+		if sent := s.messages(t, "trm_tablet"); len(sent) != int(n)+1 {
+			t.Errorf("%d messages after %d wrong codes", len(sent), n+1)
+		}
+	}
+	for n := range int64(3) {
+		deny(wrong(codeAllowance.Max + n))
+	}
+	deny(strings.Replace(bun, "{", `{"code": "right", `, 1))
+	if sent := s.messages(t, "trm_tablet"); len(sent) != int(codeAllowance.Max) {
+		t.Errorf("%d messages after calls for which no attempt was left", len(sent))
+	}
+	deny(bun)
+	if sent := s.messages(t, "trm_tablet"); len(sent) != int(codeAllowance.Max)+1 {
+		t.Errorf("%d messages after a call without a code", len(sent))
+	}
+	s.clean(t)
+}
+
 // What did not match then does not match later, and other evidence is spent anew.
 func TestOtherEvidenceOverAStepUp(t *testing.T) {
 	s := newStepWorld(t)
