@@ -75,7 +75,7 @@ var failures = []struct {
 	{kv.ErrOverloaded, slog.LevelWarn, "overloaded", false, overloaded, CauseStoreBusy},
 	{context.Canceled, slog.LevelWarn, "no decision in time", false, tooLate, CauseTimeout},
 	{context.DeadlineExceeded, slog.LevelWarn, "no decision in time", false, tooLate, CauseTimeout},
-	{evidence.ErrSealed, slog.LevelError, "a sealed secret does not open: it is damaged, or the key file is not the one it was sealed with", false, noStore, CauseStore},
+	{evidence.ErrSealed, slog.LevelError, "a secret cannot be used", false, noStore, CauseStore},
 	{errStore, slog.LevelError, "store", false, noStore, CauseStore},
 }
 

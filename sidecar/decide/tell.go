@@ -10,6 +10,7 @@ import (
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/call"
+	"github.com/countersign/countersign/sidecar/evidence"
 )
 
 // errNotKnown: a route names what this program does not have.
@@ -20,7 +21,7 @@ var tellable = []error{
 	kv.ErrUnknown, kv.ErrOverloaded, kv.ErrTooBig, kv.ErrUndeclared, kv.ErrFailed, kv.ErrClosed, kv.ErrPruned, kv.ErrDamaged,
 	authzstore.ErrInvalid, authzstore.ErrUnknownID, authzstore.ErrUsed, authzstore.ErrOtherCall, authzstore.ErrAnswered,
 	authzstore.ErrFrozen, authzstore.ErrResolved, authzstore.ErrTooManyDelegates, authzstore.ErrTooManySteps, authzstore.ErrDamaged,
-	call.ErrNoPersonalKey, context.Canceled, context.DeadlineExceeded,
+	evidence.ErrSealed, call.ErrNoPersonalKey, context.Canceled, context.DeadlineExceeded,
 }
 
 // errNoChallenges: there is no key to make codes with.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/evidence"
 )
 
 // The log says what is wrong with the store, and nothing of the call: an error of
@@ -23,6 +24,7 @@ func TestErrorsAreLoggedWithoutValues(t *testing.T) {
 		"damaged noun": {fmt.Errorf("%w: account/canary4711: %w", authzstore.ErrDamaged, errors.New("canary4711")), "authzstore: stored value cannot be read"},
 		"damaged file": {&kv.DamageError{File: "state/1.sst", What: "canary4711", Do: "restore it"}, "kv: damaged: state/1.sst: restore it"},
 		"over a limit": {&authzstore.OverLimitError{Limit: "canary4711"}, "authzstore: over a limit"},
+		"sealed":       {fmt.Errorf("of canary4711: %w", evidence.ErrSealed), "its bytes are damaged, or the key file is not the one it was sealed with"},
 		"the disk":     {fmt.Errorf("write canary4711: %w", syscall.ENOSPC), "no space left on device"},
 		"two at once":  {errors.Join(kv.ErrUnknown, errors.New("canary4711")), "kv: outcome unknown"},
 		"anything":     {fmt.Errorf("of canary4711: %w", errors.New("canary4711")), "*errors.errorString"},
