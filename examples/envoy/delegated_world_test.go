@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -81,14 +82,24 @@ func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, termina
 			t.Errorf("sidecar: %v", err)
 		}
 	})
+	f.before(ready, t, socket, api)
+	return f
+}
+
+// before starts an Envoy before a sidecar that answers checks and shows what it did at
+// these sockets, and waits until the sidecar is ready, or the context ends.
+func (f *family) before(ready context.Context, t *testing.T, socket, api string) {
+	t.Helper()
 	cfg := config(socket, func(root map[string]any) {
 		check := object(Cluster(root, "countersign"))["health_checks"].([]any)[0].(map[string]any)
 		check["interval"], check["no_traffic_interval"] = "0.05s", "0.05s"
 	})
 	cfg.API = api
-	if f.edge, err = Start(t.Context(), cfg); err != nil {
+	edge, err := Start(t.Context(), cfg)
+	if err != nil {
 		t.Fatal(err)
 	}
+	f.edge = edge
 	t.Cleanup(func() {
 		if err := f.edge.Stop(); err != nil {
 			t.Error(err)
@@ -98,7 +109,6 @@ func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, termina
 		t.Fatal(err)
 	}
 	script(deny) // forgets what reached the upstream before; nobody asks the fake
-	return f
 }
 
 // lockedBuffer is written by several goroutines.
@@ -347,7 +357,8 @@ func (f *family) pay(t *testing.T, by till, code string, amountMinor int64, curr
 // records are the decisions that the sidecar wrote to its log.
 type records struct {
 	lockedBuffer
-	found int // bytes of it that are read
+	file  string // that it writes to, where it is another process
+	found int    // bytes of it that are read
 	read  map[string]decide.Record
 }
 
@@ -368,6 +379,13 @@ func (r *records) of(t *testing.T, resp response) decide.Record {
 func (r *records) find(t *testing.T, id string) (decide.Record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.file != "" {
+		text, err := os.ReadFile(r.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.text = *bytes.NewBuffer(text)
+	}
 	if r.read == nil {
 		r.read = map[string]decide.Record{}
 	}
