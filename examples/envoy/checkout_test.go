@@ -162,7 +162,7 @@ func runCheckouts(t *testing.T, f *family, cases []checkoutCase) {
 }
 
 func TestSecondTerminal(t *testing.T) {
-	cases := slices.Concat(openCases, gestureCases, relayCases, payCases, tokenCases)
+	cases := slices.Concat(openCases, gestureCases, relayCases, cancelCases, payCases, tokenCases)
 	runCheckouts(t, newCheckouts(t, nil, cases), cases)
 }
 
@@ -232,10 +232,41 @@ func relayed(relay string, terminal func(*checkout) string) checkoutStep {
 	}
 }
 
+// laptopCancels takes back the checkout that was opened last.
+var laptopCancels = func(t *testing.T, f *family, w *checkout) response {
+	return f.call(t, w.laptop, http.MethodPost, "/countersign/v1/intents/"+w.id+"/cancel", nil)
+}
+
+var cancelCases = []checkoutCase{
+	{name: "cancelled before the operation", step: steps(laptopOpens, laptopCancels, phoneSwipes), public: []string{"checkout_none"}},
+	{name: "cancelled after the push", step: steps(laptopOpens, phoneSwipes, laptopCancels, phonePays), public: []string{"intent_cancelled"}},
+	{name: "cancelled when it is paid", step: steps(laptopOpens, phoneSwipes, phonePays, laptopCancels), public: []string{"intent_closed"}},
+	{name: "cancelled by the phone", step: steps(laptopOpens, phoneSwipes, func(t *testing.T, f *family, w *checkout) response {
+		return f.call(t, w.phone, http.MethodPost, "/countersign/v1/intents/"+w.id+"/cancel", nil)
+	}), public: unknown},
+	{name: "of two, the one that is not cancelled is meant", step: steps(laptopOpens, laptopCancels, laptopOpens, phoneSwipes, phonePays)},
+	{name: "cancelled when the phone was unbound", step: steps(laptopOpens, phoneSwipes, becomes(thePhone, unbound), laptopCancels)},
+	{name: "the phone is told that it is cancelled", step: steps(laptopOpens, phoneSwipes, laptopCancels, func(t *testing.T, f *family, w *checkout) response {
+		if m := f.messages.to(t, "trm_"+w.phone, 3)[2]; m.Kind != "intent_cancelled" || m.Intent != w.id {
+			t.Errorf("message %+v", m)
+		}
+		return laptopOpens(t, f, w)
+	})},
+}
+
 var unexpected = []string{"gesture_not_expected"}
 
 var relayCases = []checkoutCase{
 	{name: "relayed for the phone", step: steps(laptopOpens, relayed("relay-ios", thePhone), phonePays)},
+	{name: "relayed, and nothing of it is told", step: steps(laptopOpens, func(t *testing.T, f *family, w *checkout) response {
+		resp := relayed("relay-ios", thePhone)(t, f, w)
+		for _, secret := range []string{"1250", "mer_bakery", w.account, w.laptop, "token"} {
+			if strings.Contains(resp.body, secret) {
+				t.Errorf("the relay is told %s: %s", secret, resp.body)
+			}
+		}
+		return resp
+	})},
 	{name: "relayed for the tablet", step: steps(laptopOpens, relayed("relay-android", theTablet), tabletPays)},
 	{name: "relayed by that of another system", step: steps(laptopOpens, relayed("relay-android", thePhone)), public: []string{"terminal_not_relayed"}},
 	{name: "relayed for nothing", step: steps(laptopOpens, relayed("relay-ios", func(*checkout) string { return "nobody" })), public: []string{"terminal_not_relayed"}},

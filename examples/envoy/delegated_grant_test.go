@@ -93,10 +93,6 @@ var trials = []trial{
 
 func inDollars(terms *authzstore.Terms, _ time.Time) { terms.Currency = "USD" }
 
-func partial(terms *authzstore.Terms, _ time.Time) {
-	terms.Delegation = authzstore.DelegationPartial
-}
-
 func TestDelegatedGrants(t *testing.T) {
 	var accounts []authzstore.Account
 	for i := range len(trials) + 1 {
