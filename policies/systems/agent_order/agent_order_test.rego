@@ -17,7 +17,7 @@ second := cases.second
 
 # Data of which the cases know the bounds, whatever an operator tunes.
 tuned := {
-	"agents": [{"kind": "agent", "issuer": "https://id.example"}],
+	"agents": [data.systems.agent_order.agents[0]],
 	"cooling_seconds": 3600,
 	"asking": {"max_starts": 2, "window_seconds": 600, "pause_seconds": 900},
 	"codes": {"digits": 7, "attempts": 2, "expires_seconds": 240},

@@ -12,7 +12,8 @@ now := 1795532400000000000
 
 day := 86400000000000
 
-anna := {"kind": "user", "issuer": "https://id.example", "subject": "anna"}
+# Of the issuer of her delegates: whether she is one herself is looked at.
+anna := {"kind": "user", "issuer": data.systems.delegated_payment.delegates[0].issuer, "subject": "anna"}
 
 ben := {
 	"kind": data.systems.delegated_payment.delegates[0].kind,
@@ -20,7 +21,7 @@ ben := {
 	"subject": "ben",
 }
 
-carl := {"kind": "user", "issuer": "https://id.example", "subject": "carl"}
+carl := {"kind": "user", "issuer": anna.issuer, "subject": "carl"}
 
 bakery := {"kind": "merchant", "issuer": "https://id.example", "subject": "bakery-till-1"}
 
@@ -137,7 +138,7 @@ terms := {
 # Data of which the cases know the bounds, whatever an operator tunes.
 tuned := {
 	"max_delegates": 5,
-	"delegates": [{"kind": "user", "issuer": "https://id.example"}],
+	"delegates": [data.systems.delegated_payment.delegates[0]],
 	"raise_cooling_seconds": 86400,
 	"max_code_step_age": 1,
 	"approval": {

@@ -249,8 +249,8 @@ test_payment[note] if {
 			"decision": nothing_said,
 		},
 		"what another system pays": {
-			"input": bend(payment, "/call/system", "direct_payment"),
-			"decision": refused_as({account_unknown}, {account_unknown}),
+			"input": bend(payment, "/call/system", "another_system"),
+			"decision": refused(set()),
 		},
 	}
 
