@@ -88,6 +88,6 @@ deny contains reason if {
 	code_changed
 	reason := {
 		"code": "approval_code_changed",
-		"message": "The owner was asked about the payment with another code: repeat it with that one, or use another key.",
+		"message": "The owner was asked about the payment with another code. Pay under another key.",
 	}
 }

@@ -72,7 +72,7 @@ terminals_missing := {
 
 code_changed := {
 	"code": "approval_code_changed",
-	"message": "The owner was asked about the payment with another code: repeat it with that one, or use another key.",
+	"message": "The owner was asked about the payment with another code. Pay under another key.",
 }
 
 test_approved_with_the_data_as_delivered if {
