@@ -35,13 +35,16 @@ type family struct {
 	edge     *Envoy
 	dir      string // of the store
 	control  string // the socket of the control API
+	metrics  string // the socket of the metrics
 	key      signed.Key
 	log      lockedBuffer
+	edgeLog  lockedBuffer
 	records  records
 	messages messages
 	clock    heldClock
-	calls    int // for keys of their own
-	told     int // messages that a test has looked at
+	calls    int      // for keys of their own
+	told     int      // messages that a test has looked at
+	bearers  []string // tokens that were shown
 }
 
 // opened is when the accounts were made, in the afternoon of a Tuesday.
@@ -61,7 +64,7 @@ func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, termina
 	}
 	sockets := filepath.Dir(checks.socket) // a short path
 	socket, api := filepath.Join(sockets, "family.sock"), filepath.Join(sockets, "api.sock")
-	f.control = filepath.Join(sockets, "control.sock")
+	f.control, f.metrics = filepath.Join(sockets, "control.sock"), filepath.Join(sockets, "metrics.sock")
 	ctx, stop := context.WithCancel(context.Background())
 	ready, cancel := context.WithTimeout(t.Context(), 10*patience)
 	defer cancel()
@@ -70,6 +73,7 @@ func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, termina
 		defer cancel() // a sidecar that does not start is not waited for
 		done <- countersign.Run(ctx, countersign.Config{
 			Listen: "unix:" + socket, TerminalAPI: "unix:" + api, Control: "unix:" + f.control, DataDir: f.dir,
+			Metrics:  "unix:" + f.metrics,
 			Log:      slog.New(slog.NewJSONHandler(&f.log, nil)),
 			Policies: rules, DecisionLog: &f.records, MessageLog: &f.messages, TokenKeys: map[string]signed.Key{"payments.example": f.key},
 			Policy: policy.Config{Budget: time.Second}, // the machine may be busy
@@ -94,7 +98,7 @@ func (f *family) before(ready context.Context, t *testing.T, socket, api string)
 		check := object(Cluster(root, "countersign"))["health_checks"].([]any)[0].(map[string]any)
 		check["interval"], check["no_traffic_interval"] = "0.05s", "0.05s"
 	})
-	cfg.API = api
+	cfg.API, cfg.Log = api, &f.edgeLog
 	edge, err := Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -259,6 +263,16 @@ func (f *family) call(t *testing.T, subject, method, path string, body any) resp
 // keyed is call under an idempotency key.
 func (f *family) keyed(t *testing.T, key, subject, method, path string, body any) response {
 	t.Helper()
+	return f.proven(t, nil, key, subject, method, path, body)
+}
+
+// proven is keyed with a token that says how the caller logged in (`amr`, RFC 8176).
+func (f *family) proven(t *testing.T, methods []string, key, subject, method, path string, body any) response {
+	t.Helper()
+	var claims map[string]any
+	if methods != nil {
+		claims = map[string]any{"amr": methods}
+	}
 	var text []byte
 	if body != nil {
 		var err error
@@ -270,11 +284,12 @@ func (f *family) keyed(t *testing.T, key, subject, method, path string, body any
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := provider.Token(subject, time.Hour, nil)
+	token, err := provider.Token(subject, time.Hour, claims)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
+	f.bearers = append(f.bearers, token)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
