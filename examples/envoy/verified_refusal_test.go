@@ -21,7 +21,6 @@ type unasked struct {
 	before    time.Duration // how long before the terminals count it is tried
 	frozen    bool
 	public    string // "" means that it is asked
-	record    string // "" means the public one
 }
 
 func numbered(numbers ...string) []authzstore.Terminal {
