@@ -35,7 +35,8 @@ bench:
 
 # Longer runs of what test does in short form, about half an hour. The faults of
 # the store are multiplied by COUNTERSIGN_SOAK. Those that cut the power of a disk
-# and fill it up need root and loop devices, and are left out elsewhere.
+# and fill it up need root and loop devices, and are left out elsewhere. Chromium must
+# be installed: it carries out what people do in the pages of examples/terminal.
 soak: export COUNTERSIGN_SOAK ?= 50
 soak:
 	COUNTERSIGN_SOAK=1 go test -race -count=5 -skip='^TestBuiltIn$$' ./...
@@ -46,6 +47,7 @@ soak:
 	@if [ "$$(id -u)" = 0 ] && [ -w /dev/loop-control ]; then set -x; \
 		go test -v -timeout=2h -tags=soak -run='^Test(PowerLoss|RealFullDisk)' ./authzstore/kv/badgerkv; \
 	else echo "LEFT OUT: power loss and a full disk (they need root and /dev/loop-control)"; fi
+	go test -v -count=1 -timeout=1h -tags=soak -run='^TestByHand' ./examples/terminal
 	go test -run='^$$' -fuzz=FuzzJournal -fuzztime=60s ./authzstore/kv/badgerkv
 	go test -run='^$$' -fuzz=FuzzParseTerms -fuzztime=60s ./authzstore
 	go test -run='^$$' -fuzz=FuzzDecodeUnits -fuzztime=60s ./authzstore/kv/chain

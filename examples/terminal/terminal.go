@@ -34,13 +34,13 @@ type Persona struct {
 	// Pages are those that offer it: phone, computer, agent, till.
 	Pages []string `json:"pages"`
 	// Device is the subject of its tokens where it calls as a terminal, an agent or a
-	// merchant. Which of them it is, the route says.
+	// merchant. Which of them it is, the route says. Empty: it does not.
 	Device string `json:"-"`
 	// User is the subject where it calls for the person who holds it, an owner or a
 	// delegate. Empty: it does not.
 	User string `json:"-"`
 	// Account is the holder's, acc_…; Payee whom a page pays or charges for, unless a
-	// person says otherwise; Currency that of amounts. They may be empty.
+	// person says otherwise; Currency the account's. They may be empty.
 	Account  string `json:"account,omitempty"`
 	Payee    string `json:"payee,omitempty"`
 	Currency string `json:"currency,omitempty"`
@@ -52,9 +52,9 @@ type Persona struct {
 // each stream of messages, which ends with it.
 const tokenLife = 15 * time.Minute
 
-// policy lets a page load what this handler serves and nothing else. Pictures are also
+// contentPolicy lets a page load what this handler serves and nothing else. Pictures are also
 // made by the page (canvas) or come within an answer.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; " +
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; " +
 	"media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 //go:embed static
@@ -82,7 +82,8 @@ func New(cfg Config) http.Handler {
 		panic(err) // the name is a constant
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /", http.FileServerFS(pages))
+	mux.Handle("GET /{$}", http.FileServerFS(pages))
+	mux.Handle("GET /{file}", http.FileServerFS(pages))
 	mux.Handle("GET /personas", fromPages(http.HandlerFunc(s.personas)))
 	mux.Handle("POST /token", fromPages(http.HandlerFunc(s.token)))
 	mux.Handle("POST /decode", fromPages(newDecoder()))
@@ -94,7 +95,7 @@ func New(cfg Config) http.Handler {
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range map[string]string{
-			"Content-Security-Policy":      policy,
+			"Content-Security-Policy":      contentPolicy,
 			"X-Content-Type-Options":       "nosniff",
 			"Referrer-Policy":              "no-referrer",
 			"Cross-Origin-Opener-Policy":   "same-origin",
@@ -111,13 +112,20 @@ func secured(next http.Handler) http.Handler {
 // A shownPersona is what a page is told of one.
 type shownPersona struct {
 	Persona
-	UserToo bool `json:"user_too"` // it also calls for the person who holds it
+	CallsAs []string `json:"calls_as"` // what it gets tokens for: device, user
 }
 
 func (s *server) personas(w http.ResponseWriter, _ *http.Request) {
 	shown := []shownPersona{}
 	for _, p := range s.Personas {
-		shown = append(shown, shownPersona{p, p.User != ""})
+		as := []string{}
+		if p.Device != "" {
+			as = append(as, "device")
+		}
+		if p.User != "" {
+			as = append(as, "user")
+		}
+		shown = append(shown, shownPersona{p, as})
 	}
 	reply(w, http.StatusOK, shown)
 }

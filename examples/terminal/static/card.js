@@ -5,6 +5,7 @@ import { scanner } from "./scan.js";
 
 const titles = {
   code: "A code",
+  stored_code: "A code for an agent, agreed in advance",
   approval_request: "Do you approve this payment?",
   gesture_request: "A computer wants to pay",
   payment_response: "Pay here",
@@ -109,7 +110,7 @@ function deduct({ me, message, controls, say }) {
   const key = newKey();
   show(controls, element("p", { class: "row" },
     button("Pay " + money(message.amount_minor, message.currency), () => say(() =>
-      me.does("device", "POST", path("/v1/orders/", message.intent, "/payments"), { key, body: {} }), "Paid."), { class: "pay" }),
+      me.does("device", "POST", path("/v1/orders/", message.intent, "/payments"), { key }), "Paid."), { class: "pay" }),
     button("Decline", () => say(() => me.does("device", "POST", path("/countersign/v1/orders/", message.intent, "/decline")), "Declined."),
       { class: "second reject" })));
 }

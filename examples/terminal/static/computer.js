@@ -1,10 +1,13 @@
 // A computer: its holder pays with codes from several phones, or has a phone pay.
 import { attempt, button, byId, element, facts, good, money, newKey, onSubmit, payment, persona, png, prefill, refusal, show } from "./page.js";
+import { listen } from "./inbox.js";
 
 const everyMillis = 2000; // how often a checkout's state is looked at
 
 const me = await persona("computer");
 if (me) {
+  // It is a terminal of the account itself, then, and gets a code as the others do.
+  if (me.calls_as.includes("device")) listen(me);
   verified();
   checkout();
 }

@@ -44,7 +44,8 @@ async function codes(me, grant, outcome) {
       const made = await code(from, now);
       if (made.step !== step) {
         step = made.step;
-        digits.textContent = made.text;
+        const parts = [made.text.slice(0, 2), made.text.slice(2, 12), made.text.slice(12)];
+        show(digits, ...parts.map((part) => element("span", {}, part)));
         draw(canvas, made.text);
         canvas.setAttribute("aria-label", "QR code of the payment code");
       }

@@ -93,9 +93,13 @@ export async function persona(page) {
   choice.addEventListener("change", () => {
     location.search = "?persona=" + encodeURIComponent(choice.value);
   });
+  currencyShown = chosen?.currency ?? currencyShown;
   document.title = chosen ? chosen.title : "Nobody to play here";
   return chosen && new Persona(chosen);
 }
+
+// currencyShown is that of the persona's account: what remains of a limit is told without.
+let currencyShown = "minor units";
 
 // attempt does something that may be refused, and tells in the place what came of it:
 // what done makes of it, or the code and the message of the refusal. It returns whether
@@ -112,19 +116,19 @@ export async function attempt(place, work, done) {
   }
 }
 
-// refusal shows why something was refused, all reasons of it.
+// refusal shows why something was refused, all reasons of it; or what it waits for.
 export function refusal(problem) {
   if (!(problem instanceof Refused)) {
     return element("p", { class: "error", role: "alert" }, element("code", {}, "page_error"), " " + problem.message);
   }
   const lines = problem.reasons.length > 0 ? problem.reasons : [{ code: problem.code, message: problem.message }];
-  return element("div", { class: "error", role: "alert" }, ...lines.map((reason) =>
+  return element("div", problem.challenge ? { class: "asks", role: "status" } : { class: "error", role: "alert" }, ...lines.map((reason) =>
     element("p", {}, element("code", {}, reason.code), " " + (reason.message ?? "") + remaining(reason))));
 }
 
 function remaining(reason) {
   let text = "";
-  if (reason.remaining_minor !== undefined && reason.currency) text += " Left: " + money(reason.remaining_minor, reason.currency) + ".";
+  if (reason.remaining_minor !== undefined) text += " Left: " + money(reason.remaining_minor, currencyShown) + ".";
   if (reason.remaining_count !== undefined) text += " Left: " + reason.remaining_count + ".";
   if (reason.resets_at_ns) text += " From " + time(reason.resets_at_ns) + " again.";
   return text;
@@ -144,7 +148,7 @@ const digitsOf = (currency) => digits[currency] ?? 2;
 // money is an amount in minor units as people read it: "12.50 EUR".
 export function money(minor, currency) {
   if (!Number.isSafeInteger(minor)) return "an amount too large to show";
-  const after = digitsOf(currency);
+  const after = /^[A-Z]{3}$/.test(currency) ? digitsOf(currency) : 0;
   const text = String(Math.abs(minor)).padStart(after + 1, "0");
   const whole = text.slice(0, text.length - after);
   return (minor < 0 ? "-" : "") + whole + (after > 0 ? "." + text.slice(text.length - after) : "") + " " + currency;

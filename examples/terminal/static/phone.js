@@ -1,35 +1,18 @@
 // A phone: a terminal of an account, and whoever holds it.
-import { attempt, byId, element, good, minor, newKey, onSubmit, persona, png, prefill, refusal, show } from "./page.js";
-import { Mailbox } from "./messages.js";
-import { card } from "./card.js";
+import { attempt, byId, element, good, minor, newKey, onSubmit, persona, png, prefill } from "./page.js";
 import { delegate } from "./delegate.js";
+import { listen } from "./inbox.js";
 
 const me = await persona("phone");
 if (me) {
-  listen();
-  if (me.user_too) delegate(me, byId("holder"), byId("grants-load"), byId("grants"));
-  business();
-  stored();
-}
-
-function listen() {
-  const cards = new Map(); // by message
-  const mailbox = new Mailbox(me, (message) => {
-    const made = card(me, message, () => mailbox.finish(message));
-    cards.set(message.id, { message, made });
-    byId("messages").append(made.item);
-    // What is closed, or asked of another phone, waits for nobody here any more.
-    if (["checkout_closed", "intent_cancelled"].includes(message.kind)) over(cards, "intent", message);
-    if (message.kind === "challenge_locked") over(cards, "challenge", message);
-    if (message.kind === "payment_response") over(cards, "intent", message, "gesture_request");
-  }, (state) => show(byId("connection"), typeof state === "string" ? element("p", {}, state) : refusal(state)));
-  mailbox.follow();
-}
-
-function over(cards, what, by, kind) {
-  for (const { message, made } of cards.values()) {
-    if (message !== by && message[what] && message[what] === by[what] && (!kind || message.kind === kind)) made.close();
+  if (me.calls_as.includes("device")) {
+    listen(me);
+    business();
+    stored();
+  } else {
+    for (const part of document.querySelectorAll("section.bound")) part.hidden = true; // for terminals of an account
   }
+  if (me.calls_as.includes("user")) delegate(me, byId("holder"), byId("grants-load"), byId("grants"));
 }
 
 // business asks for something that an agent does, and shows the code for the agent.
