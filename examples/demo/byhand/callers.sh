@@ -12,7 +12,7 @@ call() {
   who=$1 method=$2 path=$3 key=$5
   shift 5
   curl -s -i -X "$method" -H "$(bearer "$who")" -H "idempotency-key: $key" "$@" "$URL$path" | tr -d '\r' > DIR/by-hand/answer
-  sed '/^date: /d; /^server: /d; /^x-envoy/d; s/\("[a-z_]*qr_[a-z]*":"\)[^"]*/\1…/g' DIR/by-hand/answer; echo; echo
+  sed '/^date: /d; /^server: /d; /^x-envoy/d; s/\("[a-z_]*qr_[a-z]*":"\)\(\\.\|[^"\\]\)*/\1…/g' DIR/by-hand/answer; echo; echo
 }
 new_key() { date +%s%N; }
 bearer() { printf 'authorization: Bearer '; cat "DIR/by-hand/tokens/$1"; }
