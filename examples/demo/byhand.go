@@ -36,13 +36,20 @@ func (w *world) keep(ctx context.Context) error {
 	if err := w.writeByHand(); err != nil {
 		return err
 	}
+	pages, err := w.startPages()
+	if err != nil {
+		return err
+	}
 	fmt.Printf(`
-Still running, until Ctrl-C. The operator has lifted Anna's account again. To go on by hand, open another
-terminal in this directory, and paste this, and then lines of the files below:
+Still running, until Ctrl-C. The operator has lifted Anna's account again. To go on by hand, either open
+
+  %s    # phones, computers, desks and tills, each in a window
+
+or another terminal in this directory, and paste this, and then lines of the files below:
 
   . %s    # how to call, with tokens for an hour
 
-`, w.byHand("callers.sh"))
+`, pages, w.byHand("callers.sh"))
 	for _, name := range byHandFiles {
 		text, err := w.byHandText(name)
 		if err != nil {

@@ -25,17 +25,17 @@ var seeds = [][]string{
 	account("acc_desk", "--owner", "desk", "--owner-kind", "agent", "--limit", "total=amount:10000"),
 	account("acc_kiosk", "--owner", "kiosk", "--owner-kind", "agent"),
 
-	terminal("anna-phone", "acc_anna", "--number", "+491701", "--right", "order", "--right", "approve"),
-	terminal("anna-tablet", "acc_anna", "--number", "+491702"),
-	terminal("greta-phone", "acc_greta", "--number", "+491711", "--right", "order"),
-	terminal("greta-watch", "acc_greta", "--number", "+491712"),
-	terminal("tom-phone", "acc_tom", "--number", "+491721"),
-	terminal("vera-phone", "acc_vera", "--number", "+491731"),
-	terminal("vera-tablet", "acc_vera", "--number", "+491732"),
-	terminal("ida-laptop", "acc_ida"),
-	terminal("ida-phone", "acc_ida", "--number", "+491741", "--paired-with", "trm_ida_laptop"),
-	terminal("ida-tablet", "acc_ida", "--number", "+491742", "--paired-with", "trm_ida_laptop"),
-	terminal("ida-old-pc", "acc_ida"), // paired with nothing
+	bindTerminal("anna-phone", "acc_anna", "--number", "+491701", "--right", "order", "--right", "approve"),
+	bindTerminal("anna-tablet", "acc_anna", "--number", "+491702"),
+	bindTerminal("greta-phone", "acc_greta", "--number", "+491711", "--right", "order"),
+	bindTerminal("greta-watch", "acc_greta", "--number", "+491712"),
+	bindTerminal("tom-phone", "acc_tom", "--number", "+491721"),
+	bindTerminal("vera-phone", "acc_vera", "--number", "+491731"),
+	bindTerminal("vera-tablet", "acc_vera", "--number", "+491732"),
+	bindTerminal("ida-laptop", "acc_ida"),
+	bindTerminal("ida-phone", "acc_ida", "--number", "+491741", "--paired-with", "trm_ida_laptop"),
+	bindTerminal("ida-tablet", "acc_ida", "--number", "+491742", "--paired-with", "trm_ida_laptop"),
+	bindTerminal("ida-old-pc", "acc_ida"), // paired with nothing
 
 	merchant("mer_bakery", "--name", "Bakery", "--category", "5462", "--channel", "shop=bakery"),
 	merchant("mer_bar", "--name", "Bar", "--category", "5813", "--channel", "shop=bar"),
@@ -45,8 +45,8 @@ func account(id string, more ...string) []string {
 	return append([]string{"account", "put", id, "--owner-issuer", issuer.URL, "--currency", "EUR", "--max-payment-minor", "50000"}, more...)
 }
 
-// terminal is the device that calls as name.
-func terminal(name, account string, more ...string) []string {
+// bindTerminal binds the device that calls as name.
+func bindTerminal(name, account string, more ...string) []string {
 	return append([]string{"terminal", "put", terminalID(name), "--account", account, "--identity", name, "--identity-issuer", issuer.URL, "--os", "android"}, more...)
 }
 

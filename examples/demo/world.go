@@ -25,7 +25,7 @@ const (
 	tokenLife = time.Hour
 	keepPort  = 10000 // where Envoy listens when it stays, if the port is free
 
-	startTimeout = time.Minute // the bundle's tests run first, and a busy machine takes its time
+	startTimeout = 3 * time.Minute // the bundle's tests run first, and a busy machine takes its time
 	stopTimeout  = 10 * time.Second
 )
 
@@ -38,6 +38,7 @@ type world struct {
 	upstream    *http.Server
 	upstreamURL string
 	paymentsLog *os.File
+	pages       *http.Server // that play devices; nil unless everything stays
 	issuer      *issuer.Issuer
 	envoy       *envoy.Envoy
 	sidecar     *exec.Cmd
@@ -70,6 +71,7 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 	if err := errors.Join(w.makeKey(ctx), os.CopyFS(w.policies(), policies.FS), w.tunePolicies()); err != nil {
 		return nil, err
 	}
+	fmt.Print("Starting a sidecar, which tests its rules first, a payment service, and Envoy (fetched the first time, about 40 MB).\n\n")
 	if err := w.startSidecar(ctx); err != nil {
 		return nil, err
 	}
@@ -83,8 +85,6 @@ func newWorld(ctx context.Context, binary, dir string) (_ *world, err error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Println("Starting a payment service, a sidecar and Envoy (fetched the first time, about 40 MB).")
-	fmt.Println()
 	w.envoy, err = envoy.Start(ctx, envoy.Config{
 		Socket:   w.socket(),
 		API:      w.apiSocket(),
@@ -213,6 +213,9 @@ func (w *world) restartSidecar(ctx context.Context) error {
 // stop ends whatever was started.
 func (w *world) stop() error {
 	var errs []error
+	if w.pages != nil {
+		errs = append(errs, w.pages.Close())
+	}
 	if w.envoy != nil {
 		errs = append(errs, w.envoy.Stop())
 	}
