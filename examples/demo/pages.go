@@ -17,11 +17,11 @@ const pagesPort = 10080 // where the pages are, if the port is free
 var personas = []terminal.Persona{
 	phone("anna-phone", "Anna's phone", "anna"),
 	phone("anna-tablet", "Anna's tablet", "anna"),
-	phone("lena-phone", "Lena's phone", "lena"),
+	{Name: "lena-phone", Title: "Lena's phone", Pages: []string{"phone"}, User: "lena"}, // makes payment codes
 	phone("tom-phone", "Tom's phone", "tom"),
 	phone("ida-phone", "Ida's phone", "ida"),
 	phone("ida-tablet", "Ida's tablet", "ida"),
-	computer("anna-computer", "Anna at a computer", "anna"),
+	{Name: "anna-computer", Title: "Anna at a computer", Pages: []string{"computer"}, User: "anna", Account: "acc_anna", Payee: "mer_bakery", Currency: "EUR"},
 	computer("ida-laptop", "Ida's laptop", "ida"),
 	computer("ida-old-pc", "Ida's old PC", "ida"),
 	{Name: "desk", Title: "The desk", Pages: []string{"agent"}, Device: "desk", Account: "acc_desk", Payee: "mer_bakery", Currency: "EUR"},
