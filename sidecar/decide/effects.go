@@ -82,7 +82,7 @@ func (ck *check) effects(tx *authzstore.Tx, f Facts, v policy.Decision) (done ef
 		}
 	}
 	if ck.lockedOut && !v.Allow {
-		return done, nil
+		return done, nil // who guesses on does not fill the terminals of others
 	}
 	for _, effect := range v.Effects {
 		if e, ok := effect.(policy.Notify); ok {

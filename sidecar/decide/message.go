@@ -60,7 +60,8 @@ func (ck *check) sendChallenge(tx *authzstore.Tx, f Facts, e policy.IssueChallen
 	return nil
 }
 
-// notify sends a message that the policy wants sent.
+// notify sends a message that the policy wants sent. None lives longer than messages do,
+// whatever it is about.
 func (ck *check) notify(tx *authzstore.Tx, f Facts, e policy.Notify, done effected) error {
 	to, err := ck.reachable(f, e.Terminal)
 	if err != nil {
@@ -73,9 +74,9 @@ func (ck *check) notify(tx *authzstore.Tx, f Facts, e policy.Notify, done effect
 	case f.Challenge != nil && !f.hidden:
 		m.Challenge = f.Challenge.ID
 	}
-	m.ExpiresAtNanos = e.ExpiresAtNanos
-	if m.ExpiresAtNanos == 0 {
-		m.ExpiresAtNanos = tx.Now() + messageLifeNanos
+	m.ExpiresAtNanos = tx.Now() + messageLifeNanos
+	if e.ExpiresAtNanos != 0 {
+		m.ExpiresAtNanos = min(e.ExpiresAtNanos, m.ExpiresAtNanos)
 	}
 	return tx.Send(m)
 }

@@ -91,5 +91,6 @@ payee_may_hear(code, _) if code in {
 	"terminal_frozen",
 	"agent_not_eligible",
 	"stored_code_invalid",
+	"order_asked_for_code",
 	"challenge_unknown",
 }

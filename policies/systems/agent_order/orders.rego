@@ -76,8 +76,13 @@ authorised if {
 
 has_stored_code if is_object(input.evidence.stored_code)
 
+# A key that was asked for a code stands for an order by that code, and no other: then
+# nobody is told whether a stored one is right.
+asked_under_key if is_string(input.facts.challenge.state)
+
 stored_code_matched if {
 	input.call.operation == "order"
+	not asked_under_key
 	input.evidence.stored_code.matched == true
 	input.evidence.stored_code.terminal == requesting
 }
@@ -165,6 +170,7 @@ on_deny contains effect if {
 
 failed_for_good if {
 	has_stored_code
+	not asked_under_key
 	not authorised
 }
 
@@ -185,6 +191,17 @@ deny contains reason if {
 deny contains reason if {
 	is_order
 	has_stored_code
+	asked_under_key
+	reason := {
+		"code": "order_asked_for_code",
+		"message": "A code was asked for under this key: order with the stored one under another key.",
+	}
+}
+
+deny contains reason if {
+	is_order
+	has_stored_code
+	not asked_under_key
 	not stored_code_matched
 	reason := {
 		"code": "stored_code_invalid",

@@ -288,10 +288,6 @@ test_stored_codes[note] if {
 			"input": cases.bend(with_stored_code, "/evidence/stored_code", {"matched": false}),
 			"decision": cases.refused_with({code_invalid}, {failed}),
 		},
-		"wrong, and beside a code that came back": {
-			"input": object.union(confirmed, {"evidence": {"stored_code": {"matched": false}}}),
-			"decision": cases.refused_with({code_invalid}, {failed}),
-		},
 		"of another terminal than the one that is named": {
 			"input": object.union(with_stored_code, {
 				"call": {"requesting_terminal": "trm_tablet"},
@@ -314,6 +310,19 @@ test_stored_codes[note] if {
 	}
 	decision := data.payments.decision with input as case.input with data.systems.agent_order as tuned
 	decision == case.decision
+}
+
+# Under a key that was asked for a code, a stored one is neither right nor wrong.
+test_stored_code_under_a_key_that_was_asked[note] if {
+	some state in {"open", "satisfied", "expired", "replaced", "locked", "rejected", "consumed"}
+	some matched in [true, false]
+	note := sprintf("%s, matched %v", [state, matched])
+	bent := object.union(under(state), {"evidence": {"stored_code": {"matched": matched, "terminal": "trm_phone"}}})
+	decision := data.payments.decision with input as bent with data.systems.agent_order as tuned
+	decision == cases.refused({{
+		"code": "order_asked_for_code",
+		"message": "A code was asked for under this key: order with the stored one under another key.",
+	}})
 }
 
 # What is ordered goes with the order and its messages.

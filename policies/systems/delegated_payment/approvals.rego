@@ -35,9 +35,18 @@ approvers := [bound.id |
 # What the owner approves is this code's payment. With another one, which may be of
 # another grant, it is another payment.
 code_changed if {
+	input.facts.grant.delegation == "partial"
 	input.facts.challenge.state in {"open", "satisfied"}
 	not input.evidence.payment_code.spent_before == true
 }
+
+# Nor does a code that needs no approval take the place of the one that did.
+code_changed if {
+	input.facts.grant.delegation == "full"
+	asked_under_key
+}
+
+asked_under_key if is_string(input.facts.challenge.state)
 
 wants_approval if {
 	payable
@@ -84,7 +93,6 @@ deny contains reason if {
 
 deny contains reason if {
 	payable
-	input.facts.grant.delegation == "partial"
 	code_changed
 	reason := {
 		"code": "approval_code_changed",

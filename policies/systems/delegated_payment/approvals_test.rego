@@ -159,6 +159,14 @@ test_approvals[note] if {
 	decision == case.decision
 }
 
+# A grant of full delegation pays nothing under a key that another's owner was asked for.
+test_full_under_a_key_that_was_asked[state] if {
+	some state in {"open", "satisfied", "expired", "replaced", "rejected", "consumed"}
+	full := bend(repeated(state), "/facts/grant/delegation", "full")
+	decision := data.payments.decision with input as full with data.systems.delegated_payment as tuned
+	decision == refused({code_changed})
+}
+
 # What was approved pays only as it was approved. A code that has aged proves nothing
 # beside an approval of something else.
 test_approved_as_it_was[note] if {

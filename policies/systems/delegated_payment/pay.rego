@@ -9,6 +9,7 @@ import data.payments.shared.merchant
 permit if {
 	payable
 	input.facts.grant.delegation == "full"
+	not asked_under_key
 }
 
 permit if {
