@@ -72,6 +72,14 @@ func newFamily(t *testing.T) *family {
 	ended := f.runSidecar(t, socket, api)
 	f.envoy, err = envoy.Start(t.Context(), envoy.Config{
 		Socket: socket, API: api, Upstream: payments.Listener.Addr().String(), JWKS: f.issuer.JWKS(),
+		Edit: func(root map[string]any) { // the machine may be busy
+			filter, err := envoy.Filter(root, "envoy.filters.http.ext_authz")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			filter["grpc_service"].(map[string]any)["timeout"] = "10s"
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ class Persona {
 // A Refused is an answer that is no success: a problem document.
 export class Refused extends Error {
   constructor(status, problem) {
-    super(problem.detail ?? "");
+    super(problem.detail || (status >= 500 ? "Nobody could answer. Try again." : ""));
     this.status = status;
     this.code = problem.code ?? "http_" + status;
     this.reasons = problem.reasons ?? [];
