@@ -58,12 +58,17 @@ type Mailbox struct {
 	InHour    int64 `cbor:"3,keyasint" json:"in_hour"`
 	// Sent is how many were sent in all: the number of the last one.
 	Sent uint64 `cbor:"4,keyasint" json:"sent"`
+	// OthersInHour of those in the hour are what others wanted than the account's people.
+	OthersInHour int64 `cbor:"5,keyasint,omitempty" json:"others_in_hour,omitempty"`
 }
 
 // Bounds of messages.
 const (
 	MaxMessagesPerHour = 60
-	MaxMessageDetails  = 8
+	// MaxOthersPerHour of them are what others want than the account's people, all of
+	// those together: however many conspire, its people are still reached.
+	MaxOthersPerHour  = MaxMessagesPerHour / 2
+	MaxMessageDetails = 8
 	// MaxMessageLife is how long a message is delivered at most. Messages go with the
 	// records of their time, so [Store.Prune] keeps all records for as long.
 	MaxMessageLife = 24 * time.Hour
@@ -128,6 +133,9 @@ func (m Mailbox) check() error {
 	if m.InHour < 1 || m.InHour > MaxMessagesPerHour || m.Sent < uint64(m.InHour) {
 		return fmt.Errorf("%w: mailbox of %s with %d messages, %d in an hour, at most %d", ErrInvalid, m.Terminal, m.Sent, m.InHour, MaxMessagesPerHour)
 	}
+	if m.OthersInHour < 0 || m.OthersInHour > min(m.InHour, MaxOthersPerHour) {
+		return fmt.Errorf("%w: mailbox of %s with %d messages of others in an hour, at most %d", ErrInvalid, m.Terminal, m.OthersInHour, MaxOthersPerHour)
+	}
 	return checkID("terminal", "trm", m.Terminal)
 }
 
@@ -150,18 +158,25 @@ func (r Reader) Mailbox(terminal string) (Mailbox, error) {
 
 // Send sends a message to its terminal, under m.ID, which is new and random.
 // CreatedAtNanos is filled in. ErrTooManyMessages; ErrInvalid.
-func (tx *Tx) Send(m Message) error {
+func (tx *Tx) Send(m Message) error { return tx.send(m, 0) }
+
+// SendForOther is Send of what somebody wants who is not of the account. ErrTooManyMessages
+// also for more of those than MaxOthersPerHour.
+func (tx *Tx) SendForOther(m Message) error { return tx.send(m, 1) }
+
+func (tx *Tx) send(m Message, ofOthers int64) error {
 	box, err := tx.Mailbox(m.Terminal)
 	if err != nil {
 		return err
 	}
 	if box.Sent == 0 || tx.Now()-box.HourNanos >= int64(time.Hour) {
-		box.HourNanos, box.InHour = tx.Now(), 0
+		box.HourNanos, box.InHour, box.OthersInHour = tx.Now(), 0, 0
 	}
-	if box.InHour >= MaxMessagesPerHour {
-		return fmt.Errorf("%w: %d to %s within an hour", ErrTooManyMessages, MaxMessagesPerHour, m.Terminal)
+	if box.InHour >= MaxMessagesPerHour || box.OthersInHour+ofOthers > MaxOthersPerHour {
+		return fmt.Errorf("%w: %d to %s within an hour, %d of them for others", ErrTooManyMessages, box.InHour, m.Terminal, box.OthersInHour)
 	}
 	box.InHour++
+	box.OthersInHour += ofOthers
 	box.Sent++
 	m.CreatedAtNanos = tx.Now()
 	val, err := encode(messageVersion, tx.Now(), m)

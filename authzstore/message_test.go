@@ -130,6 +130,33 @@ func TestMessageRules(t *testing.T) {
 	d.clean(t)
 }
 
+// What others want leaves room, and its own count begins with the hour's.
+func TestMessagesForOthersPerHour(t *testing.T) {
+	d := askedDesk(t)
+	start, n := d.now, 0
+	sendForOther := func() error {
+		n++
+		m := d.notice(fmt.Sprintf("msg_%d", n), "trm_1")
+		return d.do(SendRefs(m.Terminal), func(tx *Tx) error { return tx.SendForOther(m) })
+	}
+	for range MaxOthersPerHour {
+		if err := sendForOther(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantError(t, sendForOther(), ErrTooManyMessages)
+	if err := d.send(d.notice("msg_own", "trm_1")); err != nil {
+		t.Error(err)
+	}
+	d.now = start + hour - 1
+	wantError(t, sendForOther(), ErrTooManyMessages)
+	d.now++
+	if err := sendForOther(); err != nil {
+		t.Error(err)
+	}
+	d.clean(t)
+}
+
 // TestMessagesPerHour: sixty in the hour that starts with the first one, for each
 // terminal.
 func TestMessagesPerHour(t *testing.T) {
@@ -158,7 +185,7 @@ func TestMessagesPerHour(t *testing.T) {
 	}
 	d.read(t, func(s Snapshot) error {
 		box, err := s.Mailbox("trm_1")
-		if want := (Mailbox{"trm_1", d.now, 1, MaxMessagesPerHour + 1}); box != want {
+		if want := (Mailbox{"trm_1", d.now, 1, MaxMessagesPerHour + 1, 0}); box != want {
 			t.Errorf("%+v, want %+v", box, want)
 		}
 		return err

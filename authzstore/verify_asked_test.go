@@ -165,7 +165,7 @@ func TestVerifyAsked(t *testing.T) {
 		"delivered and never sent": {rewrite("delivery/trm_2", deliveryVersion, func(d *Delivery) { *d = Delivery{Terminal: "trm_2", Acked: 1} }), "messages that were delivered were sent"},
 		"a message too few":        {sent(1), numbered},
 		"a message too many":       {message(plain, "msg_x", "message/trm_1"), numbered},
-		"all messages lost":        {rewrite("mailbox/trm_2", mailboxVersion, func(m *Mailbox) { *m = Mailbox{"trm_2", 1, 1, 1} }), numbered},
+		"all messages lost":        {rewrite("mailbox/trm_2", mailboxVersion, func(m *Mailbox) { *m = Mailbox{"trm_2", 1, 1, 1, 0} }), numbered},
 		"a message about nothing":  {message(foreign, "msg_x", "message/trm_1"), "a message is about what there is"},
 		"a message of no intent":   {message(ghost, "msg_x", "message/trm_1"), "a message is about what there is"},
 		"another's number":         {message(plain, "msg_y", "message/trm_1"), "every stored value can be read and keeps its rules"},

@@ -53,7 +53,7 @@ func (ck *check) sendChallenge(tx *authzstore.Tx, f Facts, e policy.IssueChallen
 	for _, asked := range c.Terminals {
 		m := ck.message(f.devices[asked.Terminal], e.Message, about, e.Details)
 		m.Challenge, m.CodeCounter, m.ExpiresAtNanos = c.ID, asked.Counter, c.ExpiresAtNanos
-		if err := tx.Send(m); err != nil {
+		if err := ck.send(tx, f, m); err != nil {
 			return err
 		}
 	}
@@ -78,5 +78,25 @@ func (ck *check) notify(tx *authzstore.Tx, f Facts, e policy.Notify, done effect
 	if e.ExpiresAtNanos != 0 {
 		m.ExpiresAtNanos = min(e.ExpiresAtNanos, m.ExpiresAtNanos)
 	}
-	return tx.Send(m)
+	return ck.send(tx, f, m)
+}
+
+// send sends a message. What somebody wants who is not of the account leaves room for
+// what its people want.
+func (ck *check) send(tx *authzstore.Tx, f Facts, m authzstore.Message) error {
+	if ck.isOf(f, m.Account) {
+		return tx.Send(m)
+	}
+	return tx.SendForOther(m)
+}
+
+// isOf tells whether the caller owns an account that the call leads to, or is a terminal
+// of it.
+func (ck *check) isOf(f Facts, account string) bool {
+	for _, a := range []*authzstore.Account{f.Account, f.IntentAccount} {
+		if a != nil && a.ID == account && a.Owner == ck.call.Identity {
+			return true
+		}
+	}
+	return ck.fromTerminal(f) != "" && f.Terminal.Account == account
 }

@@ -110,6 +110,24 @@ func TestGuessesFillNoTerminal(t *testing.T) {
 	w.clean(t)
 }
 
+// However many agents guess or ask, its own people still reach a terminal; and who is
+// denied is not told that there was no room for a notice.
+func TestOthersLeaveRoomForTheAccountsPeople(t *testing.T) {
+	w := newSystemsWorld(t, nil)
+	for n := range authzstore.MaxOthersPerHour + 1 {
+		want(t, w.decide(agentOrder(fmt.Sprint("mallory-", n), nextKey(), "00000000")), decide.Deny, 403, "stored_code_invalid")
+	}
+	if n := len(w.messages(t, "trm_phone")); n != authzstore.MaxOthersPerHour {
+		t.Errorf("%d messages, want %d", n, authzstore.MaxOthersPerHour)
+	}
+	want(t, w.decide(agentOrder("desk", nextKey(), "")), decide.Deny, 429, "messages_over_maximum")
+	want(t, w.decide(request("anna", "POST", "/v1/accounts/acc_anna/verified-payments", bun, nextKey())), decide.StepUp, 401, "verification_required")
+	want(t, w.decide(request("phone", "POST", "/v1/orders", bun, nextKey())), decide.StepUp, 401, "verification_required")
+	w.pass(time.Hour)
+	want(t, w.decide(agentOrder("desk", nextKey(), "")), decide.StepUp, 401, "verification_required")
+	w.clean(t)
+}
+
 // Under a key that was asked for a code, a stored one is not looked at. The key is over
 // then, and the stored code still good.
 func TestStoredCodeUnderAKeyThatWasAsked(t *testing.T) {
