@@ -66,7 +66,8 @@
 //     [Tx.UnfreezeGrant], [Tx.RevokeGrant], [Tx.EndGrant]: a grant takes no other
 //     way, nobody is their own delegate, and an account has at most [MaxDelegates].
 //   - [Tx.ChangeGrant]: a grant keeps its currency, a limit its period; what
-//     allowed less before a raise stays known ([Raise]); old codes end.
+//     allowed less before a raise, or wanted approvals, stays known ([Raise]); old
+//     codes end.
 //   - [Tx.IssueCredential]: a grant has at most one credential in force. A handle is
 //     never given twice.
 //   - [Tx.MarkParametersFetched]: the parameters of a credential are fetched by one decision.

@@ -56,11 +56,13 @@ func (g Grant) cools(nowNanos int64) bool {
 	return g.Accepted() && cools
 }
 
-// A Raise is what a change of an accepted grant replaced that allowed less money.
+// A Raise is what a change of an accepted grant replaced that allowed less: less money,
+// or none without the owner's approval.
 type Raise struct {
 	AtNanos         int64   `cbor:"1,keyasint" json:"at_ns"`
 	MaxPaymentMinor int64   `cbor:"2,keyasint" json:"max_payment_minor"`
 	Limits          []Limit `cbor:"3,keyasint" json:"limits"`
+	Delegation      string  `cbor:"4,keyasint" json:"delegation"`
 }
 
 const (
@@ -303,7 +305,7 @@ func (tx *Tx) ChangeGrant(id string, terms Terms) error {
 		return err
 	}
 	if g.Accepted() && g.Terms.raisedBy(terms) {
-		g.Raises = withRaise(g.Raises, Raise{tx.Now(), g.Terms.MaxPaymentMinor, g.Terms.Limits})
+		g.Raises = withRaise(g.Raises, Raise{tx.Now(), g.Terms.MaxPaymentMinor, g.Terms.Limits, g.Terms.Delegation})
 	}
 	g.Terms = terms
 	return tx.putGrant(g)
@@ -354,6 +356,9 @@ func withRaise(raises []Raise, r Raise) []Raise {
 	}
 	oldest, next := raises[0], &raises[1]
 	next.MaxPaymentMinor = min(next.MaxPaymentMinor, oldest.MaxPaymentMinor)
+	if oldest.Delegation == DelegationPartial {
+		next.Delegation = DelegationPartial
+	}
 	next.Limits = slices.Clone(next.Limits)
 	for _, l := range oldest.Limits {
 		i := slices.IndexFunc(next.Limits, func(n Limit) bool { return n.Name == l.Name && n.Period == l.Period })

@@ -316,11 +316,24 @@ func TestChangeGrant(t *testing.T) {
 		g := d.grant(t, id)
 		var want []Raise
 		if test.raise {
-			want = []Raise{{d.now, 1000, []Limit{total, monthly}}}
+			want = []Raise{{d.now, 1000, []Limit{total, monthly}, DelegationFull}}
 		}
 		if !reflect.DeepEqual(g.Raises, want) || g.Handle != "" || g.Terms.MaxPaymentMinor != terms.MaxPaymentMinor {
 			t.Errorf("%s: raises %+v, want %+v; %+v", note, g.Raises, want, g)
 		}
+	}
+	// Without approvals more is allowed, whatever the money; with them again, less.
+	partial, full := grantTerms(total), grantTerms(total)
+	partial.Delegation, full.MaxPaymentMinor = DelegationPartial, 1
+	d.accepted(t, "grt_partial", partial)
+	for _, terms := range []Terms{full, partial} {
+		if err := d.change(t, "grt_partial", func(tx *Tx, _ Credential) error { return tx.ChangeGrant("grt_partial", terms) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantRaises := []Raise{{d.now, 1000, []Limit{total}, DelegationPartial}, {d.now, 1, []Limit{total}, DelegationFull}} // the second for the money
+	if g := d.grant(t, "grt_partial"); !reflect.DeepEqual(g.Raises, wantRaises) {
+		t.Errorf("raises %+v, want %+v", g.Raises, wantRaises)
 	}
 	// Before anybody accepted, nobody was held to the old terms.
 	if err := d.offer(newGrant("grt_2", grantTerms(total))); err != nil {
@@ -338,7 +351,9 @@ func TestChangeGrant(t *testing.T) {
 // held gets looser or younger.
 func TestRaisesAreBounded(t *testing.T) {
 	d := newDesk(t)
-	d.accepted(t, "grt_1", grantTerms(Limit{Name: "few", MaxCount: 3, Period: Period{Kind: Lifetime}}, total))
+	approved := grantTerms(Limit{Name: "few", MaxCount: 3, Period: Period{Kind: Lifetime}}, total)
+	approved.Delegation = DelegationPartial
+	d.accepted(t, "grt_1", approved)
 	raise := func(terms Terms) {
 		t.Helper()
 		d.now += hour
@@ -347,7 +362,7 @@ func TestRaisesAreBounded(t *testing.T) {
 		}
 	}
 	first := d.now
-	for i := range int64(maxRaises + 1) { // the first removes a limit
+	for i := range int64(maxRaises + 1) { // the first removes a limit, and the approvals
 		terms := grantTerms(total)
 		terms.MaxPaymentMinor = 1001 + i
 		raise(terms)
@@ -356,11 +371,11 @@ func TestRaisesAreBounded(t *testing.T) {
 	if len(raises) != maxRaises {
 		t.Fatalf("%d raises", len(raises))
 	}
-	folded := Raise{first + 2*hour, 1000, []Limit{total, {Name: "few", MaxCount: 3, Period: Period{Kind: Lifetime}}}}
+	folded := Raise{first + 2*hour, 1000, []Limit{total, {Name: "few", MaxCount: 3, Period: Period{Kind: Lifetime}}}, DelegationPartial}
 	if !reflect.DeepEqual(raises[0], folded) {
 		t.Errorf("the oldest is %+v, want %+v", raises[0], folded)
 	}
-	if last := raises[maxRaises-1]; last.MaxPaymentMinor != 1008 || last.AtNanos != d.now {
+	if last := raises[maxRaises-1]; last.MaxPaymentMinor != 1008 || last.AtNanos != d.now || last.Delegation != DelegationFull {
 		t.Errorf("the newest is %+v", last)
 	}
 }

@@ -49,7 +49,7 @@ func TestLargestNounsFit(t *testing.T) {
 	g.Delegate.Subject = strings.Repeat("d", 256)
 	g.State, g.AcceptedAtNanos, g.Handle = GrantActive, 1, "0123456789"
 	for range maxRaises {
-		g.Raises = append(g.Raises, Raise{math.MaxInt64, MaxAmountMinor, limits})
+		g.Raises = append(g.Raises, Raise{math.MaxInt64, MaxAmountMinor, limits, DelegationPartial})
 	}
 	d := Delegates{Account: id("acc", 1)}
 	for i := range MaxDelegates {

@@ -24,8 +24,8 @@ type Terms struct {
 	Channels   Filter  `cbor:"9,keyasint" json:"channels"`   // names, as merchants have them
 	Hours      Hours   `cbor:"10,keyasint" json:"hours"`
 	Cooling    Cooling `cbor:"11,keyasint" json:"cooling"`
-	// Delegation is full: the delegate pays alone. Partial, the owner approving
-	// each payment, is not supported yet.
+	// Delegation is full: the delegate pays alone; or partial: the owner approves each
+	// payment.
 	Delegation string `cbor:"12,keyasint" json:"delegation"`
 	// RefundRestores: what is refunded of a payment is free again in the periods
 	// in which it counted. It is as the terms said when the payment was made.
@@ -235,9 +235,11 @@ func (t Terms) changeTo(terms Terms) error {
 	return nil
 }
 
-// raisedBy tells whether terms allow more money than t in anything.
+// raisedBy tells whether terms allow more money than t in anything, or allow without the
+// owner's approval what t allowed with it.
 func (t Terms) raisedBy(terms Terms) bool {
-	if terms.MaxPaymentMinor > t.MaxPaymentMinor {
+	unasked := t.Delegation == DelegationPartial && terms.Delegation != DelegationPartial
+	if unasked || terms.MaxPaymentMinor > t.MaxPaymentMinor {
 		return true
 	}
 	return slices.ContainsFunc(t.Limits, func(old Limit) bool {

@@ -26,7 +26,7 @@ type Grant struct {
 	AcceptedAtNanos int64              `json:"accepted_at_ns,omitempty"`
 	ChangedAtNanos  int64              `json:"changed_at_ns,omitempty"`
 	ClosedAtNanos   int64              `json:"closed_at_ns,omitempty"`
-	Raises          []authzstore.Raise `json:"raises" doc:"what changes for more money replaced, newest last"`
+	Raises          []authzstore.Raise `json:"raises" doc:"what changes for more money, or for payments without approval, replaced, newest last"`
 	PaysByCode      bool               `json:"pays_by_code" doc:"whether a credential is in force"`
 	Usage           Sums               `json:"usage" doc:"all its reservations"`
 	Remaining       []Room             `json:"remaining" doc:"what its limits still allow now, in their order, and while it cools that: cooling"`

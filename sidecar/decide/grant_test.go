@@ -130,7 +130,7 @@ func TestRaiseFacts(t *testing.T) {
 	look := w.decide(request("anna", "GET", "/grants/"+id, "", ""))
 	want(t, look, decide.Allow, 0)
 	limit := func(name string) string {
-		return `"limits":[{"amount":{"max_minor":5000,"mode":"at_most"},"count":{"mode":"any"},"name":"` + name + `","period":{"kind":"lifetime"}}],"max_payment_minor":2000}`
+		return `"delegation":"full","limits":[{"amount":{"max_minor":5000,"mode":"at_most"},"count":{"mode":"any"},"name":"` + name + `","period":{"kind":"lifetime"}}],"max_payment_minor":2000}`
 	}
 	if kept := w.kept(t, look.ID); !strings.Contains(kept, limit("total")) || !strings.Contains(kept, limit("other")) {
 		t.Errorf("the facts are %s", kept)

@@ -254,6 +254,7 @@ func raisesValue(raises []authzstore.Raise) policy.Value {
 			policy.Member{Key: keyAt, Value: policy.Int(r.AtNanos)},
 			policy.Member{Key: keyMaxPayment, Value: policy.Int(r.MaxPaymentMinor)},
 			policy.Member{Key: keyLimits, Value: policy.Array(limits...)},
+			policy.Member{Key: keyDelegation, Value: policy.String(r.Delegation)},
 		))
 	}
 	return policy.Array(values...)

@@ -4,11 +4,17 @@ import data.payments.shared.caller
 import data.payments.shared.challenge
 import data.payments.shared.terminal
 
-# Under a partial delegation the owner approves each payment, on a terminal of the
-# account that has the right to approve. The merchant repeats the call under its key,
-# with the same code: the code is used up, and its key finds the approval.
+# The owner approves each payment under a partial delegation, and under one that was
+# partial until a while ago (raises.rego).
+needs_approval if input.facts.grant.delegation == "partial"
+
+needs_approval if partial_before_raise
+
+# On a terminal of the account that has the right to approve. The merchant repeats the
+# call under its key, with the same code: the code is used up, and its key finds the
+# approval.
 approved if {
-	input.facts.grant.delegation == "partial"
+	needs_approval
 	input.evidence.payment_code.spent_before == true
 	challenge.confirms("approval", input.facts.account.id)
 	challenge.is_for_payment
@@ -42,7 +48,7 @@ code_changed if {
 
 # Nor does a code that needs no approval take the place of the one that did.
 code_changed if {
-	input.facts.grant.delegation == "full"
+	not needs_approval
 	asked_under_key
 }
 
@@ -50,7 +56,7 @@ asked_under_key if is_string(input.facts.challenge.state)
 
 wants_approval if {
 	payable
-	input.facts.grant.delegation == "partial"
+	needs_approval
 	not approved
 	not code_changed
 }

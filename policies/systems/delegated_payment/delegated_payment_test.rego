@@ -86,6 +86,7 @@ grant := {
 	"raises": [{
 		"at_ns": now - (91 * day),
 		"max_payment_minor": 100,
+		"delegation": "full",
 		"limits": [{
 			"name": "pocket_money",
 			"period": month,

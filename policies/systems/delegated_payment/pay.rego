@@ -4,12 +4,13 @@ import data.payments.shared.account
 import data.payments.shared.grant
 import data.payments.shared.merchant
 
-# A merchant brings a payment code and is paid from the owner's account; under a
-# partial delegation once the owner has approved (approvals.rego).
+# A merchant brings a payment code and is paid from the owner's account; where the
+# delegation that holds is partial, once the owner has approved (approvals.rego).
 permit if {
 	payable
 	input.facts.grant.delegation == "full"
 	not asked_under_key
+	not needs_approval
 }
 
 permit if {
@@ -47,7 +48,6 @@ code_proven if {
 code_proven if {
 	input.evidence.payment_code.matched == true
 	input.evidence.payment_code.spent_before == true
-	input.facts.grant.delegation == "partial"
 	asked_before
 	is_string(input.facts.grant.id)
 }

@@ -4,7 +4,8 @@ import data.payments.shared.limit as limits
 
 # Raising a limit is how a stolen phone would be made worth more. For
 # data.systems.delegated_payment.raise_cooling_seconds after a raise, the lower bound
-# that it replaced still holds; after several, the lowest of them.
+# that it replaced still holds; after several, the lowest of them. So do the approvals
+# of a partial delegation that became full.
 raises_cooled if {
 	is_array(input.facts.grant.raises)
 	every raise in input.facts.grant.raises { raise_known(raise) }
@@ -17,6 +18,7 @@ raise_known(raise) if {
 	is_number(raise.at_ns)
 	is_number(raise.max_payment_minor)
 	is_array(raise.limits)
+	raise.delegation in {"full", "partial"}
 	every old in raise.limits {
 		is_string(old.name)
 		limits.period_known(old.period)
@@ -37,6 +39,11 @@ raises_in_cooling contains {"raise": raise, "until_ns": until_ns} if {
 	some raise in input.facts.grant.raises
 	until_ns := raise.at_ns + (data.systems.delegated_payment.raise_cooling_seconds * 1000000000)
 	input.now_ns < until_ns
+}
+
+partial_before_raise if {
+	some cooling in raises_in_cooling
+	cooling.raise.delegation == "partial"
 }
 
 held_amounts contains held if {

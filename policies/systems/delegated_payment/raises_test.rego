@@ -1,6 +1,8 @@
 package payments.systems.delegated_payment_test
 
-raise_at(at_ns, limits) := {"at_ns": at_ns, "max_payment_minor": 1250, "limits": limits}
+import data.payments.shared.cases_test as cases
+
+raise_at(at_ns, limits) := {"at_ns": at_ns, "max_payment_minor": 1250, "limits": limits, "delegation": "full"}
 
 old(name, max_minor, max_count) := old_over(periods[name], name, max_minor, max_count)
 
@@ -95,6 +97,10 @@ test_raise_cooling[note] if {
 			]),
 			"decision": refused_as({held_amount("pocket_money", 250, (now + day) - 10)}, {over_limit}),
 		},
+		"a raise that does not say what the delegation was": {
+			"input": raised([object.remove(raise_at(now - day, []), ["delegation"])]),
+			"decision": nothing_said,
+		},
 		"a raise that does not say when": {
 			"input": raised([object.remove(raise_at(now - 1, []), ["at_ns"])]),
 			"decision": nothing_said,
@@ -111,6 +117,54 @@ test_raise_cooling[note] if {
 
 	decision := data.payments.decision with input as case.input with data.systems.delegated_payment as tuned
 	decision == case.decision
+}
+
+from_partial(at_ns) := object.union(raise_at(at_ns, []), {"delegation": "partial"})
+
+made_full(input_before, at_ns) := bend(
+	bend(input_before, "/facts/grant/delegation", "full"),
+	"/facts/grant/raises", [from_partial(at_ns)],
+)
+
+# A day after a delegation became full, nobody is asked any more, and a key under which
+# the owner was asked pays no more. The rules of the system alone are asked: with the data
+# as delivered nobody waits, and the decision would allow what is more than it needs.
+test_approval_cooling[note] if {
+	ask := {"permit": false, "deny": {cases.approval_required}, "on_deny": {issue}}
+	another_key := {"permit": false, "deny": {code_changed}, "on_deny": set()}
+	pay := {"permit": true, "deny": set(), "on_deny": set()}
+	some note, case in {
+		"fresh": {"input": made_full(first, now - 1), "says": ask},
+		"one nanosecond before it is over": {"input": made_full(first, (now - day) + 1), "says": ask},
+		"when it is over": {"input": made_full(first, now - day), "says": pay},
+		"fresh and approved": {"input": made_full(approved, now - 1), "says": pay},
+		"over, approved before": {"input": made_full(approved, now - day), "says": another_key},
+		"over, and the owner has not answered yet": {"input": made_full(repeated("open"), now - day), "says": another_key},
+		"fresh, and the owner said no": {
+			"input": made_full(repeated("rejected"), now - 1),
+			"says": {"permit": false, "deny": {cases.approval_rejected}, "on_deny": set()},
+		},
+		"a later raise of money does not end it": {
+			"input": bend(made_full(first, now - 20), "/facts/grant/raises", [from_partial(now - 20), raise_at(now - 1, [])]),
+			"says": ask,
+		},
+	}
+
+	said(case.input) == case.says
+}
+
+said(asked_about) := {"permit": permitted(asked_about), "deny": denials, "on_deny": effects} if {
+	denials := data.payments.systems.delegated_payment.deny with input as asked_about
+		with data.systems.delegated_payment as tuned
+	effects := data.payments.systems.delegated_payment.on_deny with input as asked_about
+		with data.systems.delegated_payment as tuned
+}
+
+default permitted(_) := false
+
+permitted(asked_about) if {
+	data.payments.systems.delegated_payment.permit with input as asked_about
+		with data.systems.delegated_payment as tuned
 }
 
 # Without a cooling time, a raise holds at once.
