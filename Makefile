@@ -33,6 +33,8 @@ bench:
 	go run ./bench
 	go run ./bench fairness
 	go run ./bench store
+	go run ./bench mix
+	go run ./bench entries
 
 # Longer runs of what test does in short form, about half an hour. The faults of
 # the store are multiplied by COUNTERSIGN_SOAK. Those that cut the power of a disk

@@ -185,7 +185,7 @@ func TestPayments(t *testing.T) {
 	if n := len(body); n < 325 || n > 375 {
 		t.Errorf("a body has %d bytes, not about 350", n)
 	}
-	if n := len(payments()[0].headers(1)); n != 15 {
+	if n := len(payments()[0].call().headers()); n != 15 {
 		t.Errorf("a request has %d headers, not 15", n)
 	}
 }

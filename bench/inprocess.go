@@ -79,15 +79,15 @@ type request struct {
 }
 
 func newRequest(a ask) *request {
-	body := a.body()
+	of := a.call()
 	r := &request{Request: call.Request{
-		Method:    "POST",
+		Method:    of.method,
 		Authority: "pay.example",
-		Path:      a.path(),
-		Body:      []byte(body),
-		Claims:    map[string]any{"iss": "https://id.example", "aud": "payments", "sub": a.subject},
+		Path:      of.path,
+		Body:      []byte(of.body),
+		Claims:    map[string]any{"iss": issuer, "aud": "payments", "sub": of.subject},
 	}}
-	for i, line := range a.headers(len(body)) {
+	for i, line := range of.headers() {
 		if line[0] == "idempotency-key" {
 			r.keyAt = i
 		}

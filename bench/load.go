@@ -31,7 +31,7 @@ const (
 	// checkTimeout is generous: a busy machine should make a result worse, not
 	// end the run. Like Envoy's own, it goes to the server as a deadline.
 	checkTimeout = 5 * time.Second
-	startTimeout = 30 * time.Second
+	startTimeout = 2 * time.Minute
 )
 
 // whileStarting tries often: nobody listens until the server has started.

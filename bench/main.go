@@ -6,6 +6,8 @@
 //	go run ./bench -short     # about half a minute; rough
 //	go run ./bench fairness   # what a hammered account costs the others, about a minute
 //	go run ./bench store      # the store against plain Badger, about four minutes
+//	go run ./bench mix        # whole stories of all built-in systems, about four minutes
+//	go run ./bench entries    # whether the time of an entry tells what it was, about a minute
 //
 // Every server is a process of its own: this binary, started again with `serve`.
 package main
@@ -49,6 +51,10 @@ func main() {
 		err = benchStore(ctx, os.Args[2:])
 	case len(os.Args) > 1 && os.Args[1] == fairnessCommand:
 		err = benchFairness(ctx, os.Args[2:])
+	case len(os.Args) > 1 && os.Args[1] == mixCommand:
+		err = benchMix(ctx, os.Args[2:])
+	case len(os.Args) > 1 && os.Args[1] == entriesCommand:
+		err = benchEntries(ctx, os.Args[2:])
 	default:
 		err = compare(ctx, os.Args[1:])
 	}
@@ -103,14 +109,10 @@ func parse(args []string) (options, error) {
 	opts.rounds = *rounds
 	opts.measured = time.Duration(*seconds * float64(time.Second))
 	opts.warmUp = opts.measured / 5
-	for text := range strings.SplitSeq(*callers, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxCallers {
-			return options{}, fmt.Errorf("-callers: %q is not a number from 1 to %d", text, maxCallers)
-		}
-		opts.callers = append(opts.callers, n)
-	}
 	var err error
+	if opts.callers, err = parseCallers(*callers); err != nil {
+		return options{}, err
+	}
 	if opts.loads, err = selectByName("-loads", workloads, func(w *workload) string { return w.name }, *loads); err != nil {
 		return options{}, err
 	}
@@ -121,6 +123,17 @@ func parse(args []string) (options, error) {
 		return options{}, errors.New("none of the -servers is asked any of the -loads")
 	}
 	return opts, nil
+}
+
+func parseCallers(list string) (callers []int, err error) {
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxCallers {
+			return nil, fmt.Errorf("-callers: %q is not a number from 1 to %d", text, maxCallers)
+		}
+		callers = append(callers, n)
+	}
+	return callers, nil
 }
 
 func selectServers(names string) ([]server, error) {

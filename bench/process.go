@@ -34,7 +34,7 @@ func startProcess(ctx context.Context, s server, dir, profiles string) (p *proce
 	if err != nil {
 		return nil, err
 	}
-	at := place{socket: filepath.Join(dir, s.name+".sock"), dir: filepath.Join(dir, s.name)}
+	at := place{socket: socketOf(dir, s.name), dir: filepath.Join(dir, s.name)}
 	if err := os.Mkdir(at.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -69,6 +69,8 @@ func startProcess(ctx context.Context, s server, dir, profiles string) (p *proce
 	}
 	return p, nil
 }
+
+func socketOf(dir, name string) string { return filepath.Join(dir, name+".sock") }
 
 // verifyWhileRunning does not wait for a server that has ended.
 func (p *process) verifyWhileRunning(ctx context.Context) error {

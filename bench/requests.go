@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -53,9 +54,16 @@ const (
 	frozenID        = "acc_frozen"
 )
 
+// issuer is whose tokens everybody has.
+const issuer = "https://id.example"
+
+func identity(kind, subject string) authzstore.Identity {
+	return authzstore.Identity{Kind: kind, Issuer: issuer, Subject: subject}
+}
+
 // owner is the identity of the account's owner.
 func owner(account string) authzstore.Identity {
-	return authzstore.Identity{Kind: "user", Issuer: "https://id.example", Subject: "owner-of-" + account}
+	return identity("user", "owner-of-"+account)
 }
 
 // accounts are those that pay and one that is frozen.
@@ -152,34 +160,42 @@ const (
 
 const streamID = "11620914577226837265"
 
+// An httpCall is a call as Envoy gets it.
+type httpCall struct {
+	method, path string
+	subject      string // of the verified token
+	key          string // for idempotency; empty for none
+	body         string
+	streamID     string // Envoy's own: the same where it asks again
+}
+
 // marshal returns the CheckRequest that Envoy sends about the call.
-func (e encoding) marshal(a ask) ([]byte, error) {
-	body := a.body()
+func (e encoding) marshal(c httpCall) ([]byte, error) {
 	h := &authv3.AttributeContext_HttpRequest{
-		Id:       streamID,
-		Method:   "POST",
-		Path:     a.path(),
+		Id:       c.streamID,
+		Method:   c.method,
+		Path:     c.path,
 		Host:     "pay.example",
 		Scheme:   "https",
 		Protocol: "HTTP/2",
-		Size:     int64(len(body)),
+		Size:     int64(len(c.body)),
 	}
 	switch e {
 	case encodeRaw:
 		h.HeaderMap = &corev3.HeaderMap{}
-		for _, line := range a.headers(len(body)) {
+		for _, line := range c.headers() {
 			h.HeaderMap.Headers = append(h.HeaderMap.Headers, &corev3.HeaderValue{Key: line[0], RawValue: []byte(line[1])})
 		}
-		h.RawBody = []byte(body)
+		h.RawBody = []byte(c.body)
 	case encodeText:
 		h.Headers = map[string]string{}
-		for _, line := range a.headers(len(body)) {
+		for _, line := range c.headers() {
 			h.Headers[line[0]] = line[1]
 		}
-		h.Body = body
+		h.Body = c.body
 	}
 	claims, err := structpb.NewStruct(map[string]any{"jwt_payload": map[string]any{
-		"iss": "https://id.example", "aud": "payments", "sub": a.subject, "iat": 1790000000, "exp": 1790003600,
+		"iss": issuer, "aud": "payments", "sub": c.subject, "iat": 1790000000, "exp": 1790003600,
 	}})
 	if err != nil {
 		return nil, err
@@ -208,7 +224,7 @@ type template struct {
 }
 
 func (e encoding) template(a ask) (template, error) {
-	request, err := e.marshal(a)
+	request, err := e.marshal(a.call())
 	if err != nil {
 		return template{}, err
 	}
@@ -241,10 +257,22 @@ func (a ask) path() string {
 	return "/v1/accounts/" + a.account + "/payments"
 }
 
+func (a ask) call() httpCall {
+	return httpCall{method: http.MethodPost, path: a.path(), subject: a.subject, key: blankKey, body: a.body(), streamID: streamID}
+}
+
 // body has about 350 bytes; only the first three members are mapped.
-func (a ask) body() string {
+func (a ask) body() string { return fullBody(payment(a.amountMinor, a.currency)) }
+
+// payment are the members of a body that say what is paid.
+func payment(amountMinor int, currency string) string {
+	return `"payee": "mer_bakery", "amount_minor": ` + strconv.Itoa(amountMinor) + `, "currency": "` + currency + `"`
+}
+
+// fullBody is a body with these members, and with what a shop sends besides.
+func fullBody(members string) string {
 	return strings.Join([]string{
-		`{"payee": "mer_bakery", "amount_minor": ` + strconv.Itoa(a.amountMinor) + `, "currency": "` + a.currency + `",`,
+		`{` + members + `,`,
 		` "description": "Two loaves and a cake for Saturday",`,
 		` "cart": [{"sku": "loaf-rye-750", "name": "Rye loaf, 750 g", "count": 2, "price_minor": 420},`,
 		` {"sku": "cake-plum-26", "name": "Plum cake, 26 cm", "count": 1, "price_minor": 2150}],`,
@@ -252,25 +280,33 @@ func (a ask) body() string {
 	}, "")
 }
 
-// headers are fifteen, pseudo-headers among them, as Envoy lists them.
-func (a ask) headers(bodyBytes int) [][2]string {
-	return [][2]string{
+// headers are fifteen, pseudo-headers among them, as Envoy lists them; one less
+// without a key, and two without a body.
+func (c httpCall) headers() [][2]string {
+	all := [][2]string{
 		{":authority", "pay.example"},
-		{":path", a.path()},
-		{":method", "POST"},
+		{":path", c.path},
+		{":method", c.method},
 		{":scheme", "https"},
-		{"content-type", "application/json"},
-		{"content-length", strconv.Itoa(bodyBytes)},
+	}
+	if c.body != "" {
+		all = append(all, [2]string{"content-type", "application/json"}, [2]string{"content-length", strconv.Itoa(len(c.body))})
+	}
+	all = append(all, [][2]string{
 		{"accept", "application/json"},
 		{"accept-encoding", "gzip, br"},
 		{"user-agent", "shop-checkout/4.11.2 (linux; go1.26)"},
-		{"idempotency-key", blankKey},
+	}...)
+	if c.key != "" {
+		all = append(all, [2]string{"idempotency-key", c.key})
+	}
+	return append(all, [][2]string{
 		{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 		{"x-forwarded-for", "10.1.2.3"},
 		{"x-forwarded-proto", "https"},
 		{"x-request-id", "6f2b7f0e-8a4e-4c55-9a27-0d8e5f3b1c2d"},
 		{"x-envoy-auth-partial-body", "false"},
-	}
+	}...)
 }
 
 func peer(address string, port uint32) *authv3.AttributeContext_Peer {

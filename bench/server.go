@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -40,6 +41,9 @@ type place struct {
 // policies is the directory of the bundle.
 func (p place) policies() string { return filepath.Join(p.dir, "policies") }
 
+// mailroom is the socket to which a server with all systems sends its messages.
+func (p place) mailroom() string { return p.socket + ".mail" }
+
 const (
 	noOpName     = "no-op"
 	plainOPAName = "plain-opa"
@@ -57,6 +61,15 @@ var servers = []server{
 		run: countersign{}.run},
 	{name: "countersign-log", title: "Countersign, decision log", encode: encodeRaw, loads: []*workload{quotes}, decides: true, durable: true,
 		run: countersign{log: true}.run},
+}
+
+// withSystems are those that have all built-in systems, and message logs: they are
+// compared with nothing but themselves.
+var withSystems = []server{
+	{name: mixName, title: "Countersign", encode: encodeRaw, loads: []*workload{cold}, decides: true, durable: true,
+		run: peopled{cast: mixCast}.run},
+	{name: entriesName, title: "Countersign", encode: encodeRaw, loads: []*workload{cold}, decides: true, durable: true,
+		run: peopled{cast: entriesCast, rules: entriesRules}.run},
 }
 
 func serverNames() []string {
@@ -83,7 +96,7 @@ func serve(ctx context.Context, args []string) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	selected, err := selectServers(*name)
+	selected, err := selectByName("-server", slices.Concat(servers, withSystems), func(s server) string { return s.name }, *name)
 	if err != nil {
 		return err
 	}
