@@ -45,6 +45,7 @@ soak:
 	COUNTERSIGN_SOAK=1 go test -race -count=5 -skip='^TestBuiltIn$$' ./...
 	go test -v -timeout=2h -run='^Test(Ledgers|Guesses)AcrossKills' ./authzstore
 	go test -v -timeout=2h -run='^TestDeliveryAcrossKills' ./sidecar/outbox
+	go test -v -timeout=2h -run='^TestStrangersLockNobodyOut' ./sidecar/decide
 	go test -v -timeout=2h -run='^TestManyAgents' ./examples/envoy
 	go test -v -timeout=2h -run='^Test(Kill|Torn|Flip|Truncate|FailingWrite)' ./authzstore/kv/badgerkv
 	@if [ "$$(id -u)" = 0 ] && [ -w /dev/loop-control ]; then set -x; \
