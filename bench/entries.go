@@ -142,7 +142,7 @@ func benchEntries(ctx context.Context, args []string) (err error) {
 	each := flags.Int("entries", maxEntrySamples, "entries of each kind in a round")
 	json := flags.String("json", filepath.Join("build", "bench-entries.json"), "file for every sample")
 	markdown := flags.String("md", "", "file for the table in Markdown; in a file with marks for it, only the table is replaced")
-	profiles := flags.String("profiles", "", "directory for CPU and allocation profiles of the server")
+	profiles := flags.String("profiles", "", "directory for CPU and allocation profiles of the server, its start included")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -60,6 +60,16 @@ func (m *mailroom) close() error {
 	return err
 }
 
+// await returns when the devices are there.
+func (m *mailroom) await() error {
+	select {
+	case <-m.ready:
+		return nil
+	case <-m.ended:
+		return errors.New("the server has not sent what the devices need")
+	}
+}
+
 func (m *mailroom) read(conn io.Reader) error {
 	lines := bufio.NewScanner(conn)
 	lines.Buffer(nil, 1<<20)

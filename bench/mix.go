@@ -73,7 +73,7 @@ func benchMix(ctx context.Context, args []string) (err error) {
 	names := flags.String("stories", "", "stories, by name; empty means all, and all in turn. Direct payments are always measured")
 	json := flags.String("json", filepath.Join("build", "bench-mix.json"), "file for every sample")
 	markdown := flags.String("md", "", "file for the table in Markdown; in a file with marks for it, only the table is replaced")
-	profiles := flags.String("profiles", "", "directory for CPU and allocation profiles of the server")
+	profiles := flags.String("profiles", "", "directory for CPU and allocation profiles of the server, its start included")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -166,7 +166,9 @@ func startPeopled(ctx context.Context, name, dir, profiles string) (*process, *m
 	if err != nil {
 		return nil, nil, errors.Join(err, mail.close())
 	}
-	<-mail.ready // sent before the server answered anything
+	if err := mail.await(); err != nil {
+		return nil, nil, errors.Join(err, p.stop(), mail.close())
+	}
 	return p, mail, nil
 }
 

@@ -80,7 +80,7 @@ var stories = []*story{
 		},
 	},
 	{
-		name: "second", title: "second-terminal payment", perParty: 25, parties: 1000, tell: tellSecond,
+		name: "second", title: "second-terminal payment", perParty: 25, parties: 2000, tell: tellSecond,
 		party: func(name string) party {
 			return party{name: name, currency: "EUR", terminals: []device{{name: "laptop"}, {name: "phone", pairedWith: "laptop"}}}
 		},

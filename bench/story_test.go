@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,7 +49,9 @@ func startParties(t *testing.T, run peopled) (c *client, mail *mailroom, stop fu
 	if err := c.verify(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	<-mail.ready
+	if err := mail.await(); err != nil {
+		t.Fatal(err)
+	}
 	return c, mail, stop
 }
 
@@ -154,6 +157,38 @@ func TestByCode(t *testing.T) {
 	te.step = 0
 	if c, err := te.byCode(ended, s, 1); err != nil || s.waited != 1 || !strings.Contains(c.body, `"payment_code": "280123456789`) {
 		t.Errorf("with one: %v, waited %d times, %s", err, s.waited, c.body)
+	}
+}
+
+// What is no devices' parameters ends the wait for them.
+func TestMailroom(t *testing.T) {
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	for text, good := range map[string]bool{"otpauth://nothing\n": false, devicesEnd + "\n": true} {
+		socket := filepath.Join(dir, "m")
+		m, err := openMailroom(socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.await(); (err == nil) != good {
+			t.Errorf("%q: %v", text, err)
+		}
+		if err := errors.Join(conn.Close(), m.close()); err != nil {
+			t.Error(err)
+		}
+		if _, err := m.code(t.Context(), "chl_x", "trm_x"); err == nil {
+			t.Error("a code from a log that has ended")
+		}
 	}
 }
 
