@@ -202,16 +202,25 @@ func (c Challenge) Asks(terminal string) bool {
 	return slices.ContainsFunc(c.Terminals, func(t ChallengeTerminal) bool { return t.Terminal == terminal })
 }
 
-// live tells whether the challenge can still come to something, but for its
-// expiry.
-func (c Challenge) live() bool {
+// StillAsks tells whether a terminal, as it is now, is one of those that are asked: bound
+// to the account as it was at issue.
+func (c Challenge) StillAsks(t Terminal) bool {
+	return t.State == TerminalBound && t.Account == c.Account &&
+		slices.ContainsFunc(c.Terminals, func(asked ChallengeTerminal) bool {
+			return asked.Terminal == t.ID && asked.BoundAtNanos == t.BoundAtNanos
+		})
+}
+
+// Live tells whether the challenge can still come to something, but for its
+// expiry and for what became of its terminals.
+func (c Challenge) Live() bool {
 	return c.State == ChallengeOpen || c.State == ChallengeSatisfied
 }
 
 // StateAt is the state at a time: expired, where it is open or satisfied and past
 // its expiry.
 func (c Challenge) StateAt(nowNanos int64) ChallengeState {
-	if c.live() && nowNanos > c.ExpiresAtNanos {
+	if c.Live() && nowNanos > c.ExpiresAtNanos {
 		return ChallengeExpired
 	}
 	return c.State

@@ -141,7 +141,7 @@ func TestChallengeTransitions(t *testing.T) {
 				if !ok && !reflect.DeepEqual(before, after) {
 					t.Errorf("%s: changed %+v to %+v", note, before, after)
 				}
-				if open := d.initiator(t, agent).Open; (len(open) > 0 && open[len(open)-1].Challenge == id) != after.live() {
+				if open := d.initiator(t, agent).Open; (len(open) > 0 && open[len(open)-1].Challenge == id) != after.Live() {
 					t.Errorf("%s: it is %s, and open are %+v", note, after.State, open)
 				}
 				if d.verification(t).Locked() {
@@ -198,7 +198,7 @@ func TestBoundAnew(t *testing.T) {
 			}
 			d.read(t, func(s Snapshot) error {
 				c, _, _ := s.Challenge("chl_done")
-				stands, err := s.TerminalsStand(c)
+				stands, err := s.terminalsStand(c)
 				if stands {
 					t.Error("the terminals stand")
 				}

@@ -22,16 +22,31 @@ func ChallengeRefs(c Challenge) []kv.Ref {
 	return refs
 }
 
-// TerminalsStand tells whether every terminal that a challenge asks is bound as it
-// was at issue. In a transaction the terminals are declared ([ChallengeRefs]).
-func (r Reader) TerminalsStand(c Challenge) (bool, error) {
+// terminalsStand tells whether every terminal that a challenge asks is bound as it
+// was at issue.
+func (r Reader) terminalsStand(c Challenge) (bool, error) {
 	for _, asked := range c.Terminals {
 		t, ok, err := r.Terminal(asked.Terminal)
-		if err != nil || !ok || t.State != TerminalBound || t.Account != c.Account || t.BoundAtNanos != asked.BoundAtNanos {
+		if err != nil || !ok || !c.StillAsks(t) {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+// StandingAt is the state of a challenge that counts at a time: replaced, where it is
+// open or satisfied and a terminal that it asks is not bound as it was. In a
+// transaction the terminals are declared ([ChallengeRefs]).
+func (r Reader) StandingAt(c Challenge, nowNanos int64) (ChallengeState, error) {
+	state := c.StateAt(nowNanos)
+	if state != ChallengeOpen && state != ChallengeSatisfied {
+		return state, nil
+	}
+	stand, err := r.terminalsStand(c)
+	if err == nil && !stand {
+		state = ChallengeReplaced
+	}
+	return state, err
 }
 
 // IssueChallenge issues a challenge under c.ID, which is new. Its state, what is
@@ -160,7 +175,7 @@ func (tx *Tx) ReplaceChallenge(id string) error {
 		return err
 	case !ok:
 		return fmt.Errorf("%w: challenge %s", ErrUnknownID, id)
-	case !c.live():
+	case !c.Live():
 		return &StateError{"challenge", string(c.State)}
 	}
 	return tx.endChallenge(c, ChallengeReplaced)
@@ -182,7 +197,7 @@ func (tx *Tx) ConsumeChallenge(id string) error {
 // stands returns a *StateError where a terminal of the challenge is not bound as it
 // was at issue: such a challenge is as good as replaced.
 func (tx *Tx) stands(c Challenge) error {
-	stands, err := tx.TerminalsStand(c)
+	stands, err := tx.terminalsStand(c)
 	if err == nil && !stands {
 		err = &StateError{"challenge", string(ChallengeReplaced)}
 	}

@@ -162,7 +162,7 @@ func (v *verifier) checkChallenges() {
 		if _, ok := v.intents[c.Intent]; c.Intent != "" && !ok {
 			v.report(key, "a challenge is about an intent that there is", "no %s", c.Intent)
 		}
-		if c.live() && !v.initiators[initiatorKey(c.Account, c.Initiator)].knows(c) {
+		if c.Live() && !v.initiators[initiatorKey(c.Account, c.Initiator)].knows(c) {
 			v.report(key, openIsListed, "it is %s, and not listed", c.State)
 		}
 	}
@@ -187,7 +187,7 @@ func (v *verifier) checkInitiators() {
 	for key, i := range v.initiators {
 		for _, o := range i.Open {
 			c, ok := v.challenges[o.Challenge]
-			if !ok || !c.live() || c.Account != i.Account || c.Initiator != i.Identity ||
+			if !ok || !c.Live() || c.Account != i.Account || c.Initiator != i.Identity ||
 				c.ExpiresAtNanos != o.ExpiresAtNanos || !bytes.Equal(c.Fingerprint, o.Fingerprint) {
 				v.report(key, openIsListed, "%s: there %t, %s", o.Challenge, ok, c.State)
 			}

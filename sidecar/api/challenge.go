@@ -31,28 +31,13 @@ type Challenge struct {
 }
 
 func showChallenge(r authzstore.Reader, c authzstore.Challenge, nowNanos int64) (Challenge, error) {
-	state, err := challengeState(r, c, nowNanos)
+	state, err := r.StandingAt(c, nowNanos)
 	return Challenge{
 		ID: c.ID, Kind: c.Kind, State: state, Account: c.Account, Initiator: c.Initiator, System: c.System, Operation: c.Operation,
 		Intent: c.Intent, Terminals: terminalsOf(c), Expects: c.Expects,
 		AmountMinor: c.AmountMinor, Currency: c.Currency, Payee: c.Payee, MaxAttempts: c.MaxAttempts, Burnt: c.Burnt,
 		IssuedAtNanos: c.IssuedAtNanos, ExpiresAtNanos: c.ExpiresAtNanos, DecidedAtNanos: c.DecidedAtNanos, DecidedBy: c.DecidedBy,
 	}, err
-}
-
-// challengeState is the state of a challenge now. One that may still come to something
-// cannot any more once a terminal that it asks is not bound as it was: it has to be
-// replaced, and reads so.
-func challengeState(r authzstore.Reader, c authzstore.Challenge, nowNanos int64) (authzstore.ChallengeState, error) {
-	state := c.StateAt(nowNanos)
-	if state != authzstore.ChallengeOpen && state != authzstore.ChallengeSatisfied {
-		return state, nil
-	}
-	stand, err := r.TerminalsStand(c)
-	if err == nil && !stand {
-		state = authzstore.ChallengeReplaced
-	}
-	return state, err
 }
 
 func terminalsOf(c authzstore.Challenge) []string {

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"slices"
-
 	"github.com/countersign/countersign/authzstore"
 )
 
@@ -41,7 +39,7 @@ func (s shower) challenge() (any, error) {
 	if err != nil || !ok {
 		return nil, orUnknown(err)
 	}
-	state, err := challengeState(s.Reader, c, s.nowNanos)
+	state, err := s.StandingAt(c, s.nowNanos)
 	if err != nil {
 		return nil, err
 	}
@@ -82,12 +80,7 @@ func (s shower) challenge() (any, error) {
 // bound anew since.
 func (s shower) isAsked(c authzstore.Challenge) (bool, error) {
 	t, ok, err := s.TerminalAs(s.caller)
-	if err != nil || !ok || t.State != authzstore.TerminalBound || t.Account != c.Account {
-		return false, err
-	}
-	return slices.ContainsFunc(c.Terminals, func(asked authzstore.ChallengeTerminal) bool {
-		return asked.Terminal == t.ID && asked.BoundAtNanos == t.BoundAtNanos
-	}), nil
+	return err == nil && ok && c.StillAsks(t), err
 }
 
 // requester is who asked for what a challenge is about.

@@ -1,8 +1,6 @@
 package decide
 
 import (
-	"slices"
-
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
 )
@@ -27,8 +25,7 @@ func (ck *check) answering(f Facts) (authzstore.Terminal, error) {
 	if t == nil || t.Identity != ck.call.Identity {
 		return authzstore.Terminal{}, contradiction("an answer to a challenge by no terminal")
 	}
-	i := slices.IndexFunc(c.Terminals, func(asked authzstore.ChallengeTerminal) bool { return asked.Terminal == t.ID })
-	if i < 0 || !stillBound(c.Terminals[i], *t, c.Account) {
+	if !c.StillAsks(*t) {
 		return authzstore.Terminal{}, contradiction("an answer to a challenge by a terminal that was not asked")
 	}
 	return *t, nil

@@ -124,7 +124,7 @@ func replace(tx *authzstore.Tx, id string) error {
 		return nil
 	}
 	c, ok, err := tx.Challenge(id)
-	if err != nil || !ok || c.State != authzstore.ChallengeOpen && c.State != authzstore.ChallengeSatisfied {
+	if err != nil || !ok || !c.Live() {
 		return err
 	}
 	return tx.ReplaceChallenge(id)

@@ -32,7 +32,7 @@ type Facts struct {
 	IntentDelegates authzstore.Delegates
 
 	// Challenge is the one that a built-in operation is about, or that the call's key
-	// stands for, in the state that counts now ([standing]).
+	// stands for, in the state that counts now ([authzstore.Reader.StandingAt]).
 	Challenge *authzstore.Challenge
 	// Initiator is what the caller has asked of the people of Account.
 	Initiator *authzstore.Initiator

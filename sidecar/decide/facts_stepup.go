@@ -73,34 +73,14 @@ func (ck *check) readChallenge(r authzstore.Reader, l leads, nowNanos int64, f *
 	if err != nil || c == nil {
 		return err
 	}
-	c.State = standing(*c, f.devices, nowNanos)
+	if c.State, err = r.StandingAt(*c, nowNanos); err != nil {
+		return err
+	}
 	if ck.call.Route.AsksPeople() && c.Account != l.account {
 		c.State = authzstore.ChallengeReplaced // asked of the people of another one
 	}
 	f.Challenge, f.hidden = c, ck.entry != nil
 	return nil
-}
-
-// standing is the state of a challenge that counts now. One that is open or satisfied
-// reads as replaced once a terminal that it asks does not act for the account any more as
-// it did then.
-func standing(c authzstore.Challenge, devices map[string]authzstore.Terminal, nowNanos int64) authzstore.ChallengeState {
-	state := c.StateAt(nowNanos)
-	if state != authzstore.ChallengeOpen && state != authzstore.ChallengeSatisfied {
-		return state
-	}
-	for _, asked := range c.Terminals {
-		if !stillBound(asked, devices[asked.Terminal], c.Account) {
-			return authzstore.ChallengeReplaced
-		}
-	}
-	return state
-}
-
-// stillBound tells whether a terminal is bound to the account as it was when the
-// challenge was issued.
-func stillBound(asked authzstore.ChallengeTerminal, t authzstore.Terminal, account string) bool {
-	return t.State == authzstore.TerminalBound && t.Account == account && t.BoundAtNanos == asked.BoundAtNanos
 }
 
 // readAsking reads what counts where people may be asked: by this caller before, and

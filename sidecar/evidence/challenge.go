@@ -220,16 +220,8 @@ func Expected(ch authzstore.Challenge, sender authzstore.Identity, terminals []a
 		return sender == ch.Initiator
 	case authzstore.ExpectsTerminals:
 		return slices.ContainsFunc(terminals, func(t authzstore.Terminal) bool {
-			return t.Identity == sender && asks(ch, t)
+			return t.Identity == sender && ch.StillAsks(t)
 		})
 	}
 	return false
-}
-
-// asks tells whether a terminal is, as it is now, one of those that the challenge asks.
-func asks(ch authzstore.Challenge, t authzstore.Terminal) bool {
-	return t.State == authzstore.TerminalBound && t.Account == ch.Account &&
-		slices.ContainsFunc(ch.Terminals, func(asked authzstore.ChallengeTerminal) bool {
-			return asked.Terminal == t.ID && asked.BoundAtNanos == t.BoundAtNanos
-		})
 }

@@ -115,10 +115,10 @@ func (r Renderer) code(from authzstore.Reader, m authzstore.Message, nowNanos in
 // terminals the code is for; -1 where none of its codes is good any more.
 func openChallenge(from authzstore.Reader, m authzstore.Message, nowNanos int64) (authzstore.Challenge, int, error) {
 	ch, ok, err := from.Challenge(m.Challenge)
-	if err != nil || !ok || ch.StateAt(nowNanos) != authzstore.ChallengeOpen {
+	if err != nil || !ok {
 		return ch, -1, err
 	}
-	if stands, err := from.TerminalsStand(ch); err != nil || !stands {
+	if state, err := from.StandingAt(ch, nowNanos); err != nil || state != authzstore.ChallengeOpen {
 		return ch, -1, err
 	}
 	return ch, slices.IndexFunc(ch.Terminals, func(t authzstore.ChallengeTerminal) bool {
