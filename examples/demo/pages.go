@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/examples/terminal"
 )
 
-const pagesPort = 10080 // where the pages are, if the port is free
+const pagesPort = 10001 // where the pages are, if the port is free
 
 // personas are whom the pages can play.
 var personas = []terminal.Persona{
