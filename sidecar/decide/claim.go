@@ -60,25 +60,18 @@ func (c claim) hold(v policy.Decision) error {
 	if v.Allow && c.unmatched != "" {
 		return contradiction("an allow with evidence %s that did not match", c.unmatched)
 	}
-	reservations, challenges, opened := 0, 0, 0
+	if err := v.CheckEffects(); err != nil {
+		return contradiction("%v", err)
+	}
+	reservations := 0
 	for _, effect := range v.Effects {
 		switch e := effect.(type) {
 		case policy.Reserve:
-			if reservations++; !v.Allow {
-				return contradiction("a denial that reserves")
-			}
+			reservations++
 			if err := c.holdReservation(e); err != nil {
 				return err
 			}
-		case policy.IssueChallenge:
-			if challenges++; v.Allow || challenges > 1 {
-				return contradiction("an allow that asks for a challenge, or two of them")
-			}
-		case policy.OpenIntent:
-			if opened++; !v.Allow || opened > 1 {
-				return contradiction("a denial that opens an intent, or two of them")
-			}
-		case policy.AdvanceIntent, policy.Notify:
+		case policy.IssueChallenge, policy.OpenIntent, policy.AdvanceIntent, policy.Notify:
 		default:
 			return contradiction("effect %s is not known here", effect.Type())
 		}

@@ -129,8 +129,9 @@
 // entry that completes a set has it judged, and a failed set burns one attempt of the
 // challenge. Five that fail in a row, of whatever challenges of the account, lock that of
 // the fifth and the account's codes (authzstore.MaxFailedInARow); its terminals are sent
-// verification_at_risk after the fourth, and verification_locked then. An entry by anybody else, and one for a challenge that is unknown or over,
-// burns the sender's own budget and is compared with nobody's secret.
+// verification_at_risk after the fourth, and verification_locked then. An entry by
+// anybody else, and one for a challenge that is unknown or over, burns the sender's own
+// budget and is compared with nobody's secret.
 //
 // # Evidence
 //

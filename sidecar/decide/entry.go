@@ -123,8 +123,8 @@ func (ck *check) failSet(tx *authzstore.Tx, f Facts, c authzstore.Challenge) err
 	return nil
 }
 
-// tellOfLock announces a lock, or that one is near. A terminal that got as many messages as it may is left
-// out: who enters a code is not to learn of it.
+// tellOfLock announces a lock, or that one is near. A terminal that got as many messages
+// as it may is left out: who enters a code is not to learn of it.
 func (ck *check) tellOfLock(tx *authzstore.Tx, f Facts, c authzstore.Challenge, kind string, terminals []string) error {
 	for _, id := range terminals {
 		t := f.devices[id]

@@ -113,9 +113,9 @@ func (ck *check) intentRefs(l leads) []kv.Ref {
 // asksVerification tells whether the call asks whether the account's people can be
 // asked for codes: where it is about more than accounts, grants and merchants.
 func (ck *check) asksVerification() bool {
-	old := []string{factAccount, factGrant, factMerchant}
+	asksNobody := []string{factAccount, factGrant, factMerchant}
 	return ck.call.Route.Does == "unlock_verification" ||
-		slices.ContainsFunc(ck.call.Route.Facts, func(f call.Fact) bool { return !slices.Contains(old, f.Name) })
+		slices.ContainsFunc(ck.call.Route.Facts, func(f call.Fact) bool { return !slices.Contains(asksNobody, f.Name) })
 }
 
 // effectRefs declares what an effect may change.

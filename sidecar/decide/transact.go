@@ -79,10 +79,10 @@ func (ck *check) transact(ctx context.Context) (Decision, error) {
 	return Decision{}, errReplan
 }
 
-// transactPlanned decides a call over these entities. Where there is no verdict,
-// or none that can be carried out, be it for what the call itself asks, the transaction is given up whole, and a second
-// one writes what stands nevertheless: the evidence is spent, the key is not free
-// for another call, and the record says why.
+// transactPlanned decides a call over these entities. Where there is no verdict, or
+// none that can be carried out, be it for what the call itself asks, the transaction is
+// given up whole, and a second one writes what stands nevertheless: the evidence is
+// spent, the key is not free for another call, and the record says why.
 func (ck *check) transactPlanned(ctx context.Context, planned leads) (Decision, error) {
 	changes := ck.changes(planned)
 	if !ck.admission.enterAbout(changes) {
