@@ -110,7 +110,8 @@
 //	none                       issue_challenge         issued; its messages are written
 //	open                       the same challenge      kept: nothing is sent, no start
 //	                           again                   is counted
-//	open or satisfied          another challenge       replaced by the new one
+//	open                       another challenge       replaced by the new one
+//	satisfied                  issue_challenge         replaced by a new one
 //	expired, locked,           issue_challenge         a new one is issued
 //	rejected, replaced
 //	satisfied                  allow                   consumed, once
@@ -120,9 +121,10 @@
 //	not satisfied              allow                   a defect
 //
 // The same challenge is of the same kind, for the same terminals, answered by the same
-// side, under the same condition. A challenge that the same caller asked for the same
-// call under another key is replaced by a new one too. A satisfied challenge reads as
-// replaced once a terminal that answered it was unbound, frozen or bound anew.
+// side, under the same condition, about the same intent. A challenge that the same caller
+// asked for the same call under another key is replaced by a new one too. A satisfied
+// challenge reads as replaced once a terminal that answered it was unbound, frozen or
+// bound anew.
 //
 // An entry of a code is a deposit: it always gets the same answer, and the policy
 // neither sees it nor the challenge. It counts if the challenge expects the sender; the
