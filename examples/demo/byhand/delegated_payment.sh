@@ -20,3 +20,5 @@ COUNTERSIGN decision get $(said countersign-decision-id) --data DIR/data
 call lena GET /countersign/v1/grants/$GRANT      # what remains
 call anna POST /countersign/v1/grants/$GRANT/freeze
 COUNTERSIGN grant get $GRANT --data DIR/data
+# for good, so that these lines can be pasted again: an account has five grants at most
+call anna POST /countersign/v1/grants/$GRANT/revoke
