@@ -51,6 +51,9 @@ within_limits if {
 	}
 }
 
+# Codes are sent to its people, and count.
+codes_unlocked if input.facts.account.verification.locked == false
+
 # METADATA
 # title: Reserve
 # description: The effect that takes the payment's money, for a system's `on_allow`.

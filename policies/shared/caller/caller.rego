@@ -28,6 +28,19 @@ is(party) if {
 }
 
 # METADATA
+# title: Whether a login was by one of these methods
+# description: amr are the methods of the caller's token, with spaces between (RFC 8176).
+proven(amr, methods) if {
+	some method in split(amr, " ")
+	method in methods
+}
+
+proof_reason := {
+	"code": "proof_required",
+	"message": "Log in with a stronger proof of who you are.",
+}
+
+# METADATA
 # title: Whether a list of kinds and issuers has the caller's
 # description: Data lists so who may be an agent, or a relay.
 listed(kinds) if {

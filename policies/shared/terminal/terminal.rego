@@ -50,6 +50,11 @@ bound_since(terminal, at_ns) if {
 	terminal.bound_at_ns <= at_ns
 }
 
+right_missing_reason := {
+	"code": "terminal_right_missing",
+	"message": "The terminal has no right to do this.",
+}
+
 unknown_reason := {
 	"code": "terminal_unknown",
 	"message": "The caller is no terminal here, or is not bound.",

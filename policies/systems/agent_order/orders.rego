@@ -49,11 +49,9 @@ orderable if {
 	account.active
 	account.currency_matches
 	account.amount_valid
-	unlocked
+	account.codes_unlocked
 	requesting
 }
-
-unlocked if input.facts.account.verification.locked == false
 
 permit if {
 	orderable
@@ -248,7 +246,7 @@ order_deny contains account.currency_reason if not account.currency_matches
 
 order_deny contains account.amount_reason if not account.amount_valid
 
-order_deny contains challenge.locked_reason if not unlocked
+order_deny contains challenge.locked_reason if not account.codes_unlocked
 
 order_deny contains reason if {
 	not requesting

@@ -1,6 +1,7 @@
 package payments.systems.agent_order
 
 import data.payments.shared.account
+import data.payments.shared.caller
 import data.payments.shared.intent
 import data.payments.shared.terminal
 
@@ -37,10 +38,7 @@ in_time if {
 
 proven if data.systems.agent_order.proof.required == false
 
-proven if {
-	some method in split(input.call.amr, " ")
-	method in data.systems.agent_order.proof.methods
-}
+proven if caller.proven(input.call.amr, data.systems.agent_order.proof.methods)
 
 on_allow contains account.reserve_from(input.facts.account, input.facts.intent.payee, input.facts.intent) if {
 	input.call.operation == "pay"
@@ -94,13 +92,7 @@ deny contains reason if {
 	some reason in pay_deny
 }
 
-pay_deny contains reason if {
-	not may_order
-	reason := {
-		"code": "terminal_right_missing",
-		"message": "The terminal has no right to do this.",
-	}
-}
+pay_deny contains terminal.right_missing_reason if not may_order
 
 pay_deny contains reason if {
 	not after_request
@@ -118,13 +110,7 @@ pay_deny contains reason if {
 	}
 }
 
-pay_deny contains reason if {
-	not proven
-	reason := {
-		"code": "proof_required",
-		"message": "Log in with a stronger proof of who you are.",
-	}
-}
+pay_deny contains caller.proof_reason if not proven
 
 pay_deny contains reason if {
 	input.facts.account.id == input.facts.intent.account

@@ -30,10 +30,8 @@ payable if {
 	account.amount_valid
 	account.within_payment_maximum
 	account.within_limits
-	unlocked
+	account.codes_unlocked
 }
-
-unlocked if input.facts.account.verification.locked == false
 
 permit if {
 	payable
@@ -104,7 +102,7 @@ deny contains reason if {
 deny contains challenge.locked_reason if {
 	is_payment
 	account.owned_by_caller
-	not unlocked
+	not account.codes_unlocked
 }
 
 deny contains reason if {

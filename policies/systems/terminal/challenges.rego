@@ -83,14 +83,10 @@ deny contains reason if {
 	}
 }
 
-deny contains reason if {
+deny contains terminal.right_missing_reason if {
 	input.call.operation == "approve_challenge"
 	asked
 	not may_approve
-	reason := {
-		"code": "terminal_right_missing",
-		"message": "The terminal has no right to do this.",
-	}
 }
 
 deny contains over[input.facts.challenge.state] if {

@@ -1,6 +1,7 @@
 package payments.systems.terminal
 
 import data.payments.shared.account
+import data.payments.shared.caller
 import data.payments.shared.challenge
 import data.payments.shared.terminal
 
@@ -12,7 +13,7 @@ permit if {
 	may_order
 	bound_long_enough
 	account.active
-	unlocked
+	account.codes_unlocked
 	maximum_complete
 }
 
@@ -21,8 +22,6 @@ of_account if terminal.acts_for(input.facts.terminal, input.facts.account.id)
 may_order if terminal.has_right(input.facts.terminal, "order")
 
 bound_long_enough if terminal.cooled(input.facts.terminal, data.systems.terminal.stored_codes.cooling_seconds)
-
-unlocked if input.facts.account.verification.locked == false
 
 # Both or neither.
 maximum_complete if {
@@ -45,13 +44,7 @@ deny contains reason if {
 
 store_deny contains terminal.unknown_reason if not of_account
 
-store_deny contains reason if {
-	not may_order
-	reason := {
-		"code": "terminal_right_missing",
-		"message": "The terminal has no right to do this.",
-	}
-}
+store_deny contains terminal.right_missing_reason if not may_order
 
 store_deny contains reason if {
 	not bound_long_enough
@@ -63,7 +56,7 @@ store_deny contains reason if {
 
 store_deny contains account.frozen_reason if not account.active
 
-store_deny contains challenge.locked_reason if not unlocked
+store_deny contains challenge.locked_reason if not account.codes_unlocked
 
 store_deny contains reason if {
 	not maximum_complete
@@ -82,24 +75,17 @@ permit if {
 	input.facts.account.verification.locked == true
 }
 
-proven if {
-	some method in split(input.call.amr, " ")
-	method in data.systems.terminal.unlock.methods
-}
+proven if caller.proven(input.call.amr, data.systems.terminal.unlock.methods)
 
 deny contains account.unknown_reason if {
 	input.call.operation == "unlock_verification"
 	not account.owned_by_caller
 }
 
-deny contains reason if {
+deny contains caller.proof_reason if {
 	input.call.operation == "unlock_verification"
 	account.owned_by_caller
 	not proven
-	reason := {
-		"code": "proof_required",
-		"message": "Log in with a stronger proof of who you are.",
-	}
 }
 
 deny contains reason if {
