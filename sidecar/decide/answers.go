@@ -6,16 +6,13 @@ import (
 )
 
 // answerRefs declares what the answer to a challenge changes: the challenge, what is
-// known of who asked, and whether the account's people can be asked.
+// known of who asked, and whether the account's people can be asked. The terminals that
+// were asked are declared as what the call leads to.
 func answerRefs(_ *check, l leads) []kv.Ref {
 	if l.askedOf == "" {
 		return nil
 	}
-	return []kv.Ref{
-		authzstore.ChallengeRef(l.challenge, kv.Exclusive),
-		authzstore.InitiatorRef(l.askedOf, l.initiator, kv.Exclusive),
-		authzstore.VerificationRef(l.askedOf, kv.Exclusive),
-	}
+	return authzstore.ChallengeRefs(authzstore.Challenge{ID: l.challenge, Account: l.askedOf, Initiator: l.initiator})
 }
 
 // answering is the terminal by which the caller answers a challenge: one that was asked,

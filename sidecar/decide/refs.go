@@ -124,14 +124,11 @@ func (ck *check) effectRefs(l leads) []kv.Ref {
 	for _, id := range ck.messaged(l) {
 		refs = append(refs, authzstore.SendRefs(id)...)
 	}
-	if ck.mayWrite(factIntent) && l.intent != "" {
-		refs = append(refs, authzstore.IntentRef(l.intent, kv.Exclusive))
-		if l.intentOwner != "" {
-			refs = append(refs, authzstore.OpenIntentsRef(l.intentOwner, kv.Exclusive))
-		}
+	if ck.mayWrite(factIntent) && l.intentOwner != "" {
+		refs = append(refs, authzstore.IntentRefs(authzstore.Intent{ID: l.intent, Account: l.intentOwner})...)
 	}
 	if ck.mayWrite(factOpenIntents) && l.account != "" {
-		refs = append(refs, authzstore.OpenIntentsRef(l.account, kv.Exclusive), authzstore.IntentRef(ck.intentID, kv.Exclusive))
+		refs = append(refs, authzstore.IntentRefs(authzstore.Intent{ID: ck.intentID, Account: l.account})...)
 		for _, id := range l.intents {
 			refs = append(refs, authzstore.IntentRef(id, kv.Exclusive))
 		}
