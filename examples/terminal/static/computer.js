@@ -7,9 +7,13 @@ const everyMillis = 2000; // how often a checkout's state is looked at
 const me = await persona("computer");
 if (me) {
   // It is a terminal of the account itself, then, and gets a code as the others do.
-  if (me.calls_as.includes("device")) listen(me);
+  if (me.calls_as.includes("device")) {
+    listen(me);
+    checkout();
+  } else {
+    for (const part of document.querySelectorAll("section.bound")) part.hidden = true; // for terminals of an account
+  }
   verified();
-  checkout();
 }
 
 // verified pays with codes: the call is made again under its key until it passes.

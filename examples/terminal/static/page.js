@@ -167,7 +167,10 @@ export function minor(text, currency) {
 }
 
 // time is an instant, nanoseconds since 1970, on this machine's clock.
-export const time = (nanos) => new Date(nanos / 1e6).toLocaleTimeString();
+export const time = (nanos) => {
+  const at = new Date(nanos / 1e6);
+  return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
+};
 
 // fact is a line of a list of facts; nothing where there is none.
 export function facts(...lines) {
