@@ -273,7 +273,7 @@ var idForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,60}$`)
 func oneID(noun, prefix string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := cobra.ExactArgs(1)(cmd, args); err != nil {
-			return err
+			return fmt.Errorf("%w; usage: %s", err, cmd.UseLine())
 		}
 		if rest, ok := strings.CutPrefix(args[0], prefix+"_"); !ok || !idForm.MatchString(rest) {
 			return fmt.Errorf("%s id %q is not %s_ and letters, digits, _ or -, 64 characters at most", noun, args[0], prefix)
