@@ -28,11 +28,9 @@ func (d *device) code(ctx context.Context) (string, error) {
 		step = current
 	}
 	step = max(step, d.last+1)
-	wait := time.Duration(d.parameters.StepEndNanos(step-1) - now)
-	select {
-	case <-ctx.Done():
-		return "", ctx.Err()
-	case <-time.After(wait): // at once for a step that has begun
+	// At once for a step that has begun.
+	if err := pause(ctx, time.Duration(d.parameters.StepEndNanos(step-1)-now)); err != nil {
+		return "", err
 	}
 	d.last = step
 	return d.parameters.Code(step)

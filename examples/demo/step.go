@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/sidecar/upstream"
 )
@@ -194,12 +195,15 @@ func (w *world) call(ctx context.Context, s step) (answer, error) {
 		return answer{}, err
 	}
 	executed, opened := len(w.payments.Executed()), len(w.payments.Opened())
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return answer{}, err
+	resp, body, err := send(req)
+	for range maxRepeats {
+		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || s.status == http.StatusServiceUnavailable {
+			break
+		}
+		if err = pause(ctx, time.Second); err == nil {
+			resp, body, err = send(req)
+		}
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return answer{}, err
 	}
@@ -230,6 +234,36 @@ func (w *world) call(ctx context.Context, s step) (answer, error) {
 		a.recorded, err = w.recorded(ctx, a.decisionID)
 	}
 	return a, err
+}
+
+// maxRepeats is how often a call is made again, under its key, that a busy machine could
+// not decide in time, as every client should.
+const maxRepeats = 10
+
+// send makes a request, which can be made again.
+func send(req *http.Request) (*http.Response, []byte, error) {
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, nil, err
+	}
+	again := req.Clone(req.Context())
+	again.Body = body
+	resp, err := http.DefaultClient.Do(again)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return resp, text, err
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 // A reason is why a call was refused.
