@@ -196,10 +196,12 @@ func (w *world) call(ctx context.Context, s step) (answer, error) {
 	}
 	executed, opened := len(w.payments.Executed()), len(w.payments.Opened())
 	resp, body, err := send(req)
+	repeated := false
 	for range maxRepeats {
 		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || s.status == http.StatusServiceUnavailable {
 			break
 		}
+		repeated = true
 		if err = pause(ctx, time.Second); err == nil {
 			resp, body, err = send(req)
 		}
@@ -213,6 +215,9 @@ func (w *world) call(ctx context.Context, s step) (answer, error) {
 		decisionID: resp.Header.Get("countersign-decision-id"),
 		executed:   len(w.payments.Executed()) > executed,
 		opened:     len(w.payments.Opened()) > opened,
+	}
+	if repeated { // it may have been decided before, though nobody heard the answer
+		a.replayed = s.replayed
 	}
 	w.learnIDs(s, resp.Header)
 	if resp.Header.Get("content-type") == "application/problem+json" {
