@@ -312,7 +312,7 @@ func (c Challenge) checkState() error {
 		decided = false
 	case ChallengeSatisfied, ChallengeConsumed:
 		byTerminal = c.Kind == ChallengeApproval
-		if c.Kind == ChallengeCode && !c.matched() {
+		if c.Kind == ChallengeCode && !c.Matched() {
 			return c.bad("is %s without the code of every terminal", c.State)
 		}
 	case ChallengeRejected:
@@ -335,14 +335,17 @@ func (c Challenge) checkState() error {
 	return nil
 }
 
-// matched tells whether the entries are a whole set in which every code stands
-// once. In which order and when is not looked at.
-func (c Challenge) matched() bool {
-	seen := map[int]bool{}
+// Matched tells whether the entries are a whole set in which every code stands
+// once, or the sum. In which order and when is not looked at.
+func (c Challenge) Matched() bool {
+	seen := make([]bool, c.EntriesWanted())
 	for _, e := range c.Entries {
+		if e.Terminal < 0 || e.Terminal >= len(seen) || seen[e.Terminal] {
+			return false
+		}
 		seen[e.Terminal] = true
 	}
-	return !seen[-1] && len(c.Entries) == c.EntriesWanted() && len(seen) == len(c.Entries)
+	return len(seen) > 0 && len(c.Entries) == len(seen)
 }
 
 // checkPurpose checks what a challenge, an intent or a message is for, as far as

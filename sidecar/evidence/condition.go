@@ -12,20 +12,7 @@ func Complete(ch authzstore.Challenge) bool {
 // entered, each once, in the order and at the times that are asked for. Times are
 // those of arrival at the sidecar; exactly at a bound is within it.
 func Judge(ch authzstore.Challenge) bool {
-	return Complete(ch) && allMatched(ch) && inOrder(ch) && inTime(ch)
-}
-
-// allMatched tells whether the entries are nothing but codes, each at most once, or the
-// sum once.
-func allMatched(ch authzstore.Challenge) bool {
-	seen := make([]bool, ch.EntriesWanted())
-	for _, e := range ch.Entries {
-		if e.Terminal < 0 || e.Terminal >= len(seen) || seen[e.Terminal] {
-			return false
-		}
-		seen[e.Terminal] = true
-	}
-	return true
+	return ch.Matched() && inOrder(ch) && inTime(ch)
 }
 
 // inOrder tells whether the entries are in the order of the condition. An order that
