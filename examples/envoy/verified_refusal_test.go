@@ -196,7 +196,7 @@ var verifiedStories = []struct {
 		v.enter(t, v.ask(t)...)
 		v.wantPaid(t)
 	}},
-	{"three locked in a row", lockedInARow},
+	{"five failed in a row", lockedInARow},
 	{"codes of one payment for another", func(t *testing.T, v *verified) {
 		codes, first := v.ask(t), v.asked
 		v.key, v.body["amount_minor"] = v.key+"-other", int64(2)
@@ -332,27 +332,32 @@ func entriesOfOthers(t *testing.T, v *verified) {
 	v.wantPaid(t)
 }
 
-// lockedInARow: after three challenges nobody is asked any more, all terminals are
-// told, and the owner unlocks it with a strong login. So does an operator.
+// lockedInARow: after five sets that failed, of whatever challenges, nobody is asked any
+// more. All terminals are told, and before the last one too; the owner unlocks it with
+// a strong login. So does an operator.
 func lockedInARow(t *testing.T, v *verified) {
 	key := v.key
 	lock := func(round string) {
 		t.Helper()
-		for _, n := range []string{"1", "2", "3"} {
-			v.key = key + round + n
+		for _, challenge := range []struct {
+			sets   int
+			reason string
+		}{{3, "challenge_locked"}, {2, "verification_locked"}} {
+			v.key = key + round + challenge.reason
 			codes := v.ask(t)
-			for range 3 {
+			for range challenge.sets {
 				v.fail(t, codes)
 			}
-			v.wantRefused(t, map[bool]string{true: "verification_locked", false: "challenge_locked"}[n == "3"])
+			v.wantRefused(t, challenge.reason)
 		}
-		v.key = key + round + "4"
+		v.key = key + round + "another"
 		v.wantRefused(t, "verification_locked")
 	}
 	v.key = key + "waits"
 	open, waits := v.ask(t), v.asked
 	lock("a")
-	v.wantTold(t, "challenge_locked", 3)
+	v.wantTold(t, "challenge_locked", 2)
+	v.wantTold(t, "verification_at_risk", 1)
 	v.wantTold(t, "verification_locked", 1)
 	v.asked = waits // what waited before can be met no more
 	v.enter(t, open...)
