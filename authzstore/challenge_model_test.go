@@ -71,6 +71,7 @@ type askingWorld struct {
 	name   string
 	ids    []string
 	all    map[string]*asking
+	starts []int64
 	failed int // sets in a row
 	bound  int // how often the second terminal was
 }
@@ -93,18 +94,19 @@ func (w *askingWorld) issue(rt *rapid.T) {
 	c := w.codes(id)
 	c.Account, c.Terminals[0].Terminal, c.Terminals[1].Terminal = w.acc(), w.trm(0), w.trm(1)
 	c.ExpiresAtNanos = w.now + rapid.Int64Range(0, 2*hour).Draw(rt, "life")
-	err := w.do(ChallengeRefs(c), func(tx *Tx) error { return tx.IssueChallenge(c) })
+	err := w.desk.issue(c)
 	if w.failed >= MaxFailedInARow {
 		w.want(rt, err, ErrState)
 		return
 	}
+	if n := len(w.starts); n >= MaxStarts && w.now-w.starts[n-MaxStarts] < int64(StartsWindow) {
+		w.want(rt, err, ErrTooManyStarts)
+		return
+	}
 	w.want(rt, err, nil)
+	w.starts = append(w.starts, w.now)
 	w.ids = append(w.ids, id)
 	w.all[id] = &asking{state: ChallengeOpen, stands: true, expires: c.ExpiresAtNanos}
-	start := func(tx *Tx) error { return tx.NoteStart(c.Account, c.Initiator, c.Fingerprint, id) }
-	if err := w.set(id, start); err != nil && !errors.Is(err, ErrTooManyStarts) {
-		rt.Fatal(err)
-	}
 }
 
 func (w *askingWorld) want(rt *rapid.T, err, want error) {

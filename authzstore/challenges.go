@@ -49,9 +49,9 @@ func (r Reader) StandingAt(c Challenge, nowNanos int64) (ChallengeState, error) 
 	return state, err
 }
 
-// IssueChallenge issues a challenge under c.ID, which is new. Its state, what is
-// counted, its times but the expiry, and when its terminals were bound are filled
-// in. ErrUnknownID for a terminal that there is not; ErrInvalid, also for an expiry
+// IssueChallenge issues a challenge under c.ID, which is new, and counts it as a start
+// of its initiator. Its state, what is counted, its times but the expiry, and when its
+// terminals were bound are filled in. ErrTooManyStarts; ErrUnknownID for a terminal that there is not; ErrInvalid, also for an expiry
 // that is past; a *StateError for a terminal that is not bound to the account, and
 // for codes while the account's verification is locked.
 func (tx *Tx) IssueChallenge(c Challenge) error {
@@ -79,7 +79,10 @@ func (tx *Tx) IssueChallenge(c Challenge) error {
 		c.Terminals[i].BoundAtNanos = t.BoundAtNanos
 	}
 	c.State, c.IssuedAtNanos, c.Burnt, c.Entries, c.DecidedAtNanos, c.DecidedBy = ChallengeOpen, tx.Now(), 0, nil, 0, ""
-	return tx.putChallenge(c)
+	if err := tx.putChallenge(c); err != nil {
+		return err
+	}
+	return tx.noteStart(c)
 }
 
 // AddEntry adds an entry to the set that is being entered, and returns the
@@ -108,8 +111,8 @@ func (tx *Tx) AddEntry(id string, e Entry) (Challenge, error) {
 
 // SatisfyChallenge says that the right answer was given: by a terminal that is
 // asked, for an approval, and by a whole set of entries (byTerminal is empty) for
-// codes, which ends the account's row of failed sets. ErrUnknownID;
-// ErrInvalid for another terminal, or a set that is not whole or not right; a
+// codes, which ends the account's row of failed sets. Either ends the initiator's row of
+// rejections. ErrUnknownID; ErrInvalid for another terminal, or a set that is not whole or not right; a
 // *StateError where the challenge is not open or a terminal was bound anew.
 func (tx *Tx) SatisfyChallenge(id, byTerminal string) error {
 	c, err := tx.challengeIn(id, ChallengeOpen)
@@ -123,10 +126,12 @@ func (tx *Tx) SatisfyChallenge(id, byTerminal string) error {
 	if err := tx.putChallenge(c); err != nil {
 		return err
 	}
-	if c.Kind != ChallengeCode {
-		return nil
+	if c.Kind == ChallengeCode {
+		if err := tx.noteVerified(c.Account); err != nil {
+			return err
+		}
 	}
-	return tx.noteVerified(c.Account)
+	return tx.noteApproved(c)
 }
 
 // FailChallenge says that a whole set of entries was wrong: it burns one attempt,
@@ -154,8 +159,8 @@ func (tx *Tx) FailChallenge(id string) (locked bool, err error) {
 	return true, tx.endChallenge(c, ChallengeLocked)
 }
 
-// RejectChallenge says that a terminal that is asked does not want the call.
-// ErrUnknownID; ErrInvalid for another terminal; a *StateError where the challenge
+// RejectChallenge says that a terminal that is asked does not want the call, which
+// counts in the initiator's row of rejections. ErrUnknownID; ErrInvalid for another terminal; a *StateError where the challenge
 // is not open.
 func (tx *Tx) RejectChallenge(id, byTerminal string) error {
 	c, err := tx.challengeIn(id, ChallengeOpen)
@@ -163,7 +168,10 @@ func (tx *Tx) RejectChallenge(id, byTerminal string) error {
 		return err
 	}
 	c.DecidedBy = byTerminal
-	return tx.endChallenge(c, ChallengeRejected)
+	if err := tx.endChallenge(c, ChallengeRejected); err != nil {
+		return err
+	}
+	return tx.noteRejected(c)
 }
 
 // ReplaceChallenge ends a challenge that is open or satisfied, expired or not,
@@ -227,7 +235,7 @@ func (tx *Tx) endChallenge(c Challenge, state ChallengeState) error {
 	if err := tx.putChallenge(c); err != nil {
 		return err
 	}
-	return tx.NoteEnd(c.Account, c.Initiator, c.ID)
+	return tx.noteEnd(c)
 }
 
 func (tx *Tx) putChallenge(c Challenge) error {

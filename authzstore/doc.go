@@ -86,8 +86,8 @@
 //     takes no other way. It is consumed once; no more sets of codes fail than it has
 //     attempts; no set satisfies it that lacks the code of a terminal, nor any answer
 //     when one of its terminals was unbound, frozen or bound anew since its issue.
-//   - [Tx.NoteStart]: an initiator starts at most [MaxStarts] challenges at an account
-//     within [StartsWindow].
+//     An initiator starts at most [MaxStarts] of them at an account within
+//     [StartsWindow].
 //   - [Tx.FailChallenge], [Tx.UnlockVerification]: [MaxFailedInARow] sets of codes that
 //     fail in a row, of whatever challenges and without a right one in between, lock the
 //     codes of the account until somebody unlocks them.

@@ -97,21 +97,10 @@ func (r Reader) Initiator(account string, id Identity) (Initiator, error) {
 	return i, nil
 }
 
-// NoteStart counts a challenge that was issued in this transaction for a call of an
-// identity. Where more are open than are remembered, the expired and then the
-// oldest are forgotten. ErrTooManyStarts; ErrUnknownID for a challenge that there
-// is not; ErrInvalid for one of another call.
-func (tx *Tx) NoteStart(account string, id Identity, fingerprint []byte, challenge string) error {
-	c, ok, err := tx.Challenge(challenge)
-	switch {
-	case err != nil:
-		return err
-	case !ok:
-		return fmt.Errorf("%w: challenge %s", ErrUnknownID, challenge)
-	case c.Account != account || c.Initiator != id || !slices.Equal(c.Fingerprint, fingerprint):
-		return c.bad("is of another call")
-	}
-	i, err := tx.Initiator(account, id)
+// noteStart counts a challenge that is issued. Where more are open than are
+// remembered, the expired and then the oldest are forgotten.
+func (tx *Tx) noteStart(c Challenge) error {
+	i, err := tx.Initiator(c.Account, c.Initiator)
 	if err != nil {
 		return err
 	}
@@ -120,17 +109,17 @@ func (tx *Tx) NoteStart(account string, id Identity, fingerprint []byte, challen
 	}
 	i.StartsNanos = latest(append(i.StartsNanos, tx.Now()), MaxStarts)
 	i.Open = slices.DeleteFunc(i.Open, func(o OpenChallenge) bool { return tx.Now() > o.ExpiresAtNanos })
-	i.Open = latest(append(i.Open, OpenChallenge{fingerprint, challenge, c.ExpiresAtNanos}), MaxOpenChallenges)
+	i.Open = latest(append(i.Open, OpenChallenge{c.Fingerprint, c.ID, c.ExpiresAtNanos}), MaxOpenChallenges)
 	return tx.putInitiator(i)
 }
 
-// NoteEnd forgets an open challenge. Setters that end a challenge do it themselves.
-func (tx *Tx) NoteEnd(account string, id Identity, challenge string) error {
-	i, err := tx.Initiator(account, id)
+// noteEnd forgets a challenge that was open.
+func (tx *Tx) noteEnd(c Challenge) error {
+	i, err := tx.Initiator(c.Account, c.Initiator)
 	if err != nil {
 		return err
 	}
-	n := slices.IndexFunc(i.Open, func(o OpenChallenge) bool { return o.Challenge == challenge })
+	n := slices.IndexFunc(i.Open, func(o OpenChallenge) bool { return o.Challenge == c.ID })
 	if n < 0 {
 		return nil
 	}
@@ -138,9 +127,9 @@ func (tx *Tx) NoteEnd(account string, id Identity, challenge string) error {
 	return tx.putInitiator(i)
 }
 
-// NoteRejected counts that the account's people rejected what an identity asked.
-func (tx *Tx) NoteRejected(account string, id Identity) error {
-	i, err := tx.Initiator(account, id)
+// noteRejected counts that the account's people rejected what was asked.
+func (tx *Tx) noteRejected(c Challenge) error {
+	i, err := tx.Initiator(c.Account, c.Initiator)
 	if err != nil {
 		return err
 	}
@@ -148,9 +137,9 @@ func (tx *Tx) NoteRejected(account string, id Identity) error {
 	return tx.putInitiator(i)
 }
 
-// NoteApproved says that they approved it, which ends the row of rejections.
-func (tx *Tx) NoteApproved(account string, id Identity) error {
-	i, err := tx.Initiator(account, id)
+// noteApproved says that they approved it, which ends the row of rejections.
+func (tx *Tx) noteApproved(c Challenge) error {
+	i, err := tx.Initiator(c.Account, c.Initiator)
 	if err != nil || i.RejectedInARow == 0 {
 		return err
 	}

@@ -3,6 +3,8 @@ package authzstore
 import (
 	"bytes"
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -77,7 +79,7 @@ func TestOpenChallenges(t *testing.T) {
 		"chl_d": func(tx *Tx) error { return tx.ReplaceChallenge("chl_d") },
 		"chl_g": func(tx *Tx) error { return tx.RejectChallenge("chl_g", "trm_1") },
 		"chl_a": func(tx *Tx) error { return tx.RejectChallenge("chl_a", "trm_1") }, // forgotten, and works
-		"chl_e": func(tx *Tx) error { return tx.NoteEnd("acc_anna", agent, "chl_x") },
+		"chl_e": func(tx *Tx) error { return tx.noteEnd(Challenge{ID: "chl_x", Account: "acc_anna", Initiator: agent}) },
 	} {
 		if err := d.set(t, id, end); err != nil {
 			t.Error(err)
@@ -92,54 +94,49 @@ func TestOpenChallenges(t *testing.T) {
 	d.clean(t)
 }
 
-// TestNoteStartOfAnotherCall: a start is of a challenge that was issued for it.
-func TestNoteStartOfAnotherCall(t *testing.T) {
+// TestStartsAreTheirOwn: a start is of the challenge that was issued, once, and of
+// nobody and no account else.
+func TestStartsAreTheirOwn(t *testing.T) {
 	d := askedDesk(t)
 	c := d.mustIssue(t, d.approval("chl_1"))
-	other := bytes.Repeat([]byte{2}, 32)
-	for note, start := range map[string]struct {
-		account     string
-		id          Identity
-		fingerprint []byte
-		challenge   string
-		want        error
-	}{
-		"of another account":   {"acc_ben", agent, c.Fingerprint, "chl_1", ErrInvalid},
-		"of another initiator": {"acc_anna", ben, c.Fingerprint, "chl_1", ErrInvalid},
-		"of another call":      {"acc_anna", agent, other, "chl_1", ErrInvalid},
-		"of no challenge":      {"acc_anna", agent, c.Fingerprint, "chl_2", ErrUnknownID},
-		"twice":                {"acc_anna", agent, c.Fingerprint, "chl_1", ErrInvalid},
-	} {
-		refs := []kv.Ref{ChallengeRef(start.challenge, kv.Shared), InitiatorRef(start.account, start.id, kv.Exclusive)}
-		err := d.do(refs, func(tx *Tx) error { return tx.NoteStart(start.account, start.id, start.fingerprint, start.challenge) })
-		if err == nil {
-			t.Errorf("%s: noted", note)
-			continue
+	wantError(t, d.issue(d.approval("chl_1")), ErrInvalid) // twice
+	i := d.initiator(t, agent)
+	if want := []OpenChallenge{{c.Fingerprint, "chl_1", c.ExpiresAtNanos}}; !reflect.DeepEqual(i.Open, want) || !slices.Equal(i.StartsNanos, []int64{c.IssuedAtNanos}) {
+		t.Errorf("the initiator is %+v, want open %+v", i, want)
+	}
+	d.read(t, func(s Snapshot) error {
+		other, err := s.Initiator("acc_ben", agent)
+		if len(other.StartsNanos)+len(other.Open) > 0 {
+			t.Errorf("at another account %+v", other)
 		}
-		wantError(t, err, start.want)
+		return err
+	})
+	if other := d.initiator(t, ben); len(other.StartsNanos)+len(other.Open) > 0 {
+		t.Errorf("another initiator %+v", other)
 	}
 	d.clean(t)
 }
 
 func TestRejectedInARow(t *testing.T) {
 	d := askedDesk(t)
-	note := func(fn func(*Tx, string, Identity) error) {
+	asked := Challenge{Account: "acc_anna", Initiator: agent}
+	note := func(fn func(*Tx, Challenge) error) {
 		t.Helper()
 		d.now++
-		d.must(t, []kv.Ref{InitiatorRef("acc_anna", agent, kv.Exclusive)}, func(tx *Tx) error { return fn(tx, "acc_anna", agent) })
+		d.must(t, []kv.Ref{InitiatorRef("acc_anna", agent, kv.Exclusive)}, func(tx *Tx) error { return fn(tx, asked) })
 	}
-	note((*Tx).NoteApproved)
+	note((*Tx).noteApproved)
 	if i := d.initiator(t, agent); i.RejectedInARow != 0 || i.RejectedAtNanos != 0 {
 		t.Errorf("at first %+v", i)
 	}
 	for n := int64(1); n <= 4; n++ {
-		note((*Tx).NoteRejected)
+		note((*Tx).noteRejected)
 		if i := d.initiator(t, agent); i.RejectedInARow != n || i.RejectedAtNanos != d.now {
 			t.Errorf("after %d: %+v", n, i)
 		}
 	}
 	at := d.now
-	note((*Tx).NoteApproved)
+	note((*Tx).noteApproved)
 	if i := d.initiator(t, agent); i.RejectedInARow != 0 || i.RejectedAtNanos != at {
 		t.Errorf("after an approval: %+v", i)
 	}

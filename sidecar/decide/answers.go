@@ -38,10 +38,7 @@ func approve(ck *check, tx *authzstore.Tx, f Facts) error {
 	if c.Kind != authzstore.ChallengeApproval {
 		return contradiction("an approval of a challenge that asks for codes")
 	}
-	if err := tx.SatisfyChallenge(c.ID, t.ID); err != nil {
-		return err
-	}
-	return tx.NoteApproved(c.Account, c.Initiator)
+	return tx.SatisfyChallenge(c.ID, t.ID)
 }
 
 // reject ends a challenge for good. One of codes can be rejected too: by who did not
@@ -51,8 +48,5 @@ func reject(ck *check, tx *authzstore.Tx, f Facts) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.RejectChallenge(f.Challenge.ID, t.ID); err != nil {
-		return err
-	}
-	return tx.NoteRejected(f.Challenge.Account, f.Challenge.Initiator)
+	return tx.RejectChallenge(f.Challenge.ID, t.ID)
 }

@@ -46,9 +46,6 @@ func (ck *check) ask(tx *authzstore.Tx, f Facts, e policy.IssueChallenge, about 
 	if err := tx.IssueChallenge(c); err != nil {
 		return nil, err
 	}
-	if err := tx.NoteStart(c.Account, c.Initiator, c.Fingerprint, c.ID); err != nil {
-		return nil, err
-	}
 	return offerOf(c), ck.sendChallenge(tx, f, e, c, about)
 }
 
