@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/authzstore/kv/badgerkv"
+	"github.com/countersign/countersign/authzstore/kv/kvtest"
 )
 
 // A child process is this test binary with guessDirEnv set. Its guessers enter one
@@ -250,7 +251,7 @@ func (w *world) compareGuesses(t *testing.T, failed map[string]int) (further int
 // and again. No challenge ever fails more often than it may, and no attempt that
 // was burnt comes back.
 func TestGuessesAcrossKills(t *testing.T) {
-	guesses := min(1000*soak(), 10_000)
+	guesses := min(1000*kvtest.Soak(), 10_000)
 	dir, total, kills, further := t.TempDir(), 0, 0, 0
 	failed := map[string]int{} // sets of each challenge, as acknowledged or seen after a kill
 	for total < guesses && !t.Failed() {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv/badgerkv"
+	"github.com/countersign/countersign/authzstore/kv/kvtest"
 )
 
 // A child process is this test binary with killDirEnv set. It plays the ledgers of
@@ -31,15 +32,6 @@ func ledgerName(round string, i int) string { return fmt.Sprintf("round_%s_%d", 
 func picks(seed uint64, i int) func(int64) int64 {
 	random := rand.New(rand.NewPCG(seed, uint64(i)))
 	return random.Int64N
-}
-
-// soak is by how much longer the test runs than in its short form.
-func soak() int {
-	n, err := strconv.Atoi(os.Getenv("COUNTERSIGN_SOAK"))
-	if err != nil || n < 1 {
-		return 1
-	}
-	return n
 }
 
 func childMain() {
@@ -137,7 +129,7 @@ func TestLedgersAcrossKills(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 1<<32))
 	var dir string
 	total, further := 0, 0
-	for round := range 6 * soak() {
+	for round := range 6 * kvtest.Soak() {
 		if round%20 == 0 { // a fresh store, or checking it takes ever longer
 			dir = t.TempDir()
 		}

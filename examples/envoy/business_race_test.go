@@ -8,13 +8,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv/kvtest"
 )
 
 // Two agents at once: one executes, and the other's limit is untouched.
@@ -40,26 +39,11 @@ func TestTwoAgentsAtOnce(t *testing.T) {
 	}
 }
 
-// soak is 1 in go test and larger in long runs: 50 requests that all agents race for,
-// and at most twenty times as many.
-func soak(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("COUNTERSIGN_SOAK")
-	if text == "" {
-		return 1
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("COUNTERSIGN_SOAK is %q", text)
-	}
-	return min(n, 20)
-}
-
 // 64 agents race for every request of many: each is executed once, and an agent has
 // spent what it executed and nothing else.
 func TestManyAgentsManyBusinesses(t *testing.T) {
-	const each = 5 // requests of one account that wait at the same time
-	users := 10 * soak(t)
+	const each = 5                       // requests of one account that wait at the same time
+	users := 10 * min(kvtest.Soak(), 20) // at most a thousand requests
 	var accounts []authzstore.Account
 	var terminals []authzstore.Terminal
 	for i := range users {

@@ -3,9 +3,7 @@ package decide_test
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/kvtest"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 	"github.com/countersign/countersign/sidecar/evidence"
@@ -363,7 +362,7 @@ func TestEntryDenied(t *testing.T) {
 func TestStrangersLockNobodyOut(t *testing.T) {
 	const atOnce = 16
 	strangers, guesses := 100, 25
-	if soak, _ := strconv.Atoi(os.Getenv("COUNTERSIGN_SOAK")); soak > 1 {
+	if kvtest.Soak() > 1 {
 		strangers, guesses = 1000, 100
 	}
 	s := newStepWorld(t)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv/kvtest"
 )
 
 // A child process is this test binary with killDirEnv set. It sends messages to the
@@ -34,15 +35,6 @@ const (
 )
 
 func senderName(round string, i int) string { return fmt.Sprintf("trm_%s_%d", round, i) }
-
-// soak is by how much longer the test runs than in its short form.
-func soak() int {
-	n, err := strconv.Atoi(os.Getenv("COUNTERSIGN_SOAK"))
-	if err != nil || n < 1 {
-		return 1
-	}
-	return n
-}
 
 func childMain() {
 	dir := os.Getenv(killDirEnv)
@@ -164,7 +156,7 @@ func TestDeliveryAcrossKills(t *testing.T) {
 	var dir string
 	said := map[string]uint64{} // by terminal, of the store in dir
 	total, late := uint64(0), uint64(0)
-	rounds := 3 * soak()
+	rounds := 3 * kvtest.Soak()
 	for round := range rounds {
 		if round%10 == 0 { // a fresh store, or catching up takes ever longer
 			dir = t.TempDir()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore/kv/disk"
+	"github.com/countersign/countersign/authzstore/kv/kvtest"
 )
 
 // A child process is this test binary with COUNTERSIGN_CHILD set.
@@ -133,7 +134,7 @@ func TestKill(t *testing.T) {
 	var dir string
 	var acked []string
 	total, torn := 0, 0
-	for round := range 20 * soak() {
+	for round := range 20 * kvtest.Soak() {
 		if round%20 == 0 { // a fresh store, or checking it takes ever longer
 			dir, acked = t.TempDir(), nil
 		}

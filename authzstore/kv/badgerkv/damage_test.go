@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/authzstore/kv/disk"
+	"github.com/countersign/countersign/authzstore/kv/kvtest"
 )
 
 // tear leaves a random subset of the last record's sectors unwritten.
@@ -36,7 +37,7 @@ func TestTorn(t *testing.T) {
 	t.Parallel()
 	src, _ := crashed(t)
 	last := lastRecord(t, src)
-	for seed := range uint64(12 * soak()) {
+	for seed := range uint64(12 * kvtest.Soak()) {
 		dir := crashCopy(t, src)
 		tear(t, dir, rand.New(rand.NewPCG(seed, 1)))
 		for round := range 2 {
@@ -176,7 +177,7 @@ func TestFlipJournal(t *testing.T) {
 	src, acked := crashed(t)
 	last := lastRecord(t, src)
 	seen := map[verdict]int{}
-	for seed := range uint64(12 * soak()) {
+	for seed := range uint64(12 * kvtest.Soak()) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		dir := crashCopy(t, src)
 		seg, from, to := 1+rng.Uint64N(last.at.seg), int64(0), int64(4<<20)
@@ -217,7 +218,7 @@ func TestFlipState(t *testing.T) {
 	src, acked := crashed(t)
 	files, _ := filepath.Glob(filepath.Join(src, "state", "*"))
 	seen := map[string]int{}
-	for seed := range uint64(12 * soak()) {
+	for seed := range uint64(12 * kvtest.Soak()) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		dir := crashCopy(t, src)
 		name := filepath.Join(dir, "state", filepath.Base(files[seed%uint64(len(files))]))
@@ -301,7 +302,7 @@ func TestTruncate(t *testing.T) {
 		files = append(files, names...)
 	}
 	seen := map[verdict]int{}
-	for i := range len(files) * soak() {
+	for i := range len(files) * kvtest.Soak() {
 		rng := rand.New(rand.NewPCG(uint64(i), 6))
 		dir := crashCopy(t, src)
 		rel, _ := filepath.Rel(src, files[i%len(files)])
@@ -346,7 +347,7 @@ func TestFlipBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for seed := range uint64(12 * soak()) {
+	for seed := range uint64(12 * kvtest.Soak()) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		dir := crashCopy(t, src)
 		name, off := filepath.Join(dir, "backup", filepath.Base(backups[0])), rng.Int64N(info.Size())

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/kvtest"
 )
 
 // outcomes is what callers were told.
@@ -88,7 +89,7 @@ func failAt(t *testing.T, nth int, faults faults) (o *outcomes, dir string) {
 // one is told yes or no, and everything told before is there after a restart.
 func TestFailingWrite(t *testing.T) {
 	t.Parallel()
-	for nth := 1; nth <= 12*soak(); nth++ {
+	for nth := 1; nth <= 12*kvtest.Soak(); nth++ {
 		o, dir := failAt(t, nth, faults{})
 		if o.unknown == 0 || o.others > 0 {
 			t.Fatalf("write %d: %d acknowledged, %d unknown, %d other errors", nth, len(o.acked), o.unknown, o.others)

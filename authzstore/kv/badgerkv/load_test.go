@@ -19,16 +19,6 @@ import (
 	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
-// soak is 1 in go test and larger in long runs: COUNTERSIGN_SOAK=50 runs fifty
-// times as many faults.
-func soak() int {
-	n, err := strconv.Atoi(os.Getenv("COUNTERSIGN_SOAK"))
-	if err != nil || n < 1 {
-		return 1
-	}
-	return n
-}
-
 // spend is the load of the fault tests: it raises one of 20 records, marks the
 // call as done, counts it and appends an entry, all or nothing.
 func spend(ctx context.Context, s kv.Store, id string, padding int) error {

@@ -19,6 +19,7 @@ import (
 	"unsafe"
 
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/authzstore/kv/kvtest"
 )
 
 // These tests need root and loop devices: they mount file systems of their own.
@@ -114,7 +115,7 @@ func TestPowerLoss(t *testing.T) {
 	total := 0
 	var d *loopDisk
 	var acked []string
-	for round := range 4 * soak() {
+	for round := range 4 * kvtest.Soak() {
 		if round%10 == 0 { // before it is full
 			d, acked = newDisk(t, 512), nil
 		}
