@@ -2,10 +2,7 @@ package envoy
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -44,18 +41,9 @@ func (f *family) backend(t *testing.T, method, path string, body, shown any) {
 	}
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(secret)))
 	req.Header.Set("Content-Type", "application/json")
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", f.control)
-	}
-	client := http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode/100 != 2 {
-		t.Fatalf("%s %s: status %d, %s, %v", method, path, resp.StatusCode, answer, err)
+	status, answer := overSocket(t, f.control, req)
+	if status/100 != 2 {
+		t.Fatalf("%s %s: status %d, %s", method, path, status, answer)
 	}
 	if shown == nil {
 		return
@@ -77,10 +65,7 @@ func (f *family) changeTerminal(t *testing.T, id string, change func(*authzstore
 	var terminal authzstore.Terminal
 	f.backend(t, http.MethodGet, "/v1/terminals/"+id, nil, &terminal)
 	change(&terminal)
-	f.backend(t, http.MethodPut, "/v1/terminals/"+id, map[string]any{
-		"account": terminal.Account, "identity": terminal.Identity, "state": terminal.State, "number": terminal.Number,
-		"os": terminal.OS, "rights": orNone(terminal.Rights), "paired_with": orNone(terminal.PairedWith),
-	}, nil)
+	f.bind(t, terminal)
 }
 
 func orNone(texts []string) []string { return append([]string{}, texts...) }
