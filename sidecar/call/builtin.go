@@ -20,40 +20,40 @@ type BuiltIn struct {
 var BuiltIns = map[string]BuiltIn{
 	"offer_grant": {
 		Fields: []string{fieldAccount, fieldDelegateKind, fieldDelegateIssuer, fieldDelegateSubject, fieldTerms},
-		Fact:   factAccount, Writes: true,
+		Fact:   FactAccount, Writes: true,
 	},
-	"accept_grant":       {Fields: []string{fieldGrant}, Fact: factGrant, Writes: true},
-	"decline_grant":      {Fields: []string{fieldGrant}, Fact: factGrant, Writes: true},
-	"change_grant":       {Fields: []string{fieldGrant, fieldTerms}, Fact: factGrant, Writes: true},
-	"freeze_grant":       {Fields: []string{fieldGrant}, Fact: factGrant, Writes: true},
-	"unfreeze_grant":     {Fields: []string{fieldGrant}, Fact: factGrant, Writes: true},
-	"revoke_grant":       {Fields: []string{fieldGrant}, Fact: factGrant, Writes: true},
-	"end_grant":          {Fields: []string{fieldGrant}, Fact: factGrant, Writes: true},
-	"reissue_parameters": {Fields: []string{fieldGrant}, Fact: factGrant, Writes: true},
-	"fetch_parameters":   {Fields: []string{fieldGrant}, Fact: factGrant, Writes: true},
-	"freeze_account":     {Fields: []string{fieldAccount}, Fact: factAccount, Writes: true},
-	"unfreeze_account":   {Fields: []string{fieldAccount}, Fact: factAccount, Writes: true},
-	"view_grant":         {Fields: []string{fieldGrant}, Fact: factGrant},
-	"view_account":       {Fields: []string{fieldAccount}, Fact: factAccount},
-	"list_grants":        {Fields: []string{fieldAccount}, Fact: factAccount},
+	"accept_grant":       {Fields: []string{fieldGrant}, Fact: FactGrant, Writes: true},
+	"decline_grant":      {Fields: []string{fieldGrant}, Fact: FactGrant, Writes: true},
+	"change_grant":       {Fields: []string{fieldGrant, fieldTerms}, Fact: FactGrant, Writes: true},
+	"freeze_grant":       {Fields: []string{fieldGrant}, Fact: FactGrant, Writes: true},
+	"unfreeze_grant":     {Fields: []string{fieldGrant}, Fact: FactGrant, Writes: true},
+	"revoke_grant":       {Fields: []string{fieldGrant}, Fact: FactGrant, Writes: true},
+	"end_grant":          {Fields: []string{fieldGrant}, Fact: FactGrant, Writes: true},
+	"reissue_parameters": {Fields: []string{fieldGrant}, Fact: FactGrant, Writes: true},
+	"fetch_parameters":   {Fields: []string{fieldGrant}, Fact: FactGrant, Writes: true},
+	"freeze_account":     {Fields: []string{fieldAccount}, Fact: FactAccount, Writes: true},
+	"unfreeze_account":   {Fields: []string{fieldAccount}, Fact: FactAccount, Writes: true},
+	"view_grant":         {Fields: []string{fieldGrant}, Fact: FactGrant},
+	"view_account":       {Fields: []string{fieldAccount}, Fact: FactAccount},
+	"list_grants":        {Fields: []string{fieldAccount}, Fact: FactAccount},
 	"list_delegations":   {},
 
-	"enter_code":        {Fields: []string{fieldChallenge}, Fact: factChallenge, Writes: true, Evidence: ChallengeCode},
-	"approve_challenge": {Fields: []string{fieldChallenge}, Fact: factChallenge, Beside: factTerminal, Writes: true},
-	"reject_challenge":  {Fields: []string{fieldChallenge}, Fact: factChallenge, Beside: factTerminal, Writes: true},
-	"view_challenge":    {Fields: []string{fieldChallenge}, Fact: factChallenge},
+	"enter_code":        {Fields: []string{fieldChallenge}, Fact: FactChallenge, Writes: true, Evidence: ChallengeCode},
+	"approve_challenge": {Fields: []string{fieldChallenge}, Fact: FactChallenge, Beside: FactTerminal, Writes: true},
+	"reject_challenge":  {Fields: []string{fieldChallenge}, Fact: FactChallenge, Beside: FactTerminal, Writes: true},
+	"view_challenge":    {Fields: []string{fieldChallenge}, Fact: FactChallenge},
 
-	"view_intent":   {Fields: []string{fieldIntent}, Fact: factIntent},
-	"act_on_intent": {Fact: factIntent, Or: factOpenIntents, Writes: true},
+	"view_intent":   {Fields: []string{fieldIntent}, Fact: FactIntent},
+	"act_on_intent": {Fact: FactIntent, Or: FactOpenIntents, Writes: true},
 
-	"store_code":           {Fact: factTerminal, Writes: true},
-	"unlock_verification":  {Fields: []string{fieldAccount}, Fact: factAccount, Writes: true},
-	"stream_messages":      {Fact: factTerminal},
-	"acknowledge_messages": {Fields: []string{fieldUpTo}, Fact: factTerminal, Writes: true, Again: true},
+	"store_code":           {Fact: FactTerminal, Writes: true},
+	"unlock_verification":  {Fields: []string{fieldAccount}, Fact: FactAccount, Writes: true},
+	"stream_messages":      {Fact: FactTerminal},
+	"acknowledge_messages": {Fields: []string{fieldUpTo}, Fact: FactTerminal, Writes: true, Again: true},
 }
 
 // onChallenge tells whether a built-in operation is on a challenge that the call names.
-func onChallenge(does string) bool { return BuiltIns[does].Fact == factChallenge }
+func onChallenge(does string) bool { return BuiltIns[does].Fact == FactChallenge }
 
 // checkBuiltIn holds a route to what its built-in operation needs.
 func checkBuiltIn(r *Route, y routeYAML, s scope) {
@@ -99,7 +99,7 @@ func checkBuiltInFacts(r *Route, b BuiltIn, s scope) {
 	default:
 		s.fail("%s needs the fact %s: write facts: {%s: %s}", r.Does, b.Fact, b.Fact, mode)
 	}
-	if (b.Fact == factTerminal || b.Beside == factTerminal) && r.has(fieldTerminal) {
+	if (b.Fact == FactTerminal || b.Beside == FactTerminal) && r.has(fieldTerminal) {
 		s.fail("%s is for the terminal that calls, and a field would name any: leave the field %s out", r.Does, fieldTerminal)
 	}
 	if _, ok := r.Fact(b.Beside); b.Beside != "" && !ok {

@@ -10,33 +10,33 @@ type Fact struct {
 	Write bool // an effect may change it, so it is locked for this call alone
 }
 
-// The facts.
+// The facts. FactNames has them in the order in which one leads to another.
 const (
-	factGrant           = "grant"            // that the field grant names or a secret leads to, and its account
-	factIntent          = "intent"           // that the field intent names
-	factTerminal        = "terminal"         // that the field terminal names, or that the caller is
-	factAccount         = "account"          // that the field account names, or of the terminal, or of the intent
-	factIntentAccount   = "intent_account"   // the intent's
-	factIntentTerminals = "intent_terminals" // that opened the intent or that it was pushed to, and that are not unbound
-	factTerminals       = "terminals"        // of the account, those that are not unbound
-	factOpenIntents     = "open_intents"     // of the account and the system
-	factChallenge       = "challenge"        // that the field challenge names, or the key stands for
-	factMerchant        = "merchant"         // whose the caller's identity is
+	FactGrant           = "grant"            // that the field grant names or a secret leads to, and its account
+	FactIntent          = "intent"           // that the field intent names
+	FactTerminal        = "terminal"         // that the field terminal names, or that the caller is
+	FactAccount         = "account"          // that the field account names, or of the terminal, or of the intent
+	FactIntentAccount   = "intent_account"   // the intent's
+	FactIntentTerminals = "intent_terminals" // that opened the intent or that it was pushed to, and that are not unbound
+	FactTerminals       = "terminals"        // of the account, those that are not unbound
+	FactOpenIntents     = "open_intents"     // of the account and the system
+	FactChallenge       = "challenge"        // that the field challenge names, or the key stands for
+	FactMerchant        = "merchant"         // whose the caller's identity is
 )
 
-// factInitiator comes with factChallenge: what the caller has asked of the account's
+// factInitiator comes with FactChallenge: what the caller has asked of the account's
 // people before. No route names it.
 const factInitiator = "initiator"
 
 // factNames are in the order in which they are followed.
 var factNames = []string{
-	factGrant, factIntent, factTerminal, factAccount, factIntentAccount, factIntentTerminals, factTerminals, factOpenIntents,
-	factChallenge, factMerchant,
+	FactGrant, FactIntent, FactTerminal, FactAccount, FactIntentAccount, FactIntentTerminals, FactTerminals, FactOpenIntents,
+	FactChallenge, FactMerchant,
 }
 
 // keyedFacts are those whose change a repeated call must not make again.
 var keyedFacts = []string{
-	factIntent, factTerminal, factIntentAccount, factIntentTerminals, factTerminals, factOpenIntents, factChallenge,
+	FactIntent, FactTerminal, FactIntentAccount, FactIntentTerminals, FactTerminals, FactOpenIntents, FactChallenge,
 }
 
 // FactNames returns the vocabulary of facts, in the order in which they are followed.
@@ -59,7 +59,7 @@ func (r *Route) Writes(fact string) bool {
 
 // AsksPeople tells whether an effect of the route may issue a challenge. Its fact
 // challenge is then the one that the idempotency key stands for.
-func (r *Route) AsksPeople() bool { return r.Writes(factChallenge) && !onChallenge(r.Does) }
+func (r *Route) AsksPeople() bool { return r.Writes(FactChallenge) && !onChallenge(r.Does) }
 
 // FactsRead returns the names that rules find the route's facts under. What enter_code
 // answers must not depend on the challenge, so rules do not see that one.
@@ -67,11 +67,11 @@ func (r *Route) FactsRead() []string {
 	var names []string
 	for _, f := range r.Facts {
 		switch {
-		case f.Name == factGrant:
-			names = append(names, factGrant, factAccount)
-		case f.Name == factChallenge && BuiltIns[r.Does].Evidence == ChallengeCode:
-		case f.Name == factChallenge && r.AsksPeople():
-			names = append(names, factChallenge, factInitiator)
+		case f.Name == FactGrant:
+			names = append(names, FactGrant, FactAccount)
+		case f.Name == FactChallenge && BuiltIns[r.Does].Evidence == ChallengeCode:
+		case f.Name == FactChallenge && r.AsksPeople():
+			names = append(names, FactChallenge, factInitiator)
 		default:
 			names = append(names, f.Name)
 		}
@@ -87,7 +87,7 @@ func needsKey(r *Route, facts map[string]string) bool {
 	}
 	changes := func(fact string) bool { return facts[fact] == "write" }
 	if r.Does != "" {
-		return changes(factChallenge) && !onChallenge(r.Does)
+		return changes(FactChallenge) && !onChallenge(r.Does)
 	}
 	return slices.ContainsFunc(keyedFacts, changes)
 }
@@ -113,42 +113,42 @@ func compileFacts(r *Route, facts map[string]string, s scope) {
 
 // checkFact says why a route cannot have a fact, "" where it can.
 func checkFact(r *Route, name string, facts map[string]string) string {
-	_, byGrant := facts[factGrant]
-	_, byIntent := facts[factIntent]
-	_, hasAccount := facts[factAccount]
+	_, byGrant := facts[FactGrant]
+	_, byIntent := facts[FactIntent]
+	_, hasAccount := facts[FactAccount]
 	hasAccount = hasAccount || byGrant
 	switch name {
-	case factGrant:
+	case FactGrant:
 		return checkGrant(r)
-	case factIntent:
+	case FactIntent:
 		if !r.requires(fieldIntent) {
 			return "is looked up by the field intent: map it, and not as optional"
 		}
-	case factTerminal:
+	case FactTerminal:
 		if r.has(fieldTerminal) && !r.requires(fieldTerminal) {
 			return "is looked up by the field terminal: map it not as optional, or leave it out where the caller is the terminal"
 		}
-	case factAccount:
+	case FactAccount:
 		return checkAccount(r, facts)
-	case factIntentAccount:
-		_, byTerminal := facts[factTerminal]
+	case FactIntentAccount:
+		_, byTerminal := facts[FactTerminal]
 		switch {
 		case !byIntent:
 			return "is that of the intent: name the fact intent beside it"
 		case !byGrant && !byTerminal && !r.has(fieldAccount):
 			return "is what the fact account is here, for nothing else says whose account the call is about: leave it out, and name account"
 		}
-	case factIntentTerminals:
+	case FactIntentTerminals:
 		if !byIntent {
 			return "are those of the intent: name the fact intent beside it"
 		}
-	case factTerminals, factOpenIntents:
+	case FactTerminals, FactOpenIntents:
 		if !hasAccount {
 			return "are those of the account: name the fact account, or grant, beside it"
 		}
-	case factChallenge:
+	case FactChallenge:
 		return checkChallenge(r, facts[name], hasAccount)
-	case factMerchant:
+	case FactMerchant:
 		if facts[name] == "write" {
 			return "is only read: no effect changes it"
 		}
@@ -169,9 +169,9 @@ func checkGrant(r *Route) string {
 
 // checkAccount: whose account it is, exactly one thing must say.
 func checkAccount(r *Route, facts map[string]string) string {
-	_, byGrant := facts[factGrant]
-	_, byTerminal := facts[factTerminal]
-	_, byIntent := facts[factIntent]
+	_, byGrant := facts[FactGrant]
+	_, byTerminal := facts[FactTerminal]
+	_, byIntent := facts[FactIntent]
 	switch {
 	case byGrant:
 		return "is that of the grant, where there is the fact grant: leave account out"
@@ -209,8 +209,8 @@ func (r *Route) requires(name string) bool {
 
 // checkEvidence holds secret fields to what their kinds of evidence are about.
 func checkEvidence(r *Route, s scope) {
-	_, account := r.Fact(factAccount)
-	_, grant := r.Fact(factGrant)
+	_, account := r.Fact(FactAccount)
+	_, grant := r.Fact(FactGrant)
 	for _, secret := range r.Secrets {
 		why := ""
 		switch {
@@ -233,14 +233,14 @@ func (c *compiler) checkMoney(r *Route, s scope) {
 		return
 	}
 	for _, name := range moneyFields {
-		if r.has(name) && !r.requires(name) || !r.has(name) && !r.Writes(factIntent) {
+		if r.has(name) && !r.requires(name) || !r.has(name) && !r.Writes(FactIntent) {
 			s.fail("the route moves money: map %s, and not as optional, or write moves_money: false; what an intent brings is not mapped where the route has facts: {intent: write}", name)
 		}
 	}
 	if r.has(fieldAccount) && !r.requires(fieldAccount) {
 		s.fail("the route moves money: map %s, and not as optional, or write moves_money: false", fieldAccount)
 	}
-	if !r.PaysByGrant() && !r.Writes(factAccount) && !r.Writes(factIntentAccount) {
+	if !r.PaysByGrant() && !r.Writes(FactAccount) && !r.Writes(FactIntentAccount) {
 		s.at("facts").fail("the route moves money, so it changes the account: write facts: {account: write}, or {grant: write} where a grant pays, or {intent_account: write} where the intent's account does")
 	}
 	if checkText(r.Upstream.Audience) != "" {

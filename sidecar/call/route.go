@@ -151,7 +151,7 @@ type Vocabulary struct {
 
 // PaysByGrant tells whether the money that the route moves is a grant's.
 func (r *Route) PaysByGrant() bool {
-	return r.MovesMoney && r.Writes(factGrant)
+	return r.MovesMoney && r.Writes(FactGrant)
 }
 
 // Systems returns the systems that have routes, sorted.

@@ -3,7 +3,6 @@ package decide
 import (
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
@@ -13,7 +12,7 @@ import (
 // A builtIn is how an operation of call.BuiltIns is done.
 type builtIn struct {
 	// refs declares what do touches beside what every call declares.
-	refs func(*check, leads) []kv.Ref
+	refs func(*check, Facts) []kv.Ref
 	// do does it. The fact that it needs is there. Nil where it only shows, or does
 	// nothing but the policy's effects.
 	do func(*check, *authzstore.Tx, Facts) error
@@ -22,7 +21,7 @@ type builtIn struct {
 	shows func(*check, Facts, effected, *Execution)
 	// again tells whether who repeats it may see again what became of it. Nil means the
 	// owner of the account and the delegate of the grant.
-	again func(*check, Facts, *authzstore.Intent) bool
+	again func(*check, Facts) bool
 	// issues: it makes a credential.
 	issues bool
 	// stops: it stops payments, so that many of those are in flight does not keep it
@@ -66,99 +65,6 @@ var builtIns = map[string]builtIn{
 	"acknowledge_messages": {refs: acknowledgeRefs, do: acknowledge, shows: theTerminal, again: (*check).isTerminal},
 }
 
-func offerRefs(ck *check, l leads) []kv.Ref {
-	if l.account == "" {
-		return nil
-	}
-	return authzstore.OfferRefs(authzstore.Grant{ID: ck.grantID, Account: l.account, Delegate: ck.delegate()})
-}
-
-func grantRefs(ck *check, l leads) []kv.Ref {
-	if l.account == "" {
-		return nil
-	}
-	refs := authzstore.GrantRefs(authzstore.Grant{ID: l.grant, Account: l.account, Handle: l.handle})
-	if ck.credential.Handle != "" {
-		refs = append(refs, authzstore.CredentialRef(ck.credential.Handle, kv.Exclusive))
-	}
-	return refs
-}
-
-func accountRefs(_ *check, l leads) []kv.Ref {
-	if l.account == "" {
-		return nil
-	}
-	return []kv.Ref{authzstore.AccountRef(l.account, kv.Exclusive)}
-}
-
-func toGrant(set func(tx *authzstore.Tx, id string) error) func(*check, *authzstore.Tx, Facts) error {
-	return func(_ *check, tx *authzstore.Tx, f Facts) error { return set(tx, f.Grant.ID) }
-}
-
-func toAccount(set func(tx *authzstore.Tx, id string) error) func(*check, *authzstore.Tx, Facts) error {
-	return func(_ *check, tx *authzstore.Tx, f Facts) error { return set(tx, f.Account.ID) }
-}
-
-// onGrant is for what issues a credential.
-func onGrant(set func(tx *authzstore.Tx, id string, c authzstore.Credential) error) func(*check, *authzstore.Tx, Facts) error {
-	return func(ck *check, tx *authzstore.Tx, f Facts) error { return set(tx, f.Grant.ID, ck.credential) }
-}
-
-// delegate is whom the call offers a grant to.
-func (ck *check) delegate() authzstore.Identity {
-	return authzstore.Identity{Kind: ck.call.Text("delegate_kind"), Issuer: ck.call.Text("delegate_issuer"), Subject: ck.call.Text("delegate_subject")}
-}
-
-func offer(ck *check, tx *authzstore.Tx, f Facts) error {
-	terms, err := authzstore.ParseTerms([]byte(ck.call.Text("terms")))
-	if err != nil {
-		return err
-	}
-	return tx.OfferGrant(authzstore.Grant{ID: ck.grantID, Account: f.Account.ID, Delegate: ck.delegate(), Terms: terms})
-}
-
-// change gives a grant other terms, and one that is in use another credential: a
-// device that knew the old terms must ask for the new ones.
-func change(ck *check, tx *authzstore.Tx, f Facts) error {
-	terms, err := authzstore.ParseTerms([]byte(ck.call.Text("terms")))
-	if err != nil {
-		return err
-	}
-	if err := tx.ChangeGrant(f.Grant.ID, terms); err != nil {
-		if errors.Is(err, authzstore.ErrInvalid) {
-			return changeInvalid
-		}
-		return err
-	}
-	if f.Grant.State == authzstore.GrantOffered {
-		return nil
-	}
-	return tx.IssueCredential(f.Grant.ID, ck.credential)
-}
-
-// fetch hands out the parameters of the credential in force, once for each
-// credential. They are then this decision's (FetchedBy), and are shown to nobody but who
-// has its token: who repeats the call under its key gets them again, until the first
-// code of them was used.
-func fetch(ck *check, tx *authzstore.Tx, f Facts) error {
-	if f.Grant.Handle == "" {
-		return &authzstore.StateError{Noun: "grant", State: string(f.Grant.State)}
-	}
-	err := tx.MarkParametersFetched(f.Grant.Handle, ck.id)
-	if errors.Is(err, authzstore.ErrUsed) {
-		return parametersFetched
-	}
-	return err
-}
-
-// What the call itself is to blame for, though the policy allows it.
-var (
-	changeInvalid = &call.Refusal{Status: http.StatusUnprocessableEntity, Code: "grant_change_invalid",
-		Message: "A grant keeps its currency, a limit that keeps its name keeps its period, limits get new names only so often, and a grant that cools goes on cooling. Anything else is a new grant."}
-	parametersFetched = &call.Refusal{Status: http.StatusConflict, Code: "parameters_fetched",
-		Message: "The parameters of this grant were obtained before. The owner can have new ones issued."}
-)
-
 // prepareBuiltIn makes what the operation of the call needs, anew in every round of
 // planning.
 func (ck *check) prepareBuiltIn() (err error) {
@@ -179,6 +85,14 @@ func (ck *check) prepareBuiltIn() (err error) {
 	}
 	ck.credential, err = ck.cfg.NewCredential()
 	return err
+}
+
+// builtInRefs declares what the operation of the call touches.
+func (ck *check) builtInRefs(f Facts) []kv.Ref {
+	if refs := builtIns[ck.call.Route.Does].refs; refs != nil {
+		return refs(ck, f)
+	}
+	return nil
 }
 
 // builtIn does the operation of a call that is allowed.
@@ -212,15 +126,15 @@ func (ck *check) hasWhatItIsAbout(f Facts) bool {
 		return true
 	}
 	switch call.BuiltIns[does].Fact {
-	case factGrant:
+	case call.FactGrant:
 		return f.Grant != nil
-	case factAccount:
+	case call.FactAccount:
 		return f.Account != nil
-	case factChallenge:
+	case call.FactChallenge:
 		return f.Challenge != nil
-	case factIntent:
+	case call.FactIntent:
 		return f.Intent != nil
-	case factTerminal:
+	case call.FactTerminal:
 		return f.Terminal != nil
 	}
 	return true
@@ -247,11 +161,10 @@ func (ck *check) builtInExecution(f Facts, done effected, made string) *Executio
 
 // canShowAgain tells whether who repeats a built-in operation may see again what
 // became of it: while it is the owner of the account, or the delegate; and the
-// parameters while they are this call's, and no code of them was used. intent is the
-// one that the call came to be about, nil for none.
-func (ck *check) canShowAgain(tx *authzstore.Tx, f Facts, intent *authzstore.Intent) (bool, error) {
+// parameters while they are this call's, and no code of them was used.
+func (ck *check) canShowAgain(tx *authzstore.Tx, f Facts) (bool, error) {
 	if again := builtIns[ck.call.Route.Does].again; again != nil {
-		return again(ck, f, intent), nil
+		return again(ck, f), nil
 	}
 	owns := f.Account != nil && f.Account.Owner == ck.call.Identity
 	pays := f.Grant != nil && f.Grant.Delegate == ck.call.Identity
@@ -262,5 +175,5 @@ func (ck *check) canShowAgain(tx *authzstore.Tx, f Facts, intent *authzstore.Int
 		return false, nil
 	}
 	c, ok, err := tx.Credential(f.Grant.Handle)
-	return ok && !c.Ended && !c.FirstUsed && c.FetchedBy == ck.known.RecordID, err
+	return ok && !c.Ended && !c.FirstUsed && c.FetchedBy == f.earlier.known.RecordID, err
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -17,6 +18,20 @@ type ChallengeOffer struct {
 
 func offerOf(c authzstore.Challenge) *ChallengeOffer {
 	return &ChallengeOffer{ID: c.ID, Kind: string(c.Kind), ExpiresAtNanos: c.ExpiresAtNanos}
+}
+
+// challengeRefs declares what asking for a challenge touches, and what its consumption.
+func (ck *check) challengeRefs(f Facts) []kv.Ref {
+	if !ck.call.Route.AsksPeople() || f.Account == nil {
+		return nil
+	}
+	refs := []kv.Ref{authzstore.ChallengeRef(ck.challengeID, kv.Exclusive), authzstore.InitiatorRef(f.Account.ID, ck.call.Identity, kv.Exclusive)}
+	for _, c := range []*authzstore.Challenge{f.Challenge, f.former} {
+		if c != nil { // perhaps of another account than the call's, where a terminal has moved
+			refs = append(refs, authzstore.ChallengeRef(c.ID, kv.Exclusive), authzstore.InitiatorRef(c.Account, c.Initiator, kv.Exclusive))
+		}
+	}
+	return refs
 }
 
 // ask asks the people of the account about the call, unless that is what they are being
@@ -33,8 +48,11 @@ func (ck *check) ask(tx *authzstore.Tx, f Facts, e policy.IssueChallenge, about 
 	if f.Challenge != nil && f.Challenge.State == authzstore.ChallengeOpen && asksTheSame(*f.Challenge, c) {
 		return offerOf(*f.Challenge), nil
 	}
-	for _, before := range []string{f.leads.challenge, f.leads.former} {
-		if err := replace(tx, before); err != nil {
+	for _, before := range []*authzstore.Challenge{f.Challenge, f.former} {
+		if before == nil {
+			continue
+		}
+		if err := replace(tx, before.ID); err != nil {
 			return nil, err
 		}
 	}
@@ -115,11 +133,8 @@ func asksTheSame(open, other authzstore.Challenge) bool {
 		open.Intent == other.Intent && slices.EqualFunc(open.Terminals, other.Terminals, same)
 }
 
-// replace ends a challenge that can still come to something; "" is none.
+// replace ends a challenge that can still come to something.
 func replace(tx *authzstore.Tx, id string) error {
-	if id == "" {
-		return nil
-	}
 	c, ok, err := tx.Challenge(id)
 	if err != nil || !ok || !c.Live() {
 		return err

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
@@ -39,10 +40,10 @@ func (ck *check) claim(f Facts) claim {
 			c.payers, c.grant = []string{f.Grant.Account}, f.Grant.ID
 		}
 	default:
-		if f.Account != nil && ck.mayWrite(factAccount) {
+		if f.Account != nil && ck.mayWrite(call.FactAccount) {
 			c.payers = append(c.payers, f.Account.ID)
 		}
-		if f.IntentAccount != nil && ck.mayWrite(factIntentAccount) {
+		if f.IntentAccount != nil && ck.mayWrite(call.FactIntentAccount) {
 			c.payers = append(c.payers, f.IntentAccount.ID)
 		}
 	}

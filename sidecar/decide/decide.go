@@ -144,7 +144,7 @@ func (d *Decider) newCheck(id string, now time.Time, active *bundle.Bundle, c ca
 	if c.Route.AsksPeople() {
 		ck.challengeID = authzstore.NewID("chl")
 	}
-	if c.Route.Writes(factOpenIntents) {
+	if c.Route.Writes(call.FactOpenIntents) {
 		ck.intentID = authzstore.NewID("int")
 	}
 	var err error
@@ -194,18 +194,20 @@ func (ck *check) once(ctx context.Context, checkID string) Decision {
 // canStillSpend tells whether nothing that the call leads to was frozen or taken
 // away, as far as is known now.
 func (ck *check) canStillSpend(ctx context.Context) bool {
-	can := true
+	can := false
 	err := ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) error {
-		l, err := ck.follow(s.Reader) // the same call shows the same evidence, so it leads where it led
-		if err == nil && ck.asksMerchant() {
-			var m *authzstore.Merchant
-			m, err = found(s.Merchant(l.merchant))
-			can = ck.canBePaid(m)
+		f, err := ck.read(s.Reader, ck.arrived.UnixNano()) // the same call shows the same evidence, so it leads where it led
+		if err != nil {
+			return err
 		}
-		for _, from := range [][2]string{{l.account, l.grant}, {l.paidFrom, l.paidBy}} {
-			if err == nil && can && from[0] != "" {
-				can, err = canPay(s.Reader, from[0], from[1])
+		made := f.earlier != nil && (f.earlier.reservation != nil || f.earlier.intent != nil)
+		can = ck.canBePaid(f) && (!made || f.earlier.pays)
+		if can && f.Account != nil {
+			grant := ""
+			if f.Grant != nil {
+				grant = f.Grant.ID
 			}
+			can, err = canPay(s.Reader, f.Account.ID, grant)
 		}
 		return err
 	})

@@ -8,21 +8,21 @@
 //     those who would change the same account or grant.
 //  2. Decode (package call): the request becomes a typed call, or is refused. Where
 //     Envoy asks a second time, the answer is the one that it missed (repeats.go).
-//  3. Plan (plan.go, follow.go, refs.go): the facts that the route names lead to
-//     entities (by fields, by who calls, by the grant that evidence points to, by the
-//     challenge that the key stands for), which are declared to the store: shared for
-//     what is only read, exclusive for what an effect may change. It is a guess, and
-//     followed again under the locks: where it leads elsewhere then, nothing was
-//     written, and the call is planned again.
-//  4. One transaction (transact.go), under the locks of those entities: the facts
-//     (facts.go); what became of the call's idempotency key (key.go), and what that
-//     means for this call (retry.go); what the call's secret fields prove
+//  3. Plan (plan.go): in a snapshot, everything that the call is about is read (facts.go):
+//     what is known about its idempotency key (key.go), what its evidence leads to
+//     (evidence.go), then each fact that its route names, by the fields, by who calls, or by
+//     what was read before (facts_*.go). All that was looked at is declared to the store
+//     as shared, and what an effect may write as exclusive. Each effect says what it
+//     writes beside what it does (…Refs). It is a guess: the transaction reads again, the
+//     store refuses what was not declared, and the call is planned again.
+//  4. One transaction (transact.go), under those locks: the facts are read; what became of
+//     the key may be the answer (key.go, retry.go); what the call's secret fields prove
 //     (evidence.go); the policy's verdict on all of it (input.go, input_facts.go,
-//     input_stepup.go); its effects (effects.go): reservations, challenges
-//     (challenge.go), intents (intent.go), messages (message.go); and what a route says
-//     that the sidecar does itself (builtin.go, answers.go, entry.go); the evidence
-//     spent (evidence.go); what is known about the key from now on (key.go); the record
-//     (record.go). Where there is no verdict, a second one writes what stands
+//     input_stepup.go), held to the call (claim.go); its effects (effects.go): reservations,
+//     challenges (challenge.go), intents (intent.go), messages (message.go); what a
+//     route says that the sidecar does itself (builtin.go, builtin_*.go, entry.go); the
+//     evidence spent (evidence.go); what is known about the key from now on (key.go); the
+//     record (record.go). Where there is no verdict, a second one writes what stands
 //     nevertheless.
 //  5. Answer, once the transaction is durable. Not before: what a caller hears, a
 //     crash cannot take back. A failure is an answer too (fail.go).

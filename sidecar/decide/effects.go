@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
 )
@@ -113,6 +114,25 @@ func (ck *check) allowed(tx *authzstore.Tx, f Facts, v policy.Decision, done eff
 		return ck.execution(done.about), nil
 	}
 	return nil, nil
+}
+
+// reserveRefs declares what a reservation touches, of each account that may pay.
+func (ck *check) reserveRefs(f Facts) []kv.Ref {
+	if ck.call.Route.Does != "" {
+		return nil
+	}
+	var refs []kv.Ref
+	if f.Account != nil && (ck.mayWrite(call.FactAccount) || ck.mayWrite(call.FactGrant)) {
+		r := authzstore.Reservation{ID: ck.reservationID, Account: f.Account.ID}
+		if f.Grant != nil {
+			r.Grant = f.Grant.ID
+		}
+		refs = authzstore.ReserveRefs(r)
+	}
+	if f.IntentAccount != nil && ck.mayWrite(call.FactIntentAccount) {
+		refs = append(refs, authzstore.ReserveRefs(authzstore.Reservation{ID: ck.reservationID, Account: f.IntentAccount.ID})...)
+	}
+	return refs
 }
 
 func (ck *check) reserve(tx *authzstore.Tx, e policy.Reserve, done effected) (*Execution, error) {

@@ -18,6 +18,7 @@ type entry struct {
 	sender evidence.Budget
 	into   string // the challenge that expected it, "" for none
 	burnt  bool   // of the sender's budget
+	again  bool   // an evaluation under the same key was shown it, and spent it
 }
 
 // showEntry lines up the code that a call enters, nil where it enters none.
@@ -40,18 +41,18 @@ func ofEntry(fingerprint, mac []byte) []byte {
 
 // enterRefs declares what an entry changes that the challenge expects, and everything
 // that locks with it. Any other changes nothing but the sender's budget.
-func enterRefs(_ *check, l leads) []kv.Ref {
-	if !l.expected {
+func enterRefs(_ *check, f Facts) []kv.Ref {
+	if !f.expected {
 		return nil
 	}
-	return answerRefs(nil, l)
+	return authzstore.ChallengeRefs(*f.Challenge)
 }
 
 // enterCode puts a code into the set that is being entered, and has the set judged once
 // it is complete. The answer is the same in every case.
 func enterCode(ck *check, tx *authzstore.Tx, f Facts) error {
 	c := f.Challenge
-	if !f.leads.expected || c == nil || c.State != authzstore.ChallengeOpen {
+	if !f.expected || c.State != authzstore.ChallengeOpen {
 		return ck.enterInVain(tx)
 	}
 	v, err := tx.Verification(c.Account)
@@ -104,7 +105,7 @@ func (ck *check) failSet(tx *authzstore.Tx, f Facts, c authzstore.Challenge) err
 		return err
 	}
 	if locked {
-		if err := ck.tellOfLock(tx, f, c, "challenge_locked", f.leads.asked); err != nil {
+		if err := ck.tellOfLock(tx, f, c, "challenge_locked", asked(c)); err != nil {
 			return err
 		}
 	}
@@ -113,9 +114,9 @@ func (ck *check) failSet(tx *authzstore.Tx, f Facts, c authzstore.Challenge) err
 	case err != nil:
 		return err
 	case v.FailedInARow == authzstore.MaxFailedInARow-1:
-		return ck.tellOfLock(tx, f, c, "verification_at_risk", f.leads.told)
+		return ck.tellOfLock(tx, f, c, "verification_at_risk", f.told)
 	case v.Locked():
-		return ck.tellOfLock(tx, f, c, "verification_locked", f.leads.told)
+		return ck.tellOfLock(tx, f, c, "verification_locked", f.told)
 	}
 	return nil
 }
@@ -139,3 +140,8 @@ func (ck *check) tellOfLock(tx *authzstore.Tx, f Facts, c authzstore.Challenge, 
 	}
 	return nil
 }
+
+// nothing: whatever an entry was for, the answer is the same.
+func nothing(*check, Facts, effected, *Execution) {}
+
+func always(*check, Facts) bool { return true }

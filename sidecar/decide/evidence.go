@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/evidence"
 )
@@ -48,6 +49,48 @@ func (d *Decider) show(c call.Call) ([]*shown, error) {
 	return all, nil
 }
 
+// readLeads finds out what each piece of evidence leads to.
+func (ck *check) readLeads(r authzstore.Reader) (err error) {
+	for _, e := range ck.evidence {
+		if e.lead, err = e.kind.Lead(r, ck.call, e.secret); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// evidenceLead is the grant that the call's evidence leads to. What leads to two grants
+// leads to none.
+func (ck *check) evidenceLead() string {
+	found := ""
+	for _, e := range ck.evidence {
+		if e.lead != "" && found != "" && e.lead != found {
+			return ""
+		}
+		if e.lead != "" {
+			found = e.lead
+		}
+	}
+	return found
+}
+
+// evidenceRefs declares what checking and spending the call's secrets touches.
+func (ck *check) evidenceRefs(f Facts) []kv.Ref {
+	var refs []kv.Ref
+	if ck.entry != nil {
+		refs = append(refs, authzstore.AttemptsRef(ck.entry.sender.Name))
+	}
+	about := ck.about(f)
+	for _, e := range ck.evidence {
+		refs = append(refs, authzstore.AttemptsRef(e.sender.Name))
+		refs = append(refs, e.kind.Refs(about, e.secret)...)
+	}
+	if f.Grant != nil && f.Grant.Handle != "" && len(ck.evidence) > 0 {
+		refs = append(refs, authzstore.CredentialRef(f.Grant.Handle, kv.Exclusive)) // perhaps a code of it is used for the first time
+	}
+	return refs
+}
+
 // mac tells evidence from other evidence without keeping it; empty for none.
 func (d *Decider) mac(all []*shown, entered *entry) []byte {
 	var parts []string
@@ -78,14 +121,14 @@ func (e *shown) budgets() []evidence.Budget {
 
 // checkOne has a piece of evidence checked. One whose check panics proves nothing, and
 // costs its sender.
-func (ck *check) checkOne(tx *authzstore.Tx, planned leads, e *shown) (err error) {
-	e.finding, e.again, e.burns, e.carried = evidence.Finding{}, spentBefore(ck.known, ck.mac), nil, false
+func (ck *check) checkOne(tx *authzstore.Tx, f Facts, e *shown) (err error) {
+	e.finding, e.again, e.burns, e.carried = evidence.Finding{}, f.earlier.spent(ck.mac), nil, false
 	defer func() {
 		if p := recover(); p != nil {
 			err = ck.panicked(ck.id, p)
 		}
 	}()
-	e.finding, err = e.kind.Check(tx, ck.about(planned), e.secret)
+	e.finding, err = e.kind.Check(tx, ck.about(f), e.secret)
 	return err
 }
 
@@ -93,15 +136,17 @@ func (ck *check) checkOne(tx *authzstore.Tx, planned leads, e *shown) (err error
 // shown as two pieces of evidence at once, what leads to another grant than the call,
 // and what comes when no attempt is left, does not match: nobody is told which. With
 // errPanic all of that is known too.
-func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
+func (ck *check) findOut(tx *authzstore.Tx, f Facts) error {
 	things, asked := map[string]bool{}, map[string]int64{} // asked: attempts, by budget
 	ck.lockedOut = false
 	if ck.entry != nil {
 		ck.entry.into, ck.entry.burnt = "", false // of a transaction that was given up
+		ck.entry.again = f.earlier.spent(ck.mac)
 	}
+	matchedBefore := f.earlier.matched(ck.mac)
 	var panicked error
 	for _, e := range ck.evidence {
-		switch err := ck.checkOne(tx, planned, e); {
+		switch err := ck.checkOne(tx, f, e); {
 		case errors.Is(err, errPanic):
 			panicked = err
 		case err != nil:
@@ -112,8 +157,8 @@ func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 			return err
 		}
 		ck.lockedOut = ck.lockedOut || lockedOut
-		misled := e.lead != "" && e.lead != planned.grant
-		if ck.matchedBefore() && !misled && err == nil {
+		misled := e.lead != "" && (f.Grant == nil || e.lead != f.Grant.ID)
+		if matchedBefore && !misled && err == nil {
 			e.carried, e.finding.Matched = true, true
 			continue
 		}
@@ -128,18 +173,18 @@ func (ck *check) findOut(tx *authzstore.Tx, planned leads) error {
 		if err != nil {
 			return err
 		}
-		if used && use.Step >= e.finding.Step && !(e.again && use.Step == e.finding.Step && use.RecordID == ck.known.SpentBy) {
+		if used && use.Step >= e.finding.Step && !(e.again && use.Step == e.finding.Step && use.RecordID == f.earlier.known.SpentBy) {
 			e.doesNotMatch()
 		}
 	}
 	return panicked
 }
 
-// matchedBefore tells whether the call shows what matched when its key was asked for a
+// matched tells whether the same evidence matched when the key was asked for a
 // challenge, and was used up then: it may have aged since. Nothing passes by that alone,
 // for the challenge is to be satisfied ([check.mayPass]).
-func (ck *check) matchedBefore() bool {
-	return spentBefore(ck.known, ck.mac) && ck.known.EvidenceMatched && ck.known.State == authzstore.KeyedPending && ck.known.Challenge != ""
+func (e *earlier) matched(evidence []byte) bool {
+	return e.spent(evidence) && e.known.EvidenceMatched && e.known.State == authzstore.KeyedPending && e.known.Challenge != ""
 }
 
 func (ck *check) allMatched() bool {
@@ -171,9 +216,9 @@ func (e *shown) askBudgets(tx *authzstore.Tx, asked map[string]int64) (lockedOut
 // spend has the evidence pay for the answer: an allow uses up what matched, and so does a
 // step-up, every other answer burns attempts, unless what matched is used up by a denial
 // too; and what was spent before is not spent again.
-func (ck *check) spend(tx *authzstore.Tx, planned leads, o Outcome) error {
+func (ck *check) spend(tx *authzstore.Tx, f Facts, o Outcome) error {
 	allowed := o == Allow
-	if ck.entry != nil && !allowed && !spentBefore(ck.known, ck.mac) {
+	if ck.entry != nil && !allowed && !ck.entry.again {
 		if err := ck.burnEntry(tx); err != nil {
 			return err
 		}
@@ -184,7 +229,7 @@ func (ck *check) spend(tx *authzstore.Tx, planned leads, o Outcome) error {
 			continue
 		}
 		if e.finding.Matched && (allowed || o == StepUp || e.finding.UsedWhenDenied) {
-			if err := e.useUp(tx, planned); err != nil {
+			if err := e.useUp(tx, f); err != nil {
 				return err
 			}
 			e.burns = nil
@@ -209,7 +254,7 @@ func (ck *check) spend(tx *authzstore.Tx, planned leads, o Outcome) error {
 
 // useUp uses up what the evidence matched, unless it was by an earlier evaluation of
 // the same, and notes that the credential of the grant that it leads to is in use.
-func (e *shown) useUp(tx *authzstore.Tx, planned leads) error {
+func (e *shown) useUp(tx *authzstore.Tx, f Facts) error {
 	if e.finding.Thing == "" {
 		return nil
 	}
@@ -224,7 +269,7 @@ func (e *shown) useUp(tx *authzstore.Tx, planned leads) error {
 		err = tx.UseStep(e.finding.Thing, e.finding.Step)
 	}
 	if err == nil && e.lead != "" {
-		err = tx.MarkFirstUsed(planned.handle)
+		err = tx.MarkFirstUsed(f.Grant.Handle)
 	}
 	return err
 }

@@ -1,13 +1,15 @@
 package decide
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call"
 )
 
-// Facts are what the store holds about a call; nil where there is none.
+// Facts are what the store holds about a call; nil where there is nothing, or where the
+// route does not ask.
 type Facts struct {
 	Account    *authzstore.Account
 	Usage      authzstore.Usage // of Account
@@ -18,18 +20,18 @@ type Facts struct {
 	Channel    string // of Merchant, that the caller stands for
 
 	Terminal  *authzstore.Terminal
-	Terminals []authzstore.Terminal // of Account, that are not unbound; nil where the route does not ask
-	Intent    *authzstore.Intent
+	Terminals []authzstore.Terminal // of Account, that are not unbound
+
+	Intent *authzstore.Intent
 	// IntentTerminals are the one that opened Intent and those that it was pushed to,
-	// without those that are unbound; nil where the route does not ask.
+	// without those that are unbound.
 	IntentTerminals []authzstore.Terminal
-	// OpenIntents are those of Account that are neither closed nor expired, of the
-	// call's system; nil where the route does not ask.
-	OpenIntents []authzstore.Intent
-	// IntentAccount is the account of Intent.
-	IntentAccount   *authzstore.Account
+	IntentAccount   *authzstore.Account // of Intent
 	IntentUsage     authzstore.Usage
 	IntentDelegates authzstore.Delegates
+	// OpenIntents are those of Account that are neither closed nor expired, of the
+	// call's system.
+	OpenIntents []authzstore.Intent
 
 	// Challenge is the one that a built-in operation is about, or that the call's key
 	// stands for, in the state that counts now ([authzstore.Reader.StandingAt]).
@@ -39,61 +41,76 @@ type Facts struct {
 	// Verification tells whether the people of Account can be asked for codes.
 	Verification *authzstore.Verification
 
+	unseen
+}
+
+// unseen are facts that the policy does not see.
+type unseen struct {
+	nowNanos int64 // the time as of which they are
+
+	earlier *earlier // what is known about the call's key
+	// former is the challenge that the caller has asked for the same call under another
+	// key, and that is open.
+	former *authzstore.Challenge
 	hidden bool // the policy does not see Challenge
 
-	leads leads
-	// devices are all terminals that the call leads to, by ID.
-	devices map[string]authzstore.Terminal
+	expected bool     // the call enters a code, and Challenge expects it
+	told     []string // the terminals of Challenge's account, where expected
+
+	accountTerminals []string                       // of Account, where they are asked for
+	devices          map[string]authzstore.Terminal // all that the call leads to, by ID
 }
 
-// readFacts reads what a call leads to, as it is now.
-func (ck *check) readFacts(r authzstore.Reader, l leads, nowNanos int64) (f Facts, err error) {
-	if f.Account, f.Usage, f.Delegates, err = readAccount(r, l.account); err != nil {
-		return Facts{}, err
-	}
-	if f.IntentAccount, f.IntentUsage, f.IntentDelegates, err = readAccount(r, l.intentAccount); err != nil {
-		return Facts{}, err
-	}
-	if l.grant != "" {
-		if f.Grant, err = found(r.Grant(l.grant)); err != nil {
-			return Facts{}, err
-		}
-		if f.GrantUsage, err = r.Usage(l.grant); err != nil {
-			return Facts{}, err
-		}
-	}
-	if l.merchant != "" {
-		m, channel, ok, err := r.MerchantOf(ck.call.Identity)
-		if err != nil {
-			return Facts{}, err
-		}
-		if ok {
-			f.Merchant, f.Channel = &m, channel
-		}
-	}
-	f.leads = l
-	for _, read := range []func(*check, authzstore.Reader, leads, int64, *Facts) error{
-		(*check).readTerminals, (*check).readIntents, (*check).readChallenge, (*check).readAsking,
-	} {
-		if err := read(ck, r, l, nowNanos, &f); err != nil {
-			return Facts{}, err
-		}
-	}
-	return f, nil
+// readers are how each fact is read. A call's facts are read in the order of
+// [call.FactNames], in which one leads to another, after what is known about its key
+// (key.go) and what its evidence leads to (evidence.go).
+var readers = map[string]func(*check, authzstore.Reader, *Facts) error{
+	call.FactGrant:           (*check).readGrant,
+	call.FactIntent:          (*check).readIntent,
+	call.FactTerminal:        (*check).readTerminal,
+	call.FactAccount:         (*check).readAccount,
+	call.FactIntentAccount:   (*check).readIntentAccount,
+	call.FactIntentTerminals: (*check).readIntentTerminals,
+	call.FactTerminals:       (*check).readTerminals,
+	call.FactOpenIntents:     (*check).readOpenIntents,
+	call.FactChallenge:       (*check).readChallenge,
+	call.FactMerchant:        (*check).readMerchant,
 }
 
-func readAccount(r authzstore.Reader, id string) (a *authzstore.Account, u authzstore.Usage, d authzstore.Delegates, err error) {
-	if id == "" {
-		return nil, u, d, nil
+// read reads what the call is about, as it is now: in a snapshot for the plan, and in
+// the transaction for the decision.
+func (ck *check) read(r authzstore.Reader, nowNanos int64) (f Facts, err error) {
+	f.nowNanos = nowNanos
+	if f.earlier, err = ck.readEarlier(r); err != nil {
+		return Facts{}, err
 	}
-	if a, err = found(r.Account(id)); err != nil {
-		return nil, u, d, err
+	if err := ck.readLeads(r); err != nil {
+		return Facts{}, err
 	}
-	if u, err = r.Usage(id); err != nil {
-		return nil, u, d, err
+	for _, fact := range ck.call.Route.Facts {
+		read, known := readers[fact.Name]
+		if !known {
+			return Facts{}, fmt.Errorf("%w: the fact %q", errNotKnown, fact.Name)
+		}
+		if err := read(ck, r, &f); err != nil {
+			return Facts{}, err
+		}
 	}
-	d, err = r.Delegates(id)
-	return a, u, d, err
+	return f, ck.readPeople(r, &f)
+}
+
+// reads tells whether the route names a fact.
+func (ck *check) reads(fact string) bool {
+	_, named := ck.call.Route.Fact(fact)
+	return named
+}
+
+// mayWrite tells whether the route declares a fact `write`.
+func (ck *check) mayWrite(fact string) bool { return ck.call.Route.Writes(fact) }
+
+// writes tells whether an effect may change what the call leads to.
+func (ck *check) writes() bool {
+	return slices.ContainsFunc(ck.call.Route.Facts, func(f call.Fact) bool { return f.Write })
 }
 
 func found[T any](noun T, ok bool, err error) (*T, error) {
@@ -101,29 +118,4 @@ func found[T any](noun T, ok bool, err error) (*T, error) {
 		return nil, err
 	}
 	return &noun, nil
-}
-
-// canPay tells whether an account, and the grant by which it pays if there is one,
-// still pay at all: neither was frozen, closed or taken away, and the account has the
-// owner who gave the grant.
-func canPay(r authzstore.Reader, account, grant string) (bool, error) {
-	a, ok, err := r.Account(account)
-	if err != nil || !ok || a.State != authzstore.AccountActive {
-		return false, err
-	}
-	if grant == "" {
-		return true, nil
-	}
-	g, ok, err := r.Grant(grant)
-	return ok && g.State == authzstore.GrantActive && g.Owner == a.Owner, err
-}
-
-// canBePaid tells whether the merchant that calls, nil for none, is still paid at all.
-// Where a route does not ask who that is, nobody knows of any that is not.
-func (ck *check) canBePaid(m *authzstore.Merchant) bool {
-	return !ck.asksMerchant() || m != nil && m.State == authzstore.MerchantActive
-}
-
-func (ck *check) asksMerchant() bool {
-	return slices.Contains(ck.call.Route.Facts, call.Fact{Name: factMerchant})
 }

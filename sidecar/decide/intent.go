@@ -2,10 +2,28 @@ package decide
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
 )
+
+// intentRefs declares what opening and advancing intents touches.
+func (ck *check) intentRefs(f Facts) []kv.Ref {
+	var refs []kv.Ref
+	if ck.mayWrite(call.FactIntent) && f.Intent != nil {
+		refs = append(refs, authzstore.IntentRefs(*f.Intent)...)
+	}
+	if ck.mayWrite(call.FactOpenIntents) && f.Account != nil {
+		refs = append(refs, authzstore.IntentRefs(authzstore.Intent{ID: ck.intentID, Account: f.Account.ID})...)
+		for _, i := range f.OpenIntents {
+			refs = append(refs, authzstore.IntentRef(i.ID, kv.Exclusive))
+		}
+	}
+	return refs
+}
 
 // effectsOnIntents opens and advances intents. about is the one that the call opened, or
 // names, or alone advanced.
@@ -39,7 +57,7 @@ func (ck *check) effectsOnIntents(tx *authzstore.Tx, f Facts, effects []policy.E
 // openIntent opens an intent of the call's account, for what the effect or else the call
 // says.
 func (ck *check) openIntent(tx *authzstore.Tx, f Facts, e policy.OpenIntent) (*authzstore.Intent, error) {
-	if f.Account == nil || !ck.mayWrite(factOpenIntents) {
+	if f.Account == nil || !ck.mayWrite(call.FactOpenIntents) {
 		return nil, contradiction("an intent of no account, or on a route that does not declare open_intents `write`")
 	}
 	if err := ledTo(f, e.Terminals); err != nil {
@@ -89,10 +107,22 @@ func ledTo(f Facts, terminals []string) error {
 	return nil
 }
 
-// fromTerminal is the terminal that the call comes from, "" for none.
-func (ck *check) fromTerminal(f Facts) string {
-	if t := f.Terminal; t != nil && t.State != authzstore.TerminalUnbound && t.Identity == ck.call.Identity {
-		return t.ID
+func theIntent(_ *check, _ Facts, done effected, e *Execution) {
+	if done.about != nil {
+		e.Intent = done.about.ID
 	}
-	return ""
+}
+
+// takesPart: the caller opened the intent that its call came to be about, owns its
+// account, or is a terminal of it.
+func (ck *check) takesPart(f Facts) bool {
+	i := f.earlier.intent
+	if i == nil {
+		return true // nothing to be shown
+	}
+	if i.Initiator == ck.call.Identity || f.Account != nil && f.Account.ID == i.Account && f.Account.Owner == ck.call.Identity {
+		return true
+	}
+	from := ck.fromTerminal(f)
+	return from != "" && (f.Terminal.Account == i.Account || slices.Contains(pushedTo(*i), from))
 }

@@ -5,39 +5,69 @@ import (
 	"net/http"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
-// readKnown sets known: nil where nothing is known about the call's key, or it has
-// none.
-func (ck *check) readKnown(tx *authzstore.Tx) error {
-	ck.known = nil
-	if ck.key == nil {
-		return nil
-	}
-	known, had, err := tx.KeyedCall(*ck.key)
-	if had {
-		ck.known = &known
-	}
-	return err
+// earlier is what is known about a call's key, and what an allow under it made.
+type earlier struct {
+	known       authzstore.KeyedCall
+	reservation *authzstore.Reservation // nil for none
+	intent      *authzstore.Intent      // nil for none
+	// pays: what the reservation, or else the intent, takes money from still pays.
+	pays bool
 }
 
-// fromKnown answers a call by what is known about its key alone, if that is to be
+// readKnown returns nil where nothing is known about the call's key, or it has none.
+func (ck *check) readKnown(r authzstore.Reader) (*earlier, error) {
+	if ck.key == nil {
+		return nil, nil
+	}
+	known, had, err := r.KeyedCall(*ck.key)
+	if err != nil || !had {
+		return nil, err
+	}
+	return &earlier{known: known}, nil
+}
+
+// readEarlier is readKnown with what an allow under the key made.
+func (ck *check) readEarlier(r authzstore.Reader) (*earlier, error) {
+	e, err := ck.readKnown(r)
+	if err != nil || e == nil {
+		return nil, err
+	}
+	known := e.known
+	if known.Intent != "" {
+		if e.intent, err = found(r.Intent(known.Intent)); err != nil {
+			return nil, err
+		}
+	}
+	if known.ReservationID != "" {
+		if e.reservation, err = found(r.Reservation(known.ReservationID)); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case e.reservation != nil:
+		e.pays, err = canPay(r, e.reservation.Account, e.reservation.Grant)
+	case e.intent != nil:
+		e.pays, err = canPay(r, e.intent.Account, "")
+	}
+	return e, err
+}
+
+// fromEarlier answers a call by what is known about its key alone, if that is to be
 // done.
-func (ck *check) fromKnown(tx *authzstore.Tx, f Facts) (d Decision, done bool, err error) {
-	if err := ck.readKnown(tx); err != nil || ck.known == nil {
-		return Decision{}, false, err
+func (ck *check) fromEarlier(tx *authzstore.Tx, f Facts) (d Decision, done bool, err error) {
+	e := f.earlier
+	if e == nil {
+		return Decision{}, false, nil
 	}
-	known := ck.known
-	made, err := readMade(tx, *known)
+	canRunAgain, err := ck.canRunAgain(tx, f)
 	if err != nil {
 		return Decision{}, false, err
 	}
-	canRunAgain, err := ck.canRunAgain(tx, made, f)
-	if err != nil {
-		return Decision{}, false, err
-	}
-	switch chooseCourse(known, ck.fingerprint, ck.mac, canRunAgain) {
+	switch chooseCourse(e, ck.fingerprint, ck.mac, canRunAgain) {
 	case evaluate:
 		ck.seen.Course = CourseEvaluated
 		return Decision{}, false, nil
@@ -48,41 +78,25 @@ func (ck *check) fromKnown(tx *authzstore.Tx, f Facts) (d Decision, done bool, e
 	case tellAgain:
 		ck.seen.Course = CourseToldAgain
 		var told toldAnswer
-		if err := json.Unmarshal(known.Answer, &told); err != nil {
+		if err := json.Unmarshal(e.known.Answer, &told); err != nil {
 			return Decision{}, false, err
 		}
 		d = denied(told.Status, told.Reasons...)
 	case forward:
 		ck.seen.Course = CourseForwarded
-		d = Decision{Outcome: Allow, Execution: ck.executionAgain(made, f)}
+		d = Decision{Outcome: Allow, Execution: ck.executionAgain(f)}
 		d.Execution.Replayed = true
 	default:
 		ck.seen.Course = CourseConflict
 		d = denied(http.StatusConflict, alreadyAllowed)
-		d.ReservationState = string(made.reservation.State)
-	}
-	d.IntentID = known.Intent
-	// The decision that is told is the one that was made then.
-	d.ID, d.Replayed = known.RecordID, true
-	return d, true, nil
-}
-
-// made is what an allow made.
-type made struct {
-	reservation authzstore.Reservation // the zero one for none
-	intent      *authzstore.Intent     // nil for none
-}
-
-func readMade(tx *authzstore.Tx, known authzstore.KeyedCall) (m made, err error) {
-	if known.ReservationID != "" {
-		if m.reservation, _, err = tx.Reservation(known.ReservationID); err != nil {
-			return made{}, err
+		if e.reservation != nil {
+			d.ReservationState = string(e.reservation.State)
 		}
 	}
-	if known.Intent != "" {
-		m.intent, err = found(tx.Intent(known.Intent))
-	}
-	return m, err
+	d.IntentID = e.known.Intent
+	// The decision that is told is the one that was made then.
+	d.ID, d.Replayed = e.known.RecordID, true
+	return d, true, nil
 }
 
 // canRunAgain tells whether a call that was allowed before may be forwarded again: to
@@ -90,38 +104,34 @@ func readMade(tx *authzstore.Tx, known authzstore.KeyedCall) (m made, err error)
 // money from still pays, and whom still is paid; or where no money moves, while the
 // intent that it opened can go on; or to what shows the state that a built-in operation
 // left.
-func (ck *check) canRunAgain(tx *authzstore.Tx, m made, f Facts) (bool, error) {
-	if ck.known.State != authzstore.KeyedAllowed {
+func (ck *check) canRunAgain(tx *authzstore.Tx, f Facts) (bool, error) {
+	e := f.earlier
+	if e.known.State != authzstore.KeyedAllowed {
 		return false, nil
 	}
 	if ck.call.Route.Does != "" {
-		return ck.canShowAgain(tx, f, m.intent)
+		return ck.canShowAgain(tx, f)
 	}
-	if ck.known.RunsOnceAt == "" || ck.known.RunsOnceAt != ck.runsOnceAt() || !ck.canBePaid(f.Merchant) {
+	if e.known.RunsOnceAt == "" || e.known.RunsOnceAt != ck.runsOnceAt() || !ck.canBePaid(f) || !e.pays {
 		return false, nil
 	}
-	if r := m.reservation; r.ID != "" {
-		if r.State != authzstore.ReservationPending {
-			return false, nil
-		}
-		return canPay(tx.Reader, r.Account, r.Grant)
+	if e.reservation != nil {
+		return e.reservation.State == authzstore.ReservationPending, nil
 	}
-	if m.intent == nil || m.intent.Closed || m.intent.ExpiredAt(tx.Now()) {
-		return false, nil
-	}
-	return canPay(tx.Reader, m.intent.Account, "")
+	return !e.intent.Closed && !e.intent.ExpiredAt(f.nowNanos), nil // it pays, so there is one
 }
 
 // executionAgain is the execution of a call that was allowed before.
-func (ck *check) executionAgain(m made, f Facts) *Execution {
+func (ck *check) executionAgain(f Facts) *Execution {
+	e := f.earlier
 	if ck.call.Route.Does != "" {
-		return ck.builtInExecution(f, effected{about: m.intent}, ck.known.Grant)
+		return ck.builtInExecution(f, effected{about: e.intent}, e.known.Grant)
 	}
-	e := ck.execution(m.intent)
-	if m.reservation.ID != "" {
-		return e.paying(m.reservation)
+	x := ck.execution(e.intent)
+	if e.reservation != nil {
+		return x.paying(*e.reservation)
 	}
-	return e
+	return x
 }
 
 // A toldAnswer is what a denied call was told.
@@ -131,19 +141,20 @@ type toldAnswer struct {
 }
 
 // answer writes what is known about the key from now on.
-func (ck *check) answer(tx *authzstore.Tx, d Decision) error {
+func (ck *check) answer(tx *authzstore.Tx, f Facts, d Decision) error {
+	before := f.earlier
 	if ck.key == nil {
 		return nil
 	}
 	now := authzstore.KeyedCall{Fingerprint: ck.fingerprint, Evidence: ck.mac, State: authzstore.KeyedPending, LockedOut: ck.lockedOut}
 	if len(ck.mac) > 0 {
 		now.SpentBy = ck.id
-		if spentBefore(ck.known, ck.mac) {
-			now.SpentBy, now.EvidenceMatched = ck.known.SpentBy, ck.known.EvidenceMatched
+		if before.spent(ck.mac) {
+			now.SpentBy, now.EvidenceMatched = before.known.SpentBy, before.known.EvidenceMatched
 		}
 	}
-	if ck.known != nil {
-		now.Challenge = ck.known.Challenge
+	if before != nil {
+		now.Challenge = before.known.Challenge
 	}
 	switch {
 	case d.Outcome == Allow:
@@ -168,7 +179,7 @@ func (ck *check) answer(tx *authzstore.Tx, d Decision) error {
 // runsOnceAt is the service that an allow of the call goes to, if it runs what it is
 // allowed once; empty where none does.
 func (ck *check) runsOnceAt() string {
-	if r := ck.call.Route; r.Does == "" && r.Upstream.Idempotent && (r.MovesMoney || r.Writes(factOpenIntents)) {
+	if r := ck.call.Route; r.Does == "" && r.Upstream.Idempotent && (r.MovesMoney || r.Writes(call.FactOpenIntents)) {
 		return r.Upstream.Audience
 	}
 	return ""

@@ -5,18 +5,28 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/policy"
 )
 
 // messageLifeNanos is how long a message is delivered where nothing else says so.
 const messageLifeNanos = int64(24 * time.Hour)
 
+// messageRefs declares what messages of the call touch.
+func (ck *check) messageRefs(f Facts) []kv.Ref {
+	var refs []kv.Ref
+	for _, id := range ck.messaged(f) {
+		refs = append(refs, authzstore.SendRefs(id)...)
+	}
+	return refs
+}
+
 // reachable is a terminal that messages of this call may go to: one that it leads to by
 // a fact that the route declares `write`, and that is not unbound. Those to a frozen one
 // wait until it is not.
 func (ck *check) reachable(f Facts, id string) (authzstore.Terminal, error) {
 	t, known := f.devices[id]
-	if !known || !slices.Contains(ck.messaged(f.leads), id) {
+	if !known || !slices.Contains(ck.messaged(f), id) {
 		return authzstore.Terminal{}, contradiction("a message to a terminal that the call does not lead to")
 	}
 	if t.State == authzstore.TerminalUnbound {

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"context"
 	"errors"
 	"slices"
 
@@ -17,109 +18,86 @@ const maxPlans = 3
 // errReplan: the call leads elsewhere than planned. Nothing was written.
 var errReplan = errors.New("the call leads elsewhere than planned")
 
-// The facts that a route can name.
-const (
-	factAccount         = "account"
-	factGrant           = "grant"
-	factMerchant        = "merchant"
-	factTerminal        = "terminal"
-	factTerminals       = "terminals"
-	factIntent          = "intent"
-	factIntentAccount   = "intent_account"
-	factIntentTerminals = "intent_terminals"
-	factOpenIntents     = "open_intents"
-	factChallenge       = "challenge"
-)
-
-// leads are what a call leads to: IDs, "" and nil where to nothing.
-type leads struct {
-	single
-	terminals []string // of account, that are not unbound
-	pushed    []string // that opened the intent, or that it was pushed to
-	asked     []string // the challenge's
-	told      []string // of the account that the challenge is about, where it may lock
-	intents   []string // those of account that its list has
-}
-
-// single are the leads that are one thing each.
-type single struct {
-	account       string // that the call names, or the grant's, the terminal's or the intent's
-	intentAccount string
-	grant         string
-	handle        string // of the grant's credential in force
-	merchant      string
-	terminal      string
-	terminalOf    string // its account
-	intent        string
-	intentOwner   string // the intent's account, whether or not that is a fact
-
-	challenge string // that a built-in operation is about, or that the call's key stands for
-	former    string // that the caller has asked for the same call under another key
-	initiator authzstore.Identity
-	askedOf   string // the account that the challenge is about
-	expected  bool   // the call enters a code, and the challenge expects it
-
+// A plan is made in a snapshot: what a call's transaction has to lock. It is a guess. The
+// transaction reads everything again, and the store refuses what was not declared: then
+// the call is planned again.
+type plan struct {
+	facts Facts
+	refs  []kv.Ref // all that reading the facts looks at, and all that may be changed
+	// changes are the entities that an effect may change, and of whose changes only so
+	// many are decided at once.
+	changes []string
 	// stops: the call stops payments from its caller's own account, or by a grant that
-	// the caller is a party to.
+	// the caller is a party to, whatever the policy will say. Those do not wait behind the
+	// payments; a stranger's call does.
 	stops bool
-
-	// The reservation that the call's key stands for, and what it takes money from, or
-	// the intent that it stands for, and whose that is.
-	reservation, paidFrom, paidBy string
-	opened                        string
 }
 
-func (l leads) equal(other leads) bool {
-	return l.single == other.single && slices.Equal(l.terminals, other.terminals) && slices.Equal(l.pushed, other.pushed) &&
-		slices.Equal(l.asked, other.asked) && slices.Equal(l.told, other.told) && slices.Equal(l.intents, other.intents)
+func (ck *check) plan(ctx context.Context) (p plan, err error) {
+	err = ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
+		var reads authzstore.Reads
+		if p.facts, err = ck.read(s.Recording(&reads), ck.arrived.UnixNano()); err != nil {
+			return err
+		}
+		p.refs = append(reads.Refs(), ck.changeRefs(p.facts)...)
+		p.changes, p.stops = ck.changes(p.facts), ck.stopsOwn(p.facts)
+		return nil
+	})
+	return p, err
 }
 
-// sameLeads fails with errReplan where the call leads elsewhere than planned: then
-// what it leads to is perhaps not even declared.
-func (ck *check) sameLeads(r authzstore.Reader, planned leads) error {
-	l, err := ck.follow(r)
-	ck.moved = errors.Is(err, kv.ErrUndeclared) || err == nil && !l.equal(planned)
-	if ck.moved {
-		return errReplan
+// changeRefs declares everything that may be written, beside the record.
+func (ck *check) changeRefs(f Facts) []kv.Ref {
+	var refs []kv.Ref
+	if ck.writes() {
+		refs = append(refs, ck.messageRefs(f)...)
+		refs = append(refs, ck.intentRefs(f)...)
+		refs = append(refs, ck.challengeRefs(f)...)
+		refs = append(refs, ck.reserveRefs(f)...)
+		refs = append(refs, ck.builtInRefs(f)...)
 	}
-	return err
+	if ck.key != nil {
+		refs = append(refs, ck.key.Ref())
+	}
+	return append(refs, ck.evidenceRefs(f)...)
 }
 
-// reads tells whether the route names a fact.
-func (ck *check) reads(fact string) bool {
-	_, named := ck.call.Route.Fact(fact)
-	return named
-}
-
-// mayWrite tells whether the route declares a fact `write`.
-func (ck *check) mayWrite(fact string) bool { return ck.call.Route.Writes(fact) }
-
-// writes tells whether an effect may change what the call leads to.
-func (ck *check) writes() bool {
-	return slices.ContainsFunc(ck.call.Route.Facts, func(f call.Fact) bool { return f.Write })
-}
-
-// changes are the entities that an effect may change, and of whose changes only so
-// many are decided at once.
-func (ck *check) changes(l leads) []string {
+func (ck *check) changes(f Facts) []string {
 	if !ck.writes() || builtIns[ck.call.Route.Does].stops {
 		return nil
 	}
-	all := []string{l.account, l.grant}
-	if ck.mayWrite(factIntentAccount) {
-		all = append(all, l.intentAccount)
+	var all []string
+	if f.Account != nil {
+		all = append(all, f.Account.ID)
 	}
-	if ck.mayWrite(factIntent) {
-		all = append(all, l.intent)
+	if f.Grant != nil {
+		all = append(all, f.Grant.ID)
 	}
-	if l.expected {
-		all = append(all, l.challenge)
+	if f.IntentAccount != nil && ck.mayWrite(call.FactIntentAccount) {
+		all = append(all, f.IntentAccount.ID)
+	}
+	if f.Intent != nil && ck.mayWrite(call.FactIntent) {
+		all = append(all, f.Intent.ID)
+	}
+	if f.expected {
+		all = append(all, f.Challenge.ID)
 	}
 	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(id string) bool { return id == "" })
+	return slices.Compact(all)
+}
+
+func (ck *check) stopsOwn(f Facts) bool {
+	if !builtIns[ck.call.Route.Does].stops {
+		return false
+	}
+	return f.Account != nil && f.Account.Owner == ck.call.Identity || f.Grant != nil && f.Grant.Delegate == ck.call.Identity
 }
 
 // about is what evidence is shown for.
-func (ck *check) about(l leads) evidence.About {
-	return evidence.About{Call: ck.call, Account: l.account, Terminals: l.terminals}
+func (ck *check) about(f Facts) evidence.About {
+	about := evidence.About{Call: ck.call, Terminals: f.accountTerminals}
+	if f.Account != nil {
+		about.Account = f.Account.ID
+	}
+	return about
 }

@@ -92,7 +92,7 @@ func (ck *check) newRecord(nowNanos int64, d Decision, made basis) (Record, erro
 	}
 	if e := ck.entry; e != nil {
 		r.Challenge = e.into
-		er := EvidenceRecord{Field: e.name, Kind: evidence.ChallengeCode, Matched: e.into != "", SpentBefore: spentBefore(ck.known, ck.mac)}
+		er := EvidenceRecord{Field: e.name, Kind: evidence.ChallengeCode, Matched: e.into != "", SpentBefore: e.again}
 		if e.burnt {
 			er.Budgets = []string{e.sender.Name}
 		}

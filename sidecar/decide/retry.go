@@ -19,10 +19,12 @@ const (
 
 // chooseCourse is the table of retries (see the package's comment). canRunAgain
 // says whether an allowed call may be forwarded again.
-func chooseCourse(known *authzstore.KeyedCall, fingerprint, evidence []byte, canRunAgain bool) course {
-	switch {
-	case known == nil:
+func chooseCourse(before *earlier, fingerprint, evidence []byte, canRunAgain bool) course {
+	if before == nil {
 		return evaluate
+	}
+	known := before.known
+	switch {
 	case !bytes.Equal(known.Fingerprint, fingerprint):
 		return otherCall
 	case known.State == authzstore.KeyedAllowed && canRunAgain:
@@ -36,10 +38,9 @@ func chooseCourse(known *authzstore.KeyedCall, fingerprint, evidence []byte, can
 	}
 }
 
-// spentBefore tells whether the last evaluation under this key was shown the same
-// evidence, and so has spent it. Where no attempt was left it has not: else who is
-// locked out could bring a guess to an evaluation that comes to nothing, and then
-// have it looked at.
-func spentBefore(known *authzstore.KeyedCall, evidence []byte) bool {
-	return known != nil && !known.LockedOut && bytes.Equal(known.Evidence, evidence)
+// spent tells whether the last evaluation under the key was shown the same evidence, and
+// so has spent it. Where no attempt was left it has not: else who is locked out could
+// bring a guess to an evaluation that comes to nothing, and then have it looked at.
+func (e *earlier) spent(evidence []byte) bool {
+	return e != nil && !e.known.LockedOut && bytes.Equal(e.known.Evidence, evidence)
 }

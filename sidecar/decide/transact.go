@@ -36,9 +36,7 @@ type check struct {
 	grantID    string                // of the grant that an allow offers
 	credential authzstore.Credential // that an allow issues
 
-	moved  bool                  // what the call leads to is not what was planned, whatever error that gave
-	known  *authzstore.KeyedCall // what the store knows about the key, once it was read
-	record *Record               // what was written of the decision; nil where nothing was
+	record *Record // what was written of the decision; nil where nothing was
 }
 
 // needsStore tells whether a call's decision depends on anything, or changes
@@ -59,47 +57,40 @@ var errLockWait = fmt.Errorf("%w: the locks were not free in time", kv.ErrOverlo
 // transact decides a call in one transaction. An error says why there is no
 // decision, and then nothing was written.
 func (ck *check) transact(ctx context.Context) (Decision, error) {
+	moved := errReplan
 	for range maxPlans {
 		if err := ck.prepareBuiltIn(); err != nil {
 			return Decision{}, err
 		}
-		var planned leads
-		err := ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
-			planned, err = ck.follow(s.Reader)
-			return err
-		})
+		p, err := ck.plan(ctx)
 		if err != nil {
 			return Decision{}, err
 		}
-		d, err := ck.transactPlanned(ctx, planned)
+		d, err := ck.transactPlanned(ctx, p)
 		if !errors.Is(err, errReplan) {
 			return d, err
 		}
+		moved = err
 	}
-	return Decision{}, errReplan
+	return Decision{}, moved
 }
 
-// transactPlanned decides a call over these entities. Where there is no verdict, or
+// transactPlanned decides a call under the locks of a plan. Where there is no verdict, or
 // none that can be carried out, be it for what the call itself asks, the transaction is
 // given up whole, and a second one writes what stands nevertheless: the evidence is
 // spent, the key is not free for another call, and the record says why.
-func (ck *check) transactPlanned(ctx context.Context, planned leads) (Decision, error) {
-	changes := ck.changes(planned)
-	if !ck.admission.enterAbout(changes) {
+func (ck *check) transactPlanned(ctx context.Context, p plan) (Decision, error) {
+	if !ck.admission.enterAbout(p.changes) {
 		return Decision{}, errCrowded
 	}
-	defer ck.admission.leaveAbout(changes)
-	ck.moved = false
+	defer ck.admission.leaveAbout(p.changes)
 	var decision Decision
-	err := ck.update(ctx, planned, maxLockWait, func(tx *authzstore.Tx) (err error) {
-		if err := ck.sameLeads(tx.Reader, planned); err != nil {
-			return err
-		}
-		decision, err = ck.decideIn(ctx, tx, planned)
+	err := ck.update(ctx, p, maxLockWait, func(tx *authzstore.Tx) (err error) {
+		decision, err = ck.decideIn(ctx, tx)
 		return err
 	})
-	if ck.moved {
-		return Decision{}, errReplan
+	if errors.Is(err, kv.ErrUndeclared) {
+		return Decision{}, fmt.Errorf("%w: %w", errReplan, err)
 	}
 	undecided, ok := errors.AsType[*undecidedError](err)
 	if !ok {
@@ -109,25 +100,25 @@ func (ck *check) transactPlanned(ctx context.Context, planned leads) (Decision, 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	decision = ck.fail(ck.id, undecided.cause)
-	err = ck.update(ctx, planned, settleTimeout, func(tx *authzstore.Tx) error { return ck.settle(tx, planned, undecided.basis, decision) })
+	err = ck.update(ctx, p, settleTimeout, func(tx *authzstore.Tx) error { return ck.settle(tx, p.facts, undecided.basis, decision) })
 	return decision, err
 }
 
 // update is Store.Update under the bound of the wait for locks. It returns once what
 // was written, and what was read, is durable (package kv): so nothing is answered
 // before, also not a retry that wrote nothing.
-func (ck *check) update(ctx context.Context, planned leads, maxWait time.Duration, fn func(*authzstore.Tx) error) error {
+func (ck *check) update(ctx context.Context, p plan, maxWait time.Duration, fn func(*authzstore.Tx) error) error {
 	began := time.Now()
 	var ended time.Time // the transaction, but for its being made durable
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if planned.stops {
+	if p.stops {
 		ctx = kv.Urgent(ctx)
 	}
 	wait := time.AfterFunc(maxWait, func() { cancel(errLockWait) })
 	defer wait.Stop()
 	cause := authzstore.Cause{ID: ck.id, Actor: ck.call.Identity, NowNanos: ck.arrived.UnixNano()}
-	err := ck.cfg.Store.Update(ctx, cause, ck.refs(planned), func(tx *authzstore.Tx) error {
+	err := ck.cfg.Store.Update(ctx, cause, p.refs, func(tx *authzstore.Tx) error {
 		wait.Stop()
 		ck.seen.took(StageLocks, began)
 		defer func() { ended = time.Now() }()
@@ -156,7 +147,7 @@ type undecidedError struct{ basis }
 func (e *undecidedError) Error() string { return e.cause.Error() }
 
 // decideIn is the transaction.
-func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, planned leads) (d Decision, err error) {
+func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx) (d Decision, err error) {
 	var made basis
 	defer func() {
 		if p := recover(); p != nil {
@@ -164,14 +155,14 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, planned leads)
 			d, err = Decision{}, &undecidedError{made}
 		}
 	}()
-	facts, err := ck.readFacts(tx.Reader, planned, tx.Now())
+	facts, err := ck.read(tx.Reader, tx.Now())
 	if err != nil {
 		return Decision{}, err
 	}
-	if d, done, err := ck.fromKnown(tx, facts); done || err != nil {
+	if d, done, err := ck.fromEarlier(tx, facts); done || err != nil {
 		return d, err
 	}
-	err = ck.findOut(tx, planned)
+	err = ck.findOut(tx, facts)
 	if err != nil && !errors.Is(err, errPanic) {
 		return Decision{}, err
 	}
@@ -196,29 +187,33 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, planned leads)
 		return Decision{}, err
 	}
 	d = fromPolicy(verdict).with(done)
-	return d, ck.write(tx, planned, d, made)
+	return d, ck.write(tx, facts, d, made)
 }
 
-// settle writes what stands though there is no decision. It needs nothing that the
-// links lead to.
-func (ck *check) settle(tx *authzstore.Tx, planned leads, made basis, d Decision) error {
-	if err := ck.readKnown(tx); err != nil {
+// settle writes what stands though there is no decision. It looks at nothing that the
+// call leads to, beside what the evidence does: so whatever has changed since the plan,
+// all is declared.
+func (ck *check) settle(tx *authzstore.Tx, planned Facts, made basis, d Decision) error {
+	earlier, err := ck.readKnown(tx.Reader)
+	if err != nil {
 		return err
 	}
 	// Another call under the key may have been answered between the two
 	// transactions. Then that stays; what this one has shown is spent all the same.
-	course := chooseCourse(ck.known, ck.fingerprint, ck.mac, false)
+	course := chooseCourse(earlier, ck.fingerprint, ck.mac, false)
 	if course == otherCall {
-		ck.known = nil // what that one spent, this one did not
+		earlier = nil // what that one spent, this one did not
 	}
-	if err := ck.findOut(tx, planned); err != nil && !errors.Is(err, errPanic) {
+	f := planned
+	f.earlier = earlier
+	if err := ck.findOut(tx, f); err != nil && !errors.Is(err, errPanic) {
 		return err
 	}
-	if err := ck.spend(tx, planned, d.Outcome); err != nil {
+	if err := ck.spend(tx, f, d.Outcome); err != nil {
 		return err
 	}
 	if course == evaluate {
-		if err := ck.answer(tx, d); err != nil {
+		if err := ck.answer(tx, f, d); err != nil {
 			return err
 		}
 	}
@@ -227,11 +222,11 @@ func (ck *check) settle(tx *authzstore.Tx, planned leads, made basis, d Decision
 
 // write spends the evidence, and writes what is known about the key from now on,
 // and the record.
-func (ck *check) write(tx *authzstore.Tx, planned leads, d Decision, made basis) error {
-	if err := ck.spend(tx, planned, d.Outcome); err != nil {
+func (ck *check) write(tx *authzstore.Tx, f Facts, d Decision, made basis) error {
+	if err := ck.spend(tx, f, d.Outcome); err != nil {
 		return err
 	}
-	if err := ck.answer(tx, d); err != nil {
+	if err := ck.answer(tx, f, d); err != nil {
 		return err
 	}
 	return ck.keep(tx, d, made)

@@ -6,13 +6,12 @@ import (
 )
 
 // answerRefs declares what the answer to a challenge changes: the challenge, what is
-// known of who asked, and whether the account's people can be asked. The terminals that
-// were asked are declared as what the call leads to.
-func answerRefs(_ *check, l leads) []kv.Ref {
-	if l.askedOf == "" {
+// known of who asked, and whether the account's people can be asked.
+func answerRefs(_ *check, f Facts) []kv.Ref {
+	if f.Challenge == nil {
 		return nil
 	}
-	return authzstore.ChallengeRefs(authzstore.Challenge{ID: l.challenge, Account: l.askedOf, Initiator: l.initiator})
+	return authzstore.ChallengeRefs(*f.Challenge)
 }
 
 // answering is the terminal by which the caller answers a challenge: one that was asked,
@@ -49,4 +48,15 @@ func reject(ck *check, tx *authzstore.Tx, f Facts) error {
 		return err
 	}
 	return tx.RejectChallenge(f.Challenge.ID, t.ID)
+}
+
+func theChallenge(_ *check, f Facts, _ effected, e *Execution) { e.Challenge = f.Challenge.ID }
+
+// wasAsked: the caller is a terminal that the challenge asks, bound as it was then.
+func (ck *check) wasAsked(f Facts) bool {
+	if f.Challenge == nil {
+		return false
+	}
+	_, err := ck.answering(f)
+	return err == nil
 }

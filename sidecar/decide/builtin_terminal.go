@@ -13,26 +13,19 @@ import (
 // storedCodeLifeNanos is how long a code that is agreed in advance works.
 const storedCodeLifeNanos = int64(7 * 24 * time.Hour)
 
-func verificationRefs(_ *check, l leads) []kv.Ref {
-	if l.account == "" {
-		return nil
-	}
-	return []kv.Ref{authzstore.VerificationRef(l.account, kv.Exclusive)}
-}
-
 // storeCodeRefs: the terminal's account is not always a fact of the route.
-func storeCodeRefs(_ *check, l leads) []kv.Ref {
-	if l.terminal == "" || l.terminalOf == "" {
+func storeCodeRefs(_ *check, f Facts) []kv.Ref {
+	if f.Terminal == nil {
 		return nil
 	}
-	return append(authzstore.AddStoredCodeRefs(l.terminalOf, l.terminal), authzstore.SendRefs(l.terminal)...)
+	return append(authzstore.AddStoredCodeRefs(f.Terminal.Account, f.Terminal.ID), authzstore.SendRefs(f.Terminal.ID)...)
 }
 
 // storeCode makes a code for the caller's terminal, for its account, and sends it there.
 // It takes the place of the one that the terminal had.
 func storeCode(ck *check, tx *authzstore.Tx, f Facts) error {
 	t := f.Terminal
-	if ck.fromTerminal(f) == "" || t.State != authzstore.TerminalBound {
+	if !ck.isTerminal(f) || t.State != authzstore.TerminalBound {
 		return contradiction("a code for a terminal that does not call, or is not bound")
 	}
 	if ck.cfg.StoredCodes == nil {
@@ -56,16 +49,16 @@ func storeCode(ck *check, tx *authzstore.Tx, f Facts) error {
 	return tx.Send(m)
 }
 
-func acknowledgeRefs(_ *check, l leads) []kv.Ref {
-	if l.terminal == "" {
+func acknowledgeRefs(_ *check, f Facts) []kv.Ref {
+	if f.Terminal == nil {
 		return nil
 	}
-	return authzstore.AckRefs(l.terminal)
+	return authzstore.AckRefs(f.Terminal.ID)
 }
 
 // acknowledge says that the caller's terminal has its messages up to a number.
 func acknowledge(ck *check, tx *authzstore.Tx, f Facts) error {
-	if ck.fromTerminal(f) == "" {
+	if !ck.isTerminal(f) {
 		return contradiction("messages of a terminal that does not call")
 	}
 	upTo := ck.call.Int("up_to")
@@ -86,3 +79,14 @@ var (
 	codeTermsInvalid = &call.Refusal{Status: http.StatusUnprocessableEntity, Code: "code_terms_invalid",
 		Message: "A maximum for a code needs its currency, and a currency a maximum."}
 )
+
+func theTerminal(_ *check, f Facts, _ effected, e *Execution) {
+	e.Terminal, e.Account = f.Terminal.ID, f.Terminal.Account
+}
+
+// theStream goes on until the token of the call ends.
+func theStream(ck *check, f Facts, _ effected, e *Execution) {
+	e.Terminal, e.ExpiresAtNanos = f.Terminal.ID, ck.call.ExpiresAtNanos
+}
+
+func (ck *check) isTerminal(f Facts) bool { return ck.fromTerminal(f) != "" }
