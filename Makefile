@@ -49,7 +49,7 @@ soak:
 	go test -v -timeout=2h -run='^Test(Ledgers|Guesses)AcrossKills' ./authzstore
 	go test -v -timeout=2h -run='^TestDeliveryAcrossKills' ./sidecar/outbox
 	go test -v -timeout=2h -run='^TestStrangersLockNobodyOut' ./sidecar/decide
-	go test -v -timeout=2h -run='^TestManyAgents' ./examples/envoy
+	go test -v -timeout=2h -run='^Test(ManyAgents|ProgramAcrossKills)' ./examples/envoy
 	go test -v -timeout=2h -run='^Test(Kill|Torn|Flip|Truncate|FailingWrite)' ./authzstore/kv/badgerkv
 	@if [ "$$(id -u)" = 0 ] && [ -w /dev/loop-control ]; then set -x; \
 		go test -v -timeout=2h -tags=soak -run='^Test(PowerLoss|RealFullDisk)' ./authzstore/kv/badgerkv; \

@@ -176,15 +176,9 @@ func (f *family) seed(t *testing.T, dir string, accounts []authzstore.Account, t
 	for _, m := range merchants {
 		refs = append(refs, authzstore.MerchantRefs(m)...)
 	}
-	refs = append(refs, authzstore.TerminalRefs(terminals...)...)
 	err = store.Update(t.Context(), cause(), refs, func(tx *authzstore.Tx) error {
 		for _, m := range merchants {
 			if err := tx.PutMerchant(m); err != nil {
-				return err
-			}
-		}
-		for _, trm := range terminals {
-			if err := tx.PutTerminal(trm); err != nil {
 				return err
 			}
 		}
@@ -192,6 +186,19 @@ func (f *family) seed(t *testing.T, dir string, accounts []authzstore.Account, t
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for some := range slices.Chunk(terminals, 100) { // what one transaction may declare is bounded
+		err := store.Update(t.Context(), cause(), authzstore.TerminalRefs(some...), func(tx *authzstore.Tx) error {
+			for _, trm := range some {
+				if err := tx.PutTerminal(trm); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)

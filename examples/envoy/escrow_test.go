@@ -225,5 +225,6 @@ func TestEscrowInTime(t *testing.T) {
 func TestEscrowOnTheProgram(t *testing.T) {
 	cases := slices.Concat(escrowOpenCases, escrowPairs(), escrowAgreeCases, escrowReleaseCases)
 	purchases, accounts := escrowWorld(cases)
-	runEscrow(t, newProgram(t, escrowFiles(t, policiestest.All(t)), accounts), cases, purchases)
+	f, _ := newProgram(t, escrowFiles(t, policiestest.All(t)), accounts, nil)
+	runEscrow(t, f, cases, purchases)
 }

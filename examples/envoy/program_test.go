@@ -17,34 +17,63 @@ import (
 	"github.com/countersign/countersign/authzstore"
 )
 
-// newProgram is newFamily with the sidecar as a process of its own: the program that
-// users start, with the rules in a directory and the clock of the machine.
-func newProgram(t *testing.T, rules fstest.MapFS, accounts []authzstore.Account) *family {
+// A program is the sidecar as a process of its own: what users start.
+type program struct {
+	path  string   // of the binary
+	args  []string // of its command serve
+	log   string   // the file that it logs to
+	ended chan error
+
+	running *exec.Cmd // nil: it was ended
+}
+
+// newProgram is newFamily with the sidecar as a program, with these rules in a directory
+// (nil for those that are built in), the clock of the machine, and more arguments.
+func newProgram(t *testing.T, rules fstest.MapFS, accounts []authzstore.Account, terminals []authzstore.Terminal, more ...string) (*family, *program) {
 	t.Helper()
 	dir := t.TempDir()
 	f := &family{dir: filepath.Join(dir, "data"), clock: heldClock{at: time.Now()}}
-	f.seed(t, f.dir, accounts, nil)
-	program, key, log := filepath.Join(dir, "countersign"), filepath.Join(dir, "payments.key"), filepath.Join(dir, "log")
-	do(t, "go", "build", "-o", program, "github.com/countersign/countersign/cmd/countersign")
-	do(t, program, "key", "new", key)
-	if err := os.CopyFS(filepath.Join(dir, "policies"), rules); err != nil {
-		t.Fatal(err)
-	}
+	f.seed(t, f.dir, accounts, terminals)
+	p := &program{path: filepath.Join(dir, "countersign"), log: filepath.Join(dir, "log"), ended: make(chan error, 1)}
+	key := filepath.Join(dir, "payments.key")
+	do(t, "go", "build", "-o", p.path, "github.com/countersign/countersign/cmd/countersign")
+	do(t, p.path, "key", "new", key)
 	sockets := filepath.Dir(checks.socket) // a short path
 	socket, api := filepath.Join(sockets, "program.sock"), filepath.Join(sockets, "program-api.sock")
 	f.control, f.records.file = filepath.Join(sockets, "program-control.sock"), filepath.Join(dir, "decisions.jsonl")
-	output, err := os.Create(log)
+	p.args = append([]string{"serve", "--data", f.dir, "--listen", "unix:" + socket, "--terminal-api", "unix:" + api, "--control", "unix:" + f.control,
+		"--decision-log", f.records.file, "--upstream-key", "payments.example=" + key}, more...)
+	if rules != nil {
+		policies := filepath.Join(dir, "policies")
+		if err := os.CopyFS(policies, rules); err != nil {
+			t.Fatal(err)
+		}
+		p.args = append(p.args, "--policies", policies)
+	}
+	ready, cancel := context.WithTimeout(t.Context(), 20*patience)
+	defer cancel()
+	p.start(t, cancel) // what does not start is not waited for
+	t.Cleanup(func() {
+		if err := p.end(syscall.SIGTERM); err != nil || t.Failed() {
+			text, _ := os.ReadFile(p.log)
+			t.Errorf("the program ended with %v: %s", err, text)
+		}
+	})
+	f.before(ready, t, socket, api)
+	return f, p
+}
+
+// start starts the sidecar. after is called once it has ended.
+func (p *program) start(t *testing.T, after func()) {
+	t.Helper()
+	output, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sidecar := exec.Command(program, "serve", "--policies", filepath.Join(dir, "policies"), "--data", f.dir,
-		"--listen", "unix:"+socket, "--terminal-api", "unix:"+api, "--control", "unix:"+f.control,
-		"--decision-log", f.records.file, "--upstream-key", "payments.example="+key)
+	defer output.Close()
+	sidecar := exec.Command(p.path, p.args...)
 	sidecar.Stderr = output
 	bindToParent(sidecar)
-	ready, cancel := context.WithTimeout(t.Context(), 20*patience)
-	defer cancel()
-	ended := make(chan error, 1)
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // the process ends with the thread that started it
@@ -52,22 +81,24 @@ func newProgram(t *testing.T, rules fstest.MapFS, accounts []authzstore.Account)
 		err := sidecar.Start()
 		started <- err
 		if err == nil {
-			ended <- sidecar.Wait()
-			cancel() // what does not start is not waited for
+			p.ended <- sidecar.Wait()
+			after()
 		}
 	}()
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = sidecar.Process.Signal(syscall.SIGTERM)
-		if err := <-ended; err != nil || t.Failed() {
-			text, _ := os.ReadFile(log)
-			t.Errorf("the program ended with %v: %s", err, text)
-		}
-	})
-	f.before(ready, t, socket, api)
-	return f
+	p.running = sidecar
+}
+
+// end sends the sidecar a signal, unless it was ended before, and waits until it has ended.
+func (p *program) end(signal os.Signal) error {
+	if p.running == nil {
+		return nil
+	}
+	_ = p.running.Process.Signal(signal)
+	p.running = nil
+	return <-p.ended
 }
 
 // do runs a program that must succeed.
