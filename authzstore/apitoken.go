@@ -28,8 +28,8 @@ const (
 func (t APIToken) check() error {
 	switch {
 	case !isName(t.Name):
-		return fmt.Errorf("%w: the name of token %s is not a text of 1 to %d bytes", ErrInvalid, t.ID, maxNameBytes)
-	case !snakeCase.MatchString(t.Role):
+		return fmt.Errorf("%w: the name of token %s is not a text of 1 to %d bytes", ErrInvalid, t.ID, MaxNameBytes)
+	case !IsSnakeCase(t.Role):
 		return fmt.Errorf("%w: role %q is not a snake_case name", ErrInvalid, t.Role)
 	case len(t.Hash) != sha256.Size:
 		return fmt.Errorf("%w: token %s with a hash of %d bytes", ErrInvalid, t.ID, len(t.Hash))

@@ -61,6 +61,9 @@ const (
 	ChallengeApproval ChallengeKind = "approval"
 )
 
+// ChallengeKinds returns all of them.
+func ChallengeKinds() []ChallengeKind { return []ChallengeKind{ChallengeCode, ChallengeApproval} }
+
 // Expects says whose answers to a challenge count.
 type Expects string
 
@@ -69,6 +72,9 @@ const (
 	ExpectsInitiator Expects = "initiator"
 	ExpectsTerminals Expects = "terminals"
 )
+
+// AllExpects returns all of them.
+func AllExpects() []Expects { return []Expects{ExpectsInitiator, ExpectsTerminals} }
 
 // ChallengeState says how far a challenge has come.
 type ChallengeState string
@@ -132,6 +138,11 @@ const (
 	EntrySum        EntryOrder = "sum"
 )
 
+// EntryOrders returns all of them.
+func EntryOrders() []EntryOrder {
+	return []EntryOrder{EntryAny, EntryTerminals, EntryAscending, EntryDescending, EntrySum}
+}
+
 // Bounds of challenges.
 const (
 	MinCodeLength        = 6
@@ -139,9 +150,8 @@ const (
 	MaxChallengeAttempts = 5
 	// MaxChallengeLife is how long a challenge stays open at most.
 	MaxChallengeLife = 24 * time.Hour
-
-	// minSumLength keeps a sum above 20 bits (NIST SP 800-63B, 5.1.3.2).
-	minSumLength = 7
+	// MinSumLength keeps a sum above 20 bits (NIST SP 800-63B, 5.1.3.2).
+	MinSumLength = 7
 )
 
 const (
@@ -162,7 +172,7 @@ func (c Condition) Check(length, terminals int) error {
 		return bad("on codes of %d digits, not %d to %d", length, MinCodeLength, MaxCodeLength)
 	case terminals < 1 || terminals > MaxTerminals:
 		return bad("on codes of %d terminals, not 1 to %d", terminals, MaxTerminals)
-	case !slices.Contains([]EntryOrder{EntryAny, EntryTerminals, EntryAscending, EntryDescending, EntrySum}, c.Entry):
+	case !slices.Contains(EntryOrders(), c.Entry):
 		return bad("with the entry %q", c.Entry)
 	case c.WithinNanos < 0 || c.MinGapNanos < 0 || c.MaxGapNanos < 0:
 		return bad("with a negative time")
@@ -170,8 +180,8 @@ func (c Condition) Check(length, terminals int) error {
 		return bad("with gaps of %d ns at least and %d ns at most", c.MinGapNanos, c.MaxGapNanos)
 	case c.Entry == EntrySum && gaps:
 		return bad("with gaps in one entry, a sum")
-	case c.Entry == EntrySum && length < minSumLength:
-		return bad("with a sum of codes of %d digits, at least %d", length, minSumLength)
+	case c.Entry == EntrySum && length < MinSumLength:
+		return bad("with a sum of codes of %d digits, at least %d", length, MinSumLength)
 	case (ordered || gaps) && terminals < 2:
 		return bad("with an order or gaps of one code")
 	}
@@ -283,7 +293,7 @@ func (c Challenge) checkCodes() error {
 	switch {
 	case c.Kind != ChallengeCode:
 		return c.bad("is of the kind %q", c.Kind)
-	case c.Expects != ExpectsInitiator && c.Expects != ExpectsTerminals:
+	case !slices.Contains(AllExpects(), c.Expects):
 		return c.bad("expects %q", c.Expects)
 	case len(c.Sealed) == 0 || len(c.Sealed) > maxSealedBytes:
 		return c.bad("has a sealed secret of %d bytes", len(c.Sealed))
@@ -365,7 +375,7 @@ func checkPurpose(amountMinor int64, currency, payee string) error {
 	case amountMinor != 0 && currency == "":
 		return fmt.Errorf("%w: an amount of %d in no currency", ErrInvalid, amountMinor)
 	case payee != "" && !isName(payee):
-		return fmt.Errorf("%w: the payee is not a text of at most %d bytes", ErrInvalid, maxNameBytes)
+		return fmt.Errorf("%w: the payee is not a text of at most %d bytes", ErrInvalid, MaxNameBytes)
 	}
 	return nil
 }

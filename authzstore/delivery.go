@@ -42,7 +42,7 @@ func (d Delivery) check() error {
 		if err := checkID("message", "msg", l.MessageID); err != nil {
 			return err
 		}
-		if l.Num <= after || l.Num > d.Acked || !snakeCase.MatchString(l.Kind) || !isName(l.Why) {
+		if l.Num <= after || l.Num > d.Acked || !IsSnakeCase(l.Kind) || !isName(l.Why) {
 			return fmt.Errorf("%w: dead letter %d of %s, of the kind %q", ErrInvalid, l.Num, d.Terminal, l.Kind)
 		}
 		after = l.Num

@@ -54,13 +54,18 @@ func (id Identity) check() error {
 	return nil
 }
 
-const maxNameBytes = 256
+// MaxNameBytes bounds a text that people read, such as a payee or a detail of a message.
+const MaxNameBytes = 256
 
-// snakeCase is the form of names that programs read: limits, channels, rights, roles.
-var snakeCase = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+var snakeCase = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+
+// IsSnakeCase tells whether s has the form of the names that programs read: a snake_case
+// name of 1 to 64 bytes. Systems, operations, states, limits, channels, rights, reasons
+// and what rules name kinds of are such names.
+func IsSnakeCase(s string) bool { return snakeCase.MatchString(s) }
 
 // isName tells whether s is a text that people read: UTF-8 of 1 to 256 bytes
 // without control characters.
 func isName(s string) bool {
-	return s != "" && len(s) <= maxNameBytes && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+	return s != "" && len(s) <= MaxNameBytes && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }

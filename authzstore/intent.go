@@ -93,7 +93,7 @@ func (i Intent) check() error {
 		}
 	}
 	switch {
-	case !snakeCase.MatchString(i.System) || !snakeCase.MatchString(i.Kind):
+	case !IsSnakeCase(i.System) || !IsSnakeCase(i.Kind):
 		return i.bad("is a %q of the system %q", i.Kind, i.System)
 	case len(i.Terminals) > MaxIntentTerminals:
 		return i.bad("has %d terminals, at most %d", len(i.Terminals), MaxIntentTerminals)
@@ -115,7 +115,7 @@ func (i Intent) checkSteps() error {
 	}
 	after := i.OpenedAtNanos
 	for _, s := range i.Steps {
-		if !snakeCase.MatchString(s.State) || s.AtNanos < after || s.RecordID == "" {
+		if !IsSnakeCase(s.State) || s.AtNanos < after || s.RecordID == "" {
 			return i.bad("has the step %+v", s)
 		}
 		if err := s.By.check(); err != nil {
@@ -139,8 +139,8 @@ func checkTexts(what string, texts map[string]string, most int) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		text := texts[name]
-		if !snakeCase.MatchString(name) || len(text) > maxNameBytes || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
-			return fmt.Errorf("%w: %s %q is not a text of at most %d bytes under a snake_case name", ErrInvalid, what, name, maxNameBytes)
+		if !IsSnakeCase(name) || len(text) > MaxNameBytes || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			return fmt.Errorf("%w: %s %q is not a text of at most %d bytes under a snake_case name", ErrInvalid, what, name, MaxNameBytes)
 		}
 	}
 	return nil

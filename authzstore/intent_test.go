@@ -198,6 +198,7 @@ func TestOpenIntentRules(t *testing.T) {
 		"an id of a challenge":      func(i *Intent) { i.ID = "chl_1" },
 		"no system":                 func(i *Intent) { i.System = "" },
 		"a kind in capitals":        func(i *Intent) { i.Kind = "Order" },
+		"a kind of 65 bytes":        func(i *Intent) { i.Kind = strings.Repeat("k", 65) },
 		"no state":                  func(i *Intent) { i.State = "" },
 		"nobody's":                  func(i *Intent) { i.Initiator = Identity{} },
 		"from what is no terminal":  func(i *Intent) { i.Terminal = "acc_1" },
@@ -228,6 +229,7 @@ func TestOpenIntentRules(t *testing.T) {
 	least.Terminal, least.Terminals, least.AmountMinor, least.Currency, least.Payee, least.Attributes = "", nil, 0, "", "", nil
 	most := d.order("int_2")
 	most.Terminals, most.Attributes = manyIDs("trm", MaxIntentTerminals), manyTexts(MaxIntentAttributes)
+	most.System, most.Kind, most.State = strings.Repeat("s", 64), strings.Repeat("k", 64), strings.Repeat("o", 64)
 	for _, i := range []Intent{least, most} {
 		d.mustOpen(t, i)
 	}

@@ -30,7 +30,7 @@ func checkLimits(limits []Limit) error {
 	seen := map[string]bool{PaymentLimit: true, CoolingLimit: true}
 	for _, l := range limits {
 		switch {
-		case !snakeCase.MatchString(l.Name) || seen[l.Name]:
+		case !IsSnakeCase(l.Name) || seen[l.Name]:
 			return fmt.Errorf("%w: limit name %q is not a snake_case name of its own", ErrInvalid, l.Name)
 		case l.MaxAmountMinor == 0 && l.MaxCount == 0:
 			return fmt.Errorf("%w: limit %s bounds nothing", ErrInvalid, l.Name)

@@ -58,7 +58,7 @@ func (m Merchant) check() error {
 	}
 	switch {
 	case !isName(m.Name):
-		return fmt.Errorf("%w: the name of merchant %s is not a text of 1 to %d bytes", ErrInvalid, m.ID, maxNameBytes)
+		return fmt.Errorf("%w: the name of merchant %s is not a text of 1 to %d bytes", ErrInvalid, m.ID, MaxNameBytes)
 	case !categoryForm.MatchString(m.Category):
 		return fmt.Errorf("%w: category %q is not 4 digits", ErrInvalid, m.Category)
 	case !countryForm.MatchString(m.Country):
@@ -72,7 +72,7 @@ func (m Merchant) check() error {
 		if err := c.Identity.check(); err != nil {
 			return err
 		}
-		if !snakeCase.MatchString(c.Channel) {
+		if !IsSnakeCase(c.Channel) {
 			return fmt.Errorf("%w: channel %q is not a snake_case name", ErrInvalid, c.Channel)
 		}
 		if slices.ContainsFunc(m.Channels[:i], func(b MerchantChannel) bool { return b.Identity == c.Identity }) {
@@ -83,7 +83,7 @@ func (m Merchant) check() error {
 }
 
 func (m MerchantIdentity) check() error {
-	if !snakeCase.MatchString(m.Channel) {
+	if !IsSnakeCase(m.Channel) {
 		return fmt.Errorf("%w: channel %q is not a snake_case name", ErrInvalid, m.Channel)
 	}
 	return checkID("merchant", "mer", m.Merchant)

@@ -98,7 +98,7 @@ func (m Message) check() error {
 		}
 	}
 	switch {
-	case !snakeCase.MatchString(m.Kind):
+	case !IsSnakeCase(m.Kind):
 		return m.bad("is of the kind %q", m.Kind)
 	case m.ExpiresAtNanos < m.CreatedAtNanos || m.ExpiresAtNanos-m.CreatedAtNanos > int64(MaxMessageLife):
 		return m.bad("is of %d and expires at %d, at most %v later", m.CreatedAtNanos, m.ExpiresAtNanos, MaxMessageLife)

@@ -23,7 +23,7 @@ func TestLargestNounsFit(t *testing.T) {
 	}
 	u := Usage{Holder: id("grt", 1), PendingMinor: math.MaxInt64, PostedMinor: math.MaxInt64, Count: math.MaxInt64}
 	for range maxPeriods {
-		u.Periods = append(u.Periods, PeriodUsage{strings.Repeat("a", 32), math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64})
+		u.Periods = append(u.Periods, PeriodUsage{strings.Repeat("a", 64), math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64})
 	}
 	for range maxWindow {
 		u.Window = append(u.Window, WindowEntry{AtNanos: math.MaxInt64, Minor: MaxAmountMinor, KeptSeconds: maxWindowSeconds})
@@ -34,7 +34,7 @@ func TestLargestNounsFit(t *testing.T) {
 
 	var limits []Limit
 	for i := range maxLimits {
-		limits = append(limits, Limit{fmt.Sprintf("a%031d", i), MaxAmountMinor, MaxAmountMinor, Period{Kind: Week, Alignment: ByCalendar, Zone: "America/Argentina/ComodRivadavia", WeekStart: "wednesday"}})
+		limits = append(limits, Limit{fmt.Sprintf("a%063d", i), MaxAmountMinor, MaxAmountMinor, Period{Kind: Week, Alignment: ByCalendar, Zone: "America/Argentina/ComodRivadavia", WeekStart: "wednesday"}})
 	}
 	g := newGrant(id("grt", 1), grantTerms(limits...))
 	g.Terms.Merchants.Mode, g.Terms.Categories.Mode, g.Terms.Countries.Mode, g.Terms.Channels.Mode = ModeOnly, ModeOnly, ModeOnly, ModeOnly
@@ -42,7 +42,7 @@ func TestLargestNounsFit(t *testing.T) {
 		g.Terms.Merchants.Values = append(g.Terms.Merchants.Values, id("mer", i))
 		g.Terms.Categories.Values = append(g.Terms.Categories.Values, fmt.Sprintf("%04d", i))
 		g.Terms.Countries.Values = append(g.Terms.Countries.Values, fmt.Sprintf("%c%c", 'A'+i/26, 'A'+i%26))
-		g.Terms.Channels.Values = append(g.Terms.Channels.Values, fmt.Sprintf("a%031d", i))
+		g.Terms.Channels.Values = append(g.Terms.Channels.Values, fmt.Sprintf("a%063d", i))
 	}
 	long := Identity{strings.Repeat("a", 256), strings.Repeat("b", 256), strings.Repeat("c", 256), ""}
 	g.Owner, g.Delegate = long, long
@@ -59,7 +59,7 @@ func TestLargestNounsFit(t *testing.T) {
 		t.Errorf("a change of a grant comes to %d bytes of a record of %d", got, kv.MaxValue)
 	}
 
-	intent := Intent{ID: id("int", 1), Account: id("acc", 1), System: strings.Repeat("a", 32), Kind: strings.Repeat("b", 32), State: "open",
+	intent := Intent{ID: id("int", 1), Account: id("acc", 1), System: strings.Repeat("a", 64), Kind: strings.Repeat("b", 64), State: "open",
 		Initiator: long, Terminal: id("trm", 1), AmountMinor: MaxAmountMinor, Currency: "EUR", Payee: strings.Repeat("p", 256),
 		Attributes: longTexts(MaxIntentAttributes), Parties: longTexts(MaxIntentParties), OpenedAtNanos: 1, ExpiresAtNanos: math.MaxInt64}
 	c := Challenge{ID: id("chl", 1), Kind: ChallengeCode, Account: id("acc", 1), Initiator: long, System: strings.Repeat("s", 256),
@@ -67,7 +67,7 @@ func TestLargestNounsFit(t *testing.T) {
 		AmountMinor: MaxAmountMinor, Currency: "EUR", Payee: strings.Repeat("p", 256), Sealed: make([]byte, maxSealedBytes), Length: 8,
 		Condition: Condition{Entry: EntryAny}, MaxAttempts: 5, State: ChallengeOpen, IssuedAtNanos: 1, ExpiresAtNanos: hour}
 	i := Initiator{Account: id("acc", 1), Identity: long, RejectedInARow: math.MaxInt64, RejectedAtNanos: math.MaxInt64}
-	m := Message{ID: id("msg", 1), Kind: strings.Repeat("k", 32), Terminal: id("trm", 1), Account: id("acc", 1), Requester: long,
+	m := Message{ID: id("msg", 1), Kind: strings.Repeat("k", 64), Terminal: id("trm", 1), Account: id("acc", 1), Requester: long,
 		AmountMinor: MaxAmountMinor, Currency: "EUR", Payee: strings.Repeat("p", 256), Challenge: id("chl", 1), CodeCounter: math.MaxUint64,
 		Intent: id("int", 1), Details: longTexts(MaxMessageDetails), CreatedAtNanos: 1, ExpiresAtNanos: hour}
 	del := Delivery{Terminal: id("trm", 1), Acked: math.MaxUint64}
@@ -102,7 +102,7 @@ func TestLargestNounsFit(t *testing.T) {
 func longTexts(n int) map[string]string {
 	texts := map[string]string{}
 	for i := range n {
-		texts[fmt.Sprintf("a%031d", i)] = strings.Repeat("x", 256)
+		texts[fmt.Sprintf("a%063d", i)] = strings.Repeat("x", 256)
 	}
 	return texts
 }

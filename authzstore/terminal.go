@@ -60,7 +60,7 @@ func (t Terminal) check() error {
 	}
 	switch {
 	case t.Number != "" && !isName(t.Number), t.OS != "" && !isName(t.OS):
-		return fmt.Errorf("%w: number and system of terminal %s are texts of at most %d bytes", ErrInvalid, t.ID, maxNameBytes)
+		return fmt.Errorf("%w: number and system of terminal %s are texts of at most %d bytes", ErrInvalid, t.ID, MaxNameBytes)
 	case !slices.Contains([]TerminalState{TerminalBound, TerminalFrozen, TerminalUnbound}, t.State):
 		return fmt.Errorf("%w: terminal state %q is none of bound, frozen and unbound", ErrInvalid, t.State)
 	case len(t.Rights) > maxRights || len(t.PairedWith) > maxPairings:
@@ -70,7 +70,7 @@ func (t Terminal) check() error {
 		return err
 	}
 	for i, right := range t.Rights {
-		if !snakeCase.MatchString(right) || slices.Contains(t.Rights[:i], right) {
+		if !IsSnakeCase(right) || slices.Contains(t.Rights[:i], right) {
 			return fmt.Errorf("%w: right %q is not a snake_case name of its own", ErrInvalid, right)
 		}
 	}

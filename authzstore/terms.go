@@ -118,7 +118,7 @@ func (t Terms) check() error {
 		{"merchants", t.Merchants.check(isMerchantID)},
 		{"categories", t.Categories.check(categoryForm.MatchString)},
 		{"countries", t.Countries.check(countryForm.MatchString)},
-		{"channels", t.Channels.check(snakeCase.MatchString)},
+		{"channels", t.Channels.check(IsSnakeCase)},
 		{"hours", t.Hours.check()},
 		{"cooling", t.Cooling.check()},
 	} {

@@ -42,7 +42,7 @@ type Identity struct {
 
 // A Limit describes authzstore.Limit.
 type Limit struct {
-	Name           string `json:"name" pattern:"^[a-z][a-z0-9_]{0,31}$" patternDescription:"snake_case name"`
+	Name           string `json:"name" pattern:"^[a-z][a-z0-9_]{0,63}$" patternDescription:"snake_case name"`
 	MaxAmountMinor int64  `json:"max_amount_minor,omitempty" minimum:"1" maximum:"9007199254740991" doc:"most in one period, minor units; absent: amounts are not bounded"`
 	MaxCount       int64  `json:"max_count,omitempty" minimum:"1" maximum:"9007199254740991" doc:"most payments in one period; absent: they are not bounded"`
 	Period         Period `json:"period"`
@@ -59,7 +59,7 @@ type Period struct {
 
 // A MerchantChannel describes authzstore.MerchantChannel.
 type MerchantChannel struct {
-	Channel  string   `json:"channel" pattern:"^[a-z][a-z0-9_]{0,31}$" patternDescription:"snake_case name" doc:"such as shop or web"`
+	Channel  string   `json:"channel" pattern:"^[a-z][a-z0-9_]{0,63}$" patternDescription:"snake_case name" doc:"such as shop or web"`
 	Identity Identity `json:"identity"`
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/countersign/countersign/authzstore"
 )
 
 // A compiler turns one file into routes of the table.
@@ -16,7 +18,6 @@ type compiler struct {
 }
 
 var (
-	namePattern        = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 	authorityPattern   = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?$|^\[[0-9a-f:.]+\](:[0-9]+)?$`)
 	trustDomainPattern = regexp.MustCompile(`^spiffe://[a-z0-9._-]+$`) // SPIFFE-ID, 2.1
 )
@@ -60,7 +61,7 @@ func (c compiler) insert(route *Route, s scope) {
 
 func compileIdentity(y identityYAML, s scope) IdentitySource {
 	id := IdentitySource{Source: y.Source, Kind: y.Kind}
-	if !namePattern.MatchString(y.Kind) {
+	if !authzstore.IsSnakeCase(y.Kind) {
 		s.at("kind").fail("identity kind %q is not a snake_case name: write one such as user or merchant", y.Kind)
 	}
 	switch y.Source {
@@ -101,7 +102,7 @@ var methods = []string{"DELETE", "GET", "PATCH", "POST", "PUT"}
 func (c compiler) compileFields(r *Route, y routeYAML, s scope) {
 	before := len(s.problems.all)
 	r.match = compileMatch(y, s.at("match"))
-	if !namePattern.MatchString(r.Operation) {
+	if !authzstore.IsSnakeCase(r.Operation) {
 		s.at("operation").fail("operation %q is not a snake_case name: write one such as pay", r.Operation)
 	}
 	if len(s.problems.all) > before {

@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/sidecar/call/strictjson"
 )
 
@@ -51,7 +52,7 @@ func (c compiler) compileField(r *Route, name string, y fieldYAML, s scope) {
 }
 
 func fieldType(name string, y fieldYAML) (Type, error) {
-	if !namePattern.MatchString(name) || slices.Contains(notFields, name) {
+	if !authzstore.IsSnakeCase(name) || slices.Contains(notFields, name) {
 		return 0, fmt.Errorf("not a snake_case name of its own: choose another")
 	}
 	t, known := fieldTypes[y.Type]

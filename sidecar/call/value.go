@@ -18,7 +18,7 @@ import (
 )
 
 // maxTextBytes bounds a text field.
-const maxTextBytes = 256
+const maxTextBytes = authzstore.MaxNameBytes
 
 // read returns the field's value in a request. The currency is the call's, for an
 // amount in major units.

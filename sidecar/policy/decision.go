@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/countersign/countersign/authzstore"
 )
 
 // A Decision is what the policy answered, exactly as it must be: an allow has no
@@ -45,10 +46,8 @@ const (
 	maxEffects      = 32
 	maxRank         = 1000
 	maxMessageBytes = 256
-	maxNameBytes    = 256
+	maxNameBytes    = authzstore.MaxNameBytes
 )
-
-var codePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
 // readDecision reads the value of the entrypoint. Anything that is not exactly
 // a decision is an error: {"allow": boolean, "reasons", "public_reasons",
@@ -110,7 +109,7 @@ func (o *members) reason(term *ast.Term) Reason {
 	if r.has("limit") {
 		reason.Limit = r.text("limit", maxMessageBytes)
 	}
-	if !codePattern.MatchString(reason.Code) {
+	if !authzstore.IsSnakeCase(reason.Code) {
 		r.fail("a reason's code is not a snake_case name of at most 64 bytes")
 	}
 	o.take(r)

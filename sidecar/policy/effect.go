@@ -6,11 +6,14 @@ import (
 	"math"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/countersign/countersign/authzstore"
 )
 
 // An Effect is what the policy wants done in the decision's transaction: a [Reserve],
 // [IssueChallenge], [OpenIntent], [AdvanceIntent] or [Notify]. docs/policies.md is the
-// reference of all of them.
+// reference of all of them. Words and bounds are those of authzstore, which keeps what
+// they come to.
 type Effect interface {
 	// Type is its `type`, as the policy writes it.
 	Type() string
@@ -27,25 +30,17 @@ type Reserve struct {
 
 // IssueChallenge asks people about the call, which is denied until they have answered.
 type IssueChallenge struct {
-	Kind           string   // code or approval
-	Terminals      []string // who is asked, in the order that Condition may want; 1 to 16
-	Expects        string   // initiator or terminals: whose entries count
-	ExpiresAtNanos int64    // since 1970-01-01 UTC; at this instant an answer still counts
-	Message        string   // the kind of the message that goes to each terminal
+	Kind           authzstore.ChallengeKind
+	Terminals      []string           // who is asked, in the order that Condition may want; 1 to 16
+	Expects        authzstore.Expects // whose entries count
+	ExpiresAtNanos int64              // since 1970-01-01 UTC; at this instant an answer still counts
+	Message        string             // the kind of the message that goes to each terminal
 	Details        map[string]string
 
 	// Of codes alone, 0 for an approval.
 	Attempts  int64 // 1 to 5
 	Length    int64 // digits of each code, 6 to 8
-	Condition Condition
-}
-
-// Condition says which complete set of codes is right, beside that each is.
-type Condition struct {
-	Entry       string // any, terminals, ascending, descending or sum
-	WithinNanos int64  // after the challenge was issued; 0 for no bound
-	MinGapNanos int64  // between two entries that follow one another; 0 for no bound
-	MaxGapNanos int64
+	Condition authzstore.Condition
 }
 
 // OpenIntent opens an intent of the account that the call is about.
@@ -92,26 +87,6 @@ func (OpenIntent) Type() string     { return typeOpenIntent }
 func (AdvanceIntent) Type() string  { return typeAdvanceIntent }
 func (Notify) Type() string         { return typeNotify }
 
-// The kinds of a challenge, and whose entries count.
-const (
-	KindCode         = "code"
-	KindApproval     = "approval"
-	ExpectsInitiator = "initiator"
-	ExpectsTerminals = "terminals"
-)
-
-// Bounds of an effect: the store keeps no more.
-const (
-	maxTerminals   = 16
-	maxDetails     = 8
-	maxParties     = 8
-	maxAttributes  = 16
-	maxAttempts    = 5
-	minCodeLength  = 6
-	maxCodeLength  = 8
-	maxAmountMinor = 1<<53 - 1 // every amount of a call
-)
-
 func (o *members) effect(term *ast.Term) (effect Effect) {
 	e := o.child(term, "effect")
 	switch kind := e.text("type", maxMessageBytes); kind {
@@ -138,38 +113,38 @@ func (o *members) reserve() Reserve {
 		Grant:       o.optionalText("grant", maxNameBytes),
 		Payee:       o.text("payee", maxNameBytes),
 		Currency:    o.text("currency", maxNameBytes),
-		AmountMinor: o.int("amount_minor", 1, math.MaxInt64),
+		AmountMinor: o.int("amount_minor", 1, authzstore.MaxAmountMinor),
 	}
 }
 
 func (o *members) issueChallenge() IssueChallenge {
 	c := IssueChallenge{
-		Kind:           o.oneOf("kind", KindCode, KindApproval),
-		Terminals:      o.names("terminals", maxTerminals),
-		Expects:        o.oneOf("expects", ExpectsInitiator, ExpectsTerminals),
+		Kind:           oneOf(o, "kind", authzstore.ChallengeKinds()),
+		Terminals:      o.names("terminals", authzstore.MaxTerminals),
+		Expects:        oneOf(o, "expects", authzstore.AllExpects()),
 		ExpiresAtNanos: o.int("expires_at_ns", 1, math.MaxInt64),
 		Message:        o.snakeCase("message"),
-		Details:        o.optionalTexts("details", maxDetails),
+		Details:        o.optionalTexts("details", authzstore.MaxMessageDetails),
 	}
 	if len(c.Terminals) == 0 {
 		o.fail("a challenge that no terminal is asked about")
 	}
-	if c.Kind == KindApproval {
-		if c.Expects != ExpectsTerminals {
+	if c.Kind == authzstore.ChallengeApproval {
+		if c.Expects != authzstore.ExpectsTerminals {
 			o.fail("an approval that is not expected of its terminals")
 		}
 		return c
 	}
-	c.Attempts = o.int("attempts", 1, maxAttempts)
-	c.Length = o.int("length", minCodeLength, maxCodeLength)
+	c.Attempts = o.int("attempts", 1, authzstore.MaxChallengeAttempts)
+	c.Length = o.int("length", authzstore.MinCodeLength, authzstore.MaxCodeLength)
 	c.Condition = o.condition()
 	return c
 }
 
-func (o *members) condition() Condition {
+func (o *members) condition() authzstore.Condition {
 	c := o.inside("condition")
-	condition := Condition{
-		Entry:       c.oneOf("entry", "any", "terminals", "ascending", "descending", "sum"),
+	condition := authzstore.Condition{
+		Entry:       oneOf(c, "entry", authzstore.EntryOrders()),
 		WithinNanos: c.intOr0("within_ns", 1, math.MaxInt64),
 		MinGapNanos: c.intOr0("min_gap_ns", 1, math.MaxInt64),
 		MaxGapNanos: c.intOr0("max_gap_ns", 1, math.MaxInt64),
@@ -183,13 +158,13 @@ func (o *members) openIntent() OpenIntent {
 		Kind:           o.snakeCase("kind"),
 		State:          o.snakeCase("state"),
 		ExpiresAtNanos: o.int("expires_at_ns", 1, math.MaxInt64),
-		Attributes:     o.optionalTexts("attributes", maxAttributes),
-		AmountMinor:    o.intOr0("amount_minor", 1, maxAmountMinor),
+		Attributes:     o.optionalTexts("attributes", authzstore.MaxIntentAttributes),
+		AmountMinor:    o.intOr0("amount_minor", 1, authzstore.MaxAmountMinor),
 		Currency:       o.optionalText("currency", maxNameBytes),
 		Payee:          o.optionalText("payee", maxNameBytes),
 	}
 	if o.has("terminals") {
-		i.Terminals = o.names("terminals", maxTerminals)
+		i.Terminals = o.names("terminals", authzstore.MaxIntentTerminals)
 	}
 	return i
 }
@@ -199,10 +174,10 @@ func (o *members) advanceIntent() AdvanceIntent {
 		Intent:  o.text("intent", maxNameBytes),
 		From:    o.snakeCase("from"),
 		To:      o.snakeCase("to"),
-		Parties: o.optionalTexts("parties", maxParties),
+		Parties: o.optionalTexts("parties", authzstore.MaxIntentParties),
 	}
 	if o.has("terminals") {
-		a.Terminals = o.names("terminals", maxTerminals)
+		a.Terminals = o.names("terminals", authzstore.MaxIntentTerminals)
 	}
 	if o.has("close") {
 		a.Close = o.boolean("close")
@@ -215,7 +190,7 @@ func (o *members) notify() Notify {
 		Terminal:       o.text("terminal", maxNameBytes),
 		Kind:           o.snakeCase("kind"),
 		ExpiresAtNanos: o.intOr0("expires_at_ns", 1, math.MaxInt64),
-		Details:        o.optionalTexts("details", maxDetails),
+		Details:        o.optionalTexts("details", authzstore.MaxMessageDetails),
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/countersign/countersign/authzstore"
 )
 
 const (
@@ -29,15 +31,15 @@ func TestEffects(t *testing.T) {
 		want     []Effect
 	}{
 		{denies(codes), []Effect{IssueChallenge{
-			Kind: KindCode, Terminals: []string{"trm_a", "trm_b"}, Expects: ExpectsInitiator, ExpiresAtNanos: 9, Message: "code", Details: shop,
-			Attempts: 3, Length: 6, Condition: Condition{Entry: "ascending", WithinNanos: 8, MinGapNanos: 1, MaxGapNanos: 2},
+			Kind: authzstore.ChallengeCode, Terminals: []string{"trm_a", "trm_b"}, Expects: authzstore.ExpectsInitiator, ExpiresAtNanos: 9, Message: "code", Details: shop,
+			Attempts: 3, Length: 6, Condition: authzstore.Condition{Entry: "ascending", WithinNanos: 8, MinGapNanos: 1, MaxGapNanos: 2},
 		}}},
 		{denies(strings.Replace(codes, `"ascending", "within_ns": 8, "min_gap_ns": 1, "max_gap_ns": 2`, `"sum"`, 1)), []Effect{IssueChallenge{
-			Kind: KindCode, Terminals: []string{"trm_a", "trm_b"}, Expects: ExpectsInitiator, ExpiresAtNanos: 9, Message: "code", Details: shop,
-			Attempts: 3, Length: 6, Condition: Condition{Entry: "sum"},
+			Kind: authzstore.ChallengeCode, Terminals: []string{"trm_a", "trm_b"}, Expects: authzstore.ExpectsInitiator, ExpiresAtNanos: 9, Message: "code", Details: shop,
+			Attempts: 3, Length: 6, Condition: authzstore.Condition{Entry: "sum"},
 		}}},
 		{denies(approval, notifies, advances), []Effect{
-			IssueChallenge{Kind: KindApproval, Terminals: []string{"trm_a"}, Expects: ExpectsTerminals, ExpiresAtNanos: 9, Message: "approval_request"},
+			IssueChallenge{Kind: authzstore.ChallengeApproval, Terminals: []string{"trm_a"}, Expects: authzstore.ExpectsTerminals, ExpiresAtNanos: 9, Message: "approval_request"},
 			Notify{Terminal: "trm_a", Kind: "deduction_notice", ExpiresAtNanos: 9, Details: shop},
 			AdvanceIntent{Intent: "int_a", From: "open", To: "paid", Terminals: []string{}, Parties: map[string]string{"agent": "acc_ben"}, Close: true},
 		}},
@@ -51,6 +53,8 @@ func TestEffects(t *testing.T) {
 			AdvanceIntent{Intent: "int_a", From: "open", To: "seen"},
 		}},
 		{effects(`{"type": "open_intent", "kind": "order", "state": "open", "expires_at_ns": 9}`), []Effect{OpenIntent{Kind: "order", State: "open", ExpiresAtNanos: 9}}},
+		{effects(`{"type": "open_intent", "kind": "order", "state": "` + strings.Repeat("o", 64) + `", "expires_at_ns": 9}`),
+			[]Effect{OpenIntent{Kind: "order", State: strings.Repeat("o", 64), ExpiresAtNanos: 9}}},
 		{effects(many(32, notifies)...), nil},
 	} {
 		d, err := load(t, module("decision := "+c.decision), Config{Budget: longBudget}).Decide(context.Background(), value(t, "{}"))
@@ -142,6 +146,7 @@ func TestWrongEffects(t *testing.T) {
 		"intent of no kind":             {opens, `"kind": "order", `, ""},
 		"intent of no state":            {opens, `"state": "open", `, ""},
 		"intent in capitals":            {opens, `"open"`, `"OPEN"`},
+		"intent in a state of 65 bytes": {opens, `"open"`, `"` + strings.Repeat("o", 65) + `"`},
 		"intent without an end":         {opens, `"expires_at_ns": 9, `, ""},
 		"intent of a terminal twice":    {opens, `["trm_b", "trm_a"]`, `["trm_b", "trm_b"]`},
 		"intent of 17 terminals":        {opens, `["trm_b", "trm_a"]`, terminals(17)},

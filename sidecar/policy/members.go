@@ -3,9 +3,10 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/countersign/countersign/authzstore"
 )
 
 // members reads the members of an object in the policy's answer, each once and
@@ -142,20 +143,20 @@ func (o *members) optionalText(name string, maxBytes int) string {
 	return o.text(name, maxBytes)
 }
 
-// oneOf is one of these words.
-func (o *members) oneOf(name string, words ...string) string {
+// oneOf is one of these words, "" with an error.
+func oneOf[W ~string](o *members, name string, words []W) W {
 	v, _ := o.member(name).(ast.String)
-	if !slices.Contains(words, string(v)) {
-		o.fail("%s of %s is not one of %s", name, o.what, strings.Join(words, ", "))
+	if !slices.Contains(words, W(v)) {
+		o.fail("%s of %s is not one of %q", name, o.what, words)
 		return ""
 	}
-	return string(v)
+	return W(v)
 }
 
 // snakeCase is a snake_case name of at most 64 bytes.
 func (o *members) snakeCase(name string) string {
 	text := o.text(name, maxNameBytes)
-	if !codePattern.MatchString(text) {
+	if !authzstore.IsSnakeCase(text) {
 		o.fail("%s of %s is not a snake_case name of at most 64 bytes", name, o.what)
 	}
 	return text
@@ -197,7 +198,7 @@ func (o *members) optionalTexts(name string, atMost int) map[string]string {
 	object.Foreach(func(key, value *ast.Term) {
 		k, isText := key.Value.(ast.String)
 		v, ok := value.Value.(ast.String)
-		if !isText || !codePattern.MatchString(string(k)) || !ok || v == "" || len(v) > maxNameBytes {
+		if !isText || !authzstore.IsSnakeCase(string(k)) || !ok || v == "" || len(v) > maxNameBytes {
 			o.fail("%s of %s are not texts of 1 to %d bytes under snake_case names", name, o.what, maxNameBytes)
 		}
 		texts[string(k)] = string(v)
