@@ -35,7 +35,7 @@ type Challenge struct {
 	// Of codes: the secret that they are made from, as the sidecar's key encrypted
 	// it, the digits of one, 6 to 8, and what the entries must be like.
 	Sealed    []byte    `cbor:"14,keyasint,omitempty" json:"-"`
-	Length    int       `cbor:"15,keyasint,omitempty" json:"length,omitempty"`
+	Length    int       `cbor:"15,keyasint,omitempty" json:"digits,omitempty"`
 	Condition Condition `cbor:"16,keyasint" json:"condition,omitzero"`
 	// MaxAttempts is how many failed sets of codes lock it, 1 to 5, if those of the
 	// account's other challenges do not before; Burnt, how many there were.
@@ -145,13 +145,14 @@ func EntryOrders() []EntryOrder {
 
 // Bounds of challenges.
 const (
-	MinCodeLength        = 6
-	MaxCodeLength        = 8
+	// MinCodeDigits to MaxCodeDigits are the digits of one code: Digit of RFC 4226 (5.3).
+	MinCodeDigits        = 6
+	MaxCodeDigits        = 8
 	MaxChallengeAttempts = 5
 	// MaxChallengeLife is how long a challenge stays open at most.
 	MaxChallengeLife = 24 * time.Hour
-	// MinSumLength keeps a sum above 20 bits (NIST SP 800-63B, 5.1.3.2).
-	MinSumLength = 7
+	// MinSumDigits keeps a sum above 20 bits (NIST SP 800-63B, 5.1.3.2).
+	MinSumDigits = 7
 )
 
 const (
@@ -159,17 +160,17 @@ const (
 	challengePrefix  = "challenge/"
 )
 
-// Check refuses a condition that makes no sense for codes of a length from a
+// Check refuses a condition that makes no sense for codes of so many digits from a
 // number of terminals, or leaves too little to guess: ErrInvalid.
-func (c Condition) Check(length, terminals int) error {
+func (c Condition) Check(digits, terminals int) error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: a condition "+format, append([]any{ErrInvalid}, args...)...)
 	}
 	gaps := c.MinGapNanos != 0 || c.MaxGapNanos != 0
 	ordered := c.Entry != EntryAny
 	switch {
-	case length < MinCodeLength || length > MaxCodeLength:
-		return bad("on codes of %d digits, not %d to %d", length, MinCodeLength, MaxCodeLength)
+	case digits < MinCodeDigits || digits > MaxCodeDigits:
+		return bad("on codes of %d digits, not %d to %d", digits, MinCodeDigits, MaxCodeDigits)
 	case terminals < 1 || terminals > MaxTerminals:
 		return bad("on codes of %d terminals, not 1 to %d", terminals, MaxTerminals)
 	case !slices.Contains(EntryOrders(), c.Entry):
@@ -180,8 +181,8 @@ func (c Condition) Check(length, terminals int) error {
 		return bad("with gaps of %d ns at least and %d ns at most", c.MinGapNanos, c.MaxGapNanos)
 	case c.Entry == EntrySum && gaps:
 		return bad("with gaps in one entry, a sum")
-	case c.Entry == EntrySum && length < MinSumLength:
-		return bad("with a sum of codes of %d digits, at least %d", length, MinSumLength)
+	case c.Entry == EntrySum && digits < MinSumDigits:
+		return bad("with a sum of codes of %d digits, at least %d", digits, MinSumDigits)
 	case (ordered || gaps) && terminals < 2:
 		return bad("with an order or gaps of one code")
 	}

@@ -28,7 +28,7 @@ type StoredCode struct {
 	TerminalBoundAtNanos int64 `cbor:"4,keyasint" json:"terminal_bound_at_ns"`
 	// Sealed is the code's secret as the sidecar's key encrypted it.
 	Sealed []byte `cbor:"5,keyasint" json:"-"`
-	Length int    `cbor:"6,keyasint" json:"length"` // digits: 8
+	Digits int    `cbor:"6,keyasint" json:"digits"` // 8
 	// MaxAmountMinor is the most that it is good for, in minor units of Currency; 0:
 	// no maximum of its own.
 	MaxAmountMinor int64  `cbor:"7,keyasint,omitempty" json:"max_amount_minor,omitempty"`
@@ -40,7 +40,7 @@ type StoredCode struct {
 // Bounds of stored codes.
 const (
 	MaxStoredCodes   = 8
-	StoredCodeLength = 8
+	StoredCodeDigits = 8
 )
 
 const (
@@ -81,8 +81,8 @@ func (c StoredCode) check() error {
 		return bad("in slot %d with the number %d", c.Slot, c.Seq)
 	case len(c.Sealed) == 0 || len(c.Sealed) > maxSealedBytes:
 		return bad("with a sealed secret of %d bytes", len(c.Sealed))
-	case c.Length != StoredCodeLength:
-		return bad("of %d digits, not %d", c.Length, StoredCodeLength)
+	case c.Digits != StoredCodeDigits:
+		return bad("of %d digits, not %d", c.Digits, StoredCodeDigits)
 	case c.ExpiresAtNanos < c.CreatedAtNanos:
 		return bad("made at %d that expires at %d", c.CreatedAtNanos, c.ExpiresAtNanos)
 	}

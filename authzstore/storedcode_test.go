@@ -12,7 +12,7 @@ func (d *desk) storedCode(t testing.TB, terminal string) (c StoredCode) {
 	t.Helper()
 	d.read(t, func(s Snapshot) error {
 		trm, _, err := s.Terminal(terminal)
-		c = StoredCode{Terminal: terminal, TerminalBoundAtNanos: trm.BoundAtNanos, Sealed: []byte("sealed"), Length: 8, ExpiresAtNanos: d.now + hour}
+		c = StoredCode{Terminal: terminal, TerminalBoundAtNanos: trm.BoundAtNanos, Sealed: []byte("sealed"), Digits: 8, ExpiresAtNanos: d.now + hour}
 		return err
 	})
 	return c
@@ -111,7 +111,7 @@ func TestStoredCodeRules(t *testing.T) {
 	for note, bend := range map[string]func(*StoredCode){
 		"no secret":          func(c *StoredCode) { c.Sealed = nil },
 		"a long secret":      func(c *StoredCode) { c.Sealed = make([]byte, maxSealedBytes+1) },
-		"six digits":         func(c *StoredCode) { c.Length = 6 },
+		"six digits":         func(c *StoredCode) { c.Digits = 6 },
 		"expired":            func(c *StoredCode) { c.ExpiresAtNanos = d.now - 1 },
 		"a negative maximum": func(c *StoredCode) { c.MaxAmountMinor = -1 },
 		"a maximum of what":  func(c *StoredCode) { c.MaxAmountMinor = 1 },

@@ -189,7 +189,7 @@ func TestTerminalMessages(t *testing.T) {
 	}
 	for i, name := range []string{"trm_tablet", "trm_phone"} {
 		code := authzstore.StoredCode{
-			Terminal: name, TerminalBoundAtNanos: s.boundAt(name), Sealed: []byte("sealed4711"), Length: 8, MaxAmountMinor: int64(1000 + i), Currency: "EUR",
+			Terminal: name, TerminalBoundAtNanos: s.boundAt(name), Sealed: []byte("sealed4711"), Digits: 8, MaxAmountMinor: int64(1000 + i), Currency: "EUR",
 			ExpiresAtNanos: s.at.Add(time.Hour).UnixNano() + int64(i),
 		}
 		s.decide(authzstore.AddStoredCodeRefs("acc_anna", name), func(tx *authzstore.Tx) error {

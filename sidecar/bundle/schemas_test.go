@@ -63,8 +63,8 @@ func TestSchemasHaveTheBoundsOfTheStore(t *testing.T) {
 	type bounds struct{ min, max int64 } // 0: another part of the schema says it
 	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
 	in := map[string]bounds{ // by the last part of the path
-		"digits":                              {authzstore.MinCodeLength, authzstore.MaxCodeLength},
-		"then/properties/digits":              {authzstore.MinSumLength, 0},
+		"digits":                              {authzstore.MinCodeDigits, authzstore.MaxCodeDigits},
+		"then/properties/digits":              {authzstore.MinSumDigits, 0},
 		"attempts":                            {1, authzstore.MaxChallengeAttempts},
 		"asking/properties/max_starts":        {1, authzstore.MaxStarts},
 		"approval/properties/expires_seconds": {30, seconds(authzstore.MaxChallengeLife)},

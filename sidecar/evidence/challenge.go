@@ -50,7 +50,7 @@ func NewChallenges(cfg ChallengesConfig) (*Challenges, error) {
 		cfg.Random = rand.Reader
 	}
 	c := &Challenges{cfg: cfg}
-	nobodys := authzstore.Challenge{ID: authzstore.NewID("chl"), Length: authzstore.MaxCodeLength}
+	nobodys := authzstore.Challenge{ID: authzstore.NewID("chl"), Length: authzstore.MaxCodeDigits}
 	sealed, counters, err := c.NewSecret(nobodys.ID, nobodys.Length, authzstore.MaxTerminals)
 	if err != nil {
 		return nil, err
@@ -65,12 +65,12 @@ func NewChallenges(cfg ChallengesConfig) (*Challenges, error) {
 
 // NewSecret draws the secret of the challenge with this ID, and returns it sealed,
 // with a counter for the code of each terminal. It is the generation condition: codes
-// have length digits and are all different, for where two are the same the counter
+// have so many digits and are all different, for where two are the same the counter
 // steps on. Counters are from 1: 0 says of a message that it brings no code.
-func (c *Challenges) NewSecret(id string, length, terminals int) (sealed []byte, counters []uint64, err error) {
+func (c *Challenges) NewSecret(id string, digits, terminals int) (sealed []byte, counters []uint64, err error) {
 	switch {
-	case length < authzstore.MinCodeLength || length > authzstore.MaxCodeLength:
-		return nil, nil, errChallenge("%d digits, not %d to %d", length, authzstore.MinCodeLength, authzstore.MaxCodeLength)
+	case digits < authzstore.MinCodeDigits || digits > authzstore.MaxCodeDigits:
+		return nil, nil, errChallenge("%d digits, not %d to %d", digits, authzstore.MinCodeDigits, authzstore.MaxCodeDigits)
 	case terminals < 1 || terminals > authzstore.MaxTerminals:
 		return nil, nil, errChallenge("%d terminals, not 1 to %d", terminals, authzstore.MaxTerminals)
 	}
@@ -80,7 +80,7 @@ func (c *Challenges) NewSecret(id string, length, terminals int) (sealed []byte,
 	}
 	taken := map[string]bool{}
 	for counter := uint64(1); len(counters) < terminals; counter++ {
-		code, err := challengeCode(secret, counter, length)
+		code, err := challengeCode(secret, counter, digits)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -91,8 +91,8 @@ func (c *Challenges) NewSecret(id string, length, terminals int) (sealed []byte,
 	return c.cfg.Sealer.Seal(id, secret), counters, nil
 }
 
-func challengeCode(secret Secret, counter uint64, length int) (string, error) {
-	code, err := oneTimePassword(secret, counter, length, otp.AlgorithmSHA1)
+func challengeCode(secret Secret, counter uint64, digits int) (string, error) {
+	code, err := oneTimePassword(secret, counter, digits, otp.AlgorithmSHA1)
 	if err != nil {
 		return "", errChallenge("none can be made")
 	}

@@ -22,7 +22,7 @@ const StoredCode = call.StoredCode
 
 // DefaultStoredCodeAllowance is what a sender has for wrong codes of one account, for
 // the same reason as DefaultHandleAllowance. An account has up to
-// authzstore.MaxStoredCodes codes of authzstore.StoredCodeLength digits, so a guess is
+// authzstore.MaxStoredCodes codes of authzstore.StoredCodeDigits digits, so a guess is
 // right once in 10^7.
 var DefaultStoredCodeAllowance = authzstore.Allowance{Max: 5, WindowNanos: hourNanos}
 
@@ -78,7 +78,7 @@ func (s *StoredCodes) NewStoredCode(t authzstore.Terminal) (authzstore.StoredCod
 	if _, err := io.ReadFull(s.cfg.Random, secret); err != nil {
 		return authzstore.StoredCode{}, fmt.Errorf("evidence: the secret of a stored code: %w", err)
 	}
-	c := authzstore.StoredCode{Terminal: t.ID, TerminalBoundAtNanos: t.BoundAtNanos, Length: authzstore.StoredCodeLength}
+	c := authzstore.StoredCode{Terminal: t.ID, TerminalBoundAtNanos: t.BoundAtNanos, Digits: authzstore.StoredCodeDigits}
 	c.Sealed = s.cfg.Sealer.Seal(sealedFor(c), secret)
 	return c, nil
 }
@@ -96,7 +96,7 @@ func (s *StoredCodes) Code(c authzstore.StoredCode) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the stored code of the terminal %q: %w", c.Terminal, err)
 	}
-	code, err := oneTimePassword(secret, 0, c.Length, otp.AlgorithmSHA1)
+	code, err := oneTimePassword(secret, 0, c.Digits, otp.AlgorithmSHA1)
 	if err != nil {
 		return "", fmt.Errorf("evidence: the stored code of the terminal %q cannot be made", c.Terminal)
 	}

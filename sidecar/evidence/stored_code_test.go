@@ -87,7 +87,7 @@ func (a *agreed) agree(t testing.TB, terminal string, maxAmountMinor int64) (cod
 	if code, err = a.stored.Code(stored); err != nil {
 		t.Fatal(err)
 	}
-	if len(code) != authzstore.StoredCodeLength || !onlyDigits(code) {
+	if len(code) != authzstore.StoredCodeDigits || !onlyDigits(code) {
 		t.Fatalf("a code of %d characters", len(code))
 	}
 	return code, stored

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	codes = `{"type": "issue_challenge", "kind": "code", "terminals": ["trm_a", "trm_b"], "expects": "initiator", "expires_at_ns": 9, "attempts": 3, "length": 6, ` +
+	codes = `{"type": "issue_challenge", "kind": "code", "terminals": ["trm_a", "trm_b"], "expects": "initiator", "expires_at_ns": 9, "attempts": 3, "digits": 6, ` +
 		`"condition": {"entry": "ascending", "within_ns": 8, "min_gap_ns": 1, "max_gap_ns": 2}, "message": "code", "details": {"shop": "Bakery"}}`
 	approval = `{"type": "issue_challenge", "kind": "approval", "terminals": ["trm_a"], "expects": "terminals", "expires_at_ns": 9, "message": "approval_request"}`
 	opens    = `{"type": "open_intent", "kind": "order", "state": "open", "expires_at_ns": 9, "terminals": ["trm_b", "trm_a"], "attributes": {"type": "top_up"}, "amount_minor": 5, "currency": "EUR", "payee": "mer_bakery"}`
@@ -71,6 +71,25 @@ func TestEffects(t *testing.T) {
 	}
 }
 
+// What the archive has is read by the names that members had when it was written.
+func TestFormerNames(t *testing.T) {
+	decide := func(effect string) []Effect {
+		t.Helper()
+		d, err := load(t, module("decision := "+denies(effect)), Config{Budget: longBudget}).Decide(context.Background(), value(t, "{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Effects
+	}
+	want := decide(codes)
+	for name, formerly := range map[string]string{"digits": "length"} {
+		effect := strings.Replace(codes, `"`+name+`": `, `"`+formerly+`": `, 1)
+		if got := decide(effect); effect == codes || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s\ngot  %+v\nwant %+v", effect, got, want)
+		}
+	}
+}
+
 // many returns so many effects that differ.
 func many(n int, effect string) (all []string) {
 	for i := range n {
@@ -118,10 +137,11 @@ func TestWrongEffects(t *testing.T) {
 		"challenge without attempts":       {codes, `"attempts": 3, `, ""},
 		"challenge of no attempt":          {codes, `"attempts": 3`, `"attempts": 0`},
 		"challenge of 6 attempts":          {codes, `"attempts": 3`, `"attempts": 6`},
-		"challenge without a length":       {codes, `"length": 6, `, ""},
-		"codes of 5 digits":                {codes, `"length": 6`, `"length": 5`},
-		"codes of 9 digits":                {codes, `"length": 6`, `"length": 9`},
-		"codes of half a digit":            {codes, `"length": 6`, `"length": 6.5`},
+		"challenge without digits":         {codes, `"digits": 6, `, ""},
+		"codes of 5 digits":                {codes, `"digits": 6`, `"digits": 5`},
+		"codes of 9 digits":                {codes, `"digits": 6`, `"digits": 9`},
+		"codes of digits by two names":     {codes, `"digits": 6`, `"digits": 6, "length": 6`},
+		"codes of half a digit":            {codes, `"digits": 6`, `"digits": 6.5`},
 		"challenge without a condition":    {codes, `"condition": {"entry": "ascending", "within_ns": 8, "min_gap_ns": 1, "max_gap_ns": 2}, `, ""},
 		"condition null":                   {codes, `{"entry": "ascending", "within_ns": 8, "min_gap_ns": 1, "max_gap_ns": 2}`, `null`},
 		"condition without an order":       {codes, `"entry": "ascending", `, ""},

@@ -106,6 +106,15 @@ func (o *members) int(name string, low, high int64) int64 {
 	return n
 }
 
+// either is the name of a member or, where only that is there, the one that it had
+// before: bundles in the archive say it, and what they decided can be repeated.
+func (o *members) either(name, formerly string) string {
+	if !o.has(name) && o.has(formerly) {
+		return formerly
+	}
+	return name
+}
+
 func (o *members) optionalInt(name string, low, high int64) *int64 {
 	if !o.has(name) {
 		return nil

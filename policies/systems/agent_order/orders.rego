@@ -152,7 +152,7 @@ on_deny contains effect if {
 		"expects": "terminals",
 		"expires_at_ns": input.now_ns + (data.systems.agent_order.codes.expires_seconds * 1000000000),
 		"attempts": data.systems.agent_order.codes.attempts,
-		"length": data.systems.agent_order.codes.digits,
+		"digits": data.systems.agent_order.codes.digits,
 		"condition": {"entry": "any"},
 		"message": "code",
 		"details": about,

@@ -78,7 +78,7 @@ issue := {
 	"expects": "terminals",
 	"expires_at_ns": now + (240 * second),
 	"attempts": 2,
-	"length": 7,
+	"digits": 7,
 	"condition": {"entry": "any"},
 	"message": "code",
 	"details": {},

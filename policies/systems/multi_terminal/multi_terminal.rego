@@ -80,7 +80,7 @@ on_deny contains effect if {
 		"expects": "initiator",
 		"expires_at_ns": input.now_ns + (rule.expires_seconds * 1000000000),
 		"attempts": rule.attempts,
-		"length": rule.digits,
+		"digits": rule.digits,
 		"condition": condition,
 		"message": "code",
 	}

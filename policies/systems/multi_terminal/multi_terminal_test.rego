@@ -95,7 +95,7 @@ issue := {
 	"expects": "initiator",
 	"expires_at_ns": now + (300 * second),
 	"attempts": 2,
-	"length": 6,
+	"digits": 6,
 	"condition": {"entry": "terminals", "within_ns": 120 * second, "min_gap_ns": 2 * second, "max_gap_ns": 30 * second},
 	"message": "code",
 }
@@ -260,11 +260,11 @@ test_conditions[note] if {
 		"the second": {"amount_minor": 1250, "effect": {}},
 		"the third": {
 			"amount_minor": 1251,
-			"effect": {"attempts": 1, "length": 7, "expires_at_ns": now + (240 * second), "condition": {"entry": "sum"}},
+			"effect": {"attempts": 1, "digits": 7, "expires_at_ns": now + (240 * second), "condition": {"entry": "sum"}},
 		},
 		"far above it": {
 			"amount_minor": 50000,
-			"effect": {"attempts": 1, "length": 7, "expires_at_ns": now + (240 * second), "condition": {"entry": "sum"}},
+			"effect": {"attempts": 1, "digits": 7, "expires_at_ns": now + (240 * second), "condition": {"entry": "sum"}},
 		},
 	}
 	decision := data.payments.decision with input as cases.bend(first, "/call/amount_minor", case.amount_minor)
