@@ -114,7 +114,7 @@ func entriesRules(dir string) error {
 		}
 	}
 	rule := func(currency string, within time.Duration) string {
-		return fmt.Sprintf("  %s: [{from_minor: 1, entry: ascending, within_seconds: %d, digits: 6, attempts: 3, expires_seconds: 300}]\n",
+		return fmt.Sprintf("  %s: [{from_minor: 1, entry: ascending, within_seconds: %d, digits: 6, max_attempts: 3, expires_seconds: 300}]\n",
 			currency, int(within/time.Second))
 	}
 	text := "cooling_seconds: 0\nasking: {max_starts: 5, window_seconds: 3600, pause_seconds: 86400}\nrules:\n" +

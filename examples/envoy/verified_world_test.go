@@ -20,15 +20,15 @@ func verifiedRules(t *testing.T) fs.FS {
 	return tunedBundle(t, []string{"terminal", "multi_terminal"},
 		tuning{"multi_terminal", "cooling_seconds: 0\n", "cooling_seconds: 60\n"},
 		tuning{"multi_terminal", "  EUR:\n", `  CHF:
-  - {from_minor: 1, entry: any, within_seconds: 60, digits: 6, attempts: 3, expires_seconds: 300}
-  - {from_minor: 1000, entry: terminals, digits: 6, attempts: 3, expires_seconds: 300}
-  - {from_minor: 2000, entry: ascending, digits: 6, attempts: 3, expires_seconds: 300}
-  - {from_minor: 3000, entry: descending, digits: 6, attempts: 3, expires_seconds: 300}
-  - {from_minor: 4000, entry: sum, digits: 7, attempts: 3, expires_seconds: 300}
-  - {from_minor: 5000, entry: any, min_gap_seconds: 2, max_gap_seconds: 30, digits: 6, attempts: 3, expires_seconds: 300}
-  - {from_minor: 6000, entry: ascending, within_seconds: 60, digits: 6, attempts: 3, expires_seconds: 300}
-  - {from_minor: 7000, entry: terminals, within_seconds: 60, min_gap_seconds: 2, max_gap_seconds: 30, digits: 6, attempts: 3, expires_seconds: 300}
-  - {from_minor: 8000, entry: sum, within_seconds: 60, digits: 7, attempts: 3, expires_seconds: 300}
+  - {from_minor: 1, entry: any, within_seconds: 60, digits: 6, max_attempts: 3, expires_seconds: 300}
+  - {from_minor: 1000, entry: terminals, digits: 6, max_attempts: 3, expires_seconds: 300}
+  - {from_minor: 2000, entry: ascending, digits: 6, max_attempts: 3, expires_seconds: 300}
+  - {from_minor: 3000, entry: descending, digits: 6, max_attempts: 3, expires_seconds: 300}
+  - {from_minor: 4000, entry: sum, digits: 7, max_attempts: 3, expires_seconds: 300}
+  - {from_minor: 5000, entry: any, min_gap_seconds: 2, max_gap_seconds: 30, digits: 6, max_attempts: 3, expires_seconds: 300}
+  - {from_minor: 6000, entry: ascending, within_seconds: 60, digits: 6, max_attempts: 3, expires_seconds: 300}
+  - {from_minor: 7000, entry: terminals, within_seconds: 60, min_gap_seconds: 2, max_gap_seconds: 30, digits: 6, max_attempts: 3, expires_seconds: 300}
+  - {from_minor: 8000, entry: sum, within_seconds: 60, digits: 7, max_attempts: 3, expires_seconds: 300}
   EUR:
 `})
 }

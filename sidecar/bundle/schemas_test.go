@@ -65,7 +65,7 @@ func TestSchemasHaveTheBoundsOfTheStore(t *testing.T) {
 	in := map[string]bounds{ // by the last part of the path
 		"digits":                              {authzstore.MinCodeDigits, authzstore.MaxCodeDigits},
 		"then/properties/digits":              {authzstore.MinSumDigits, 0},
-		"attempts":                            {1, authzstore.MaxChallengeAttempts},
+		"max_attempts":                        {1, authzstore.MaxChallengeAttempts},
 		"asking/properties/max_starts":        {1, authzstore.MaxStarts},
 		"approval/properties/expires_seconds": {30, seconds(authzstore.MaxChallengeLife)},
 		"max_open":                            {1, authzstore.MaxOpenIntents},

@@ -134,7 +134,7 @@ func TestReplacement(t *testing.T) {
 		"another side": {change: func(t *testing.T, s *stepWorld) {
 			s.use(t, askingWith(`"expects": "initiator"`, `"expects": "terminals"`))
 		}},
-		"more attempts, other words":  {change: func(t *testing.T, s *stepWorld) { s.use(t, askingWith(`"attempts": 3`, `"attempts": 5`)) }, stays: true},
+		"more attempts, other words":  {change: func(t *testing.T, s *stepWorld) { s.use(t, askingWith(`"max_attempts": 3`, `"max_attempts": 5`)) }, stays: true},
 		"a terminal bound anew":       {change: func(t *testing.T, s *stepWorld) { s.rebind(t, tablet()) }},
 		"another key":                 {key: "other"},
 		"another key of another call": {key: "other", body: strings.Replace(bun, "250", "251", 1), stays: true},

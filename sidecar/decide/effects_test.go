@@ -41,7 +41,7 @@ func TestEffectsThatContradict(t *testing.T) {
 		req     call.Request
 	}{
 		"a challenge on an allow":                     {true, []string{reserveBun, ask}, pay("k")},
-		"two challenges":                              {false, []string{ask, with(ask, `"attempts": 3`, `"attempts": 2`)}, pay("k")},
+		"two challenges":                              {false, []string{ask, with(ask, `"max_attempts": 3`, `"max_attempts": 2`)}, pay("k")},
 		"a challenge on a route that does not ask":    {false, []string{ask}, order(bun, "k")},
 		"a challenge for a terminal elsewhere":        {false, []string{with(ask, everyone, `["trm_laptop"]`)}, pay("k")},
 		"a challenge for a frozen terminal":           {false, []string{with(ask, everyone, `["trm_frozen"]`)}, pay("k")},

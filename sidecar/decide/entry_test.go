@@ -186,7 +186,7 @@ func TestSetsLock(t *testing.T) {
 }
 
 // oneAttempt asks for one code, which may be wrong once.
-var oneAttempt = strings.Replace(askingWith(everyone, `["trm_phone"]`), `"attempts": 3`, `"attempts": 1`, 1)
+var oneAttempt = strings.Replace(askingWith(everyone, `["trm_phone"]`), `"max_attempts": 3`, `"max_attempts": 1`, 1)
 
 // lockCodes has wrong codes lock those of Anna's account, and returns the key that they
 // were asked under.

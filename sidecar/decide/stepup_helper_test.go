@@ -124,7 +124,7 @@ effects contains ` + askCodes + ` if not allow
 const (
 	everyone = `[t.id | some t in input.facts.terminals; t.state == "bound"]`
 	askCodes = `{"type": "issue_challenge", "kind": "code", "terminals": ` + everyone + `, "expects": "initiator", "expires_at_ns": input.now_ns + 300000000000,
-	"attempts": 3, "digits": 6, "condition": {"entry": "any"}, "message": "code", "details": {"shop": "Bakery"}}`
+	"max_attempts": 3, "digits": 6, "condition": {"entry": "any"}, "message": "code", "details": {"shop": "Bakery"}}`
 	askApproval = `{"type": "issue_challenge", "kind": "approval", "terminals": ` + everyone + `, "expects": "terminals", "expires_at_ns": input.now_ns + 300000000000,
 	"message": "approval_request"}`
 )

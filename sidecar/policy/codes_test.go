@@ -39,31 +39,31 @@ decision := ` + denyDecision + ` if {
 // guess, hears it when the data loads.
 func TestCodesInData(t *testing.T) {
 	for _, good := range []string{
-		"{entry: any, digits: 6, attempts: 1, expires_seconds: 30}",
-		"{entry: terminals, digits: 8, attempts: 5, expires_seconds: 3600, within_seconds: 3600, min_gap_seconds: 1, max_gap_seconds: 1}",
-		"{entry: ascending, digits: 6, attempts: 3, expires_seconds: 300, min_gap_seconds: 1}",
-		"{entry: descending, digits: 6, attempts: 3, expires_seconds: 300, max_gap_seconds: 9}",
-		"{entry: sum, digits: 7, attempts: 3, expires_seconds: 300, within_seconds: 60}",
+		"{entry: any, digits: 6, max_attempts: 1, expires_seconds: 30}",
+		"{entry: terminals, digits: 8, max_attempts: 5, expires_seconds: 3600, within_seconds: 3600, min_gap_seconds: 1, max_gap_seconds: 1}",
+		"{entry: ascending, digits: 6, max_attempts: 3, expires_seconds: 300, min_gap_seconds: 1}",
+		"{entry: descending, digits: 6, max_attempts: 3, expires_seconds: 300, max_gap_seconds: 9}",
+		"{entry: sum, digits: 7, max_attempts: 3, expires_seconds: 300, within_seconds: 60}",
 	} {
 		if _, err := Load(t.Context(), codesBundle(t, good), Config{}); err != nil {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
 	for _, c := range []struct{ codes, says string }{
-		{"{entry: sum, digits: 8, attempts: 3, expires_seconds: 300, min_gap_seconds: 1}", "schema says: (Root): Additional property min_gap_seconds is not allowed"},
-		{"{entry: sum, digits: 8, attempts: 3, expires_seconds: 300, max_gap_seconds: 1}", "schema says: (Root): Additional property max_gap_seconds is not allowed"},
-		{"{entry: sum, digits: 6, attempts: 3, expires_seconds: 300}", "schema says: digits: Must be greater than or equal to 7"},
-		{"{entry: difference, digits: 8, attempts: 3, expires_seconds: 300}", `schema says: entry: entry must be one of the following: "any", "terminals", "ascending", "descending", "sum"`},
-		{"{entry: [terminals, ascending], digits: 8, attempts: 3, expires_seconds: 300}", "schema says: entry: Invalid type. Expected: string, given: array"},
-		{"{digits: 8, attempts: 3, expires_seconds: 300}", "schema says: (Root): entry is required"},
-		{"{entry: any, digits: 5, attempts: 3, expires_seconds: 300}", "schema says: digits: Must be greater than or equal to 6"},
-		{"{entry: any, digits: 9, attempts: 3, expires_seconds: 300}", "schema says: digits: Must be less than or equal to 8"},
-		{"{entry: any, attempts: 3, expires_seconds: 300}", "schema says: (Root): digits is required"},
-		{"{entry: any, digits: 6, attempts: 0, expires_seconds: 300}", "schema says: attempts: Must be greater than or equal to 1"},
-		{"{entry: any, digits: 6, attempts: 6, expires_seconds: 300}", "schema says: attempts: Must be less than or equal to 5"},
-		{"{entry: any, digits: 6, attempts: 3, expires_seconds: 3601}", "schema says: expires_seconds: Must be less than or equal to 3600"},
-		{"{entry: any, digits: 6, attempts: 3, expires_seconds: 300, within_seconds: 0}", "schema says: within_seconds: Must be greater than or equal to 1"},
-		{"{entry: any, digits: 6, attempts: 3, expires_seconds: 300, within_minutes: 1}", "schema says: (Root): Additional property within_minutes is not allowed"},
+		{"{entry: sum, digits: 8, max_attempts: 3, expires_seconds: 300, min_gap_seconds: 1}", "schema says: (Root): Additional property min_gap_seconds is not allowed"},
+		{"{entry: sum, digits: 8, max_attempts: 3, expires_seconds: 300, max_gap_seconds: 1}", "schema says: (Root): Additional property max_gap_seconds is not allowed"},
+		{"{entry: sum, digits: 6, max_attempts: 3, expires_seconds: 300}", "schema says: digits: Must be greater than or equal to 7"},
+		{"{entry: difference, digits: 8, max_attempts: 3, expires_seconds: 300}", `schema says: entry: entry must be one of the following: "any", "terminals", "ascending", "descending", "sum"`},
+		{"{entry: [terminals, ascending], digits: 8, max_attempts: 3, expires_seconds: 300}", "schema says: entry: Invalid type. Expected: string, given: array"},
+		{"{digits: 8, max_attempts: 3, expires_seconds: 300}", "schema says: (Root): entry is required"},
+		{"{entry: any, digits: 5, max_attempts: 3, expires_seconds: 300}", "schema says: digits: Must be greater than or equal to 6"},
+		{"{entry: any, digits: 9, max_attempts: 3, expires_seconds: 300}", "schema says: digits: Must be less than or equal to 8"},
+		{"{entry: any, max_attempts: 3, expires_seconds: 300}", "schema says: (Root): digits is required"},
+		{"{entry: any, digits: 6, max_attempts: 0, expires_seconds: 300}", "schema says: max_attempts: Must be greater than or equal to 1"},
+		{"{entry: any, digits: 6, max_attempts: 6, expires_seconds: 300}", "schema says: max_attempts: Must be less than or equal to 5"},
+		{"{entry: any, digits: 6, max_attempts: 3, expires_seconds: 3601}", "schema says: expires_seconds: Must be less than or equal to 3600"},
+		{"{entry: any, digits: 6, max_attempts: 3, expires_seconds: 300, within_seconds: 0}", "schema says: within_seconds: Must be greater than or equal to 1"},
+		{"{entry: any, digits: 6, max_attempts: 3, expires_seconds: 300, within_minutes: 1}", "schema says: (Root): Additional property within_minutes is not allowed"},
 	} {
 		t.Run(c.codes, func(t *testing.T) {
 			wantLoadError(t, codesBundle(t, c.codes), "decision.rego:1: data.systems.shop.codes is not as its "+c.says)
@@ -75,10 +75,10 @@ func TestCodesInData(t *testing.T) {
 // which no schema can: a test of the bundle does, and it runs when the data loads.
 func TestGapsInData(t *testing.T) {
 	for codes, wrong := range map[string]bool{
-		"{entry: any, digits: 6, attempts: 3, expires_seconds: 300}":                                          false,
-		"{entry: any, digits: 6, attempts: 3, expires_seconds: 300, min_gap_seconds: 9}":                      false,
-		"{entry: any, digits: 6, attempts: 3, expires_seconds: 300, min_gap_seconds: 9, max_gap_seconds: 9}":  false,
-		"{entry: any, digits: 6, attempts: 3, expires_seconds: 300, min_gap_seconds: 10, max_gap_seconds: 9}": true,
+		"{entry: any, digits: 6, max_attempts: 3, expires_seconds: 300}":                                          false,
+		"{entry: any, digits: 6, max_attempts: 3, expires_seconds: 300, min_gap_seconds: 9}":                      false,
+		"{entry: any, digits: 6, max_attempts: 3, expires_seconds: 300, min_gap_seconds: 9, max_gap_seconds: 9}":  false,
+		"{entry: any, digits: 6, max_attempts: 3, expires_seconds: 300, min_gap_seconds: 10, max_gap_seconds: 9}": true,
 	} {
 		files := codesBundle(t, codes)
 		files["systems/shop/shop_test.rego"] = &fstest.MapFile{Data: []byte(`package payments.systems.shop_test

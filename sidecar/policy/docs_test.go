@@ -41,7 +41,7 @@ func TestEffectExamples(t *testing.T) {
 		rules += example[1] + "\n"
 	}
 	files := module(rules)
-	files["systems/shop/data.yaml"] = codesBundle(t, "{entry: ascending, digits: 6, attempts: 3, expires_seconds: 300}")["systems/shop/data.yaml"]
+	files["systems/shop/data.yaml"] = codesBundle(t, "{entry: ascending, digits: 6, max_attempts: 3, expires_seconds: 300}")["systems/shop/data.yaml"]
 	policy := load(t, files, Config{Budget: longBudget})
 
 	shown := map[string]bool{}

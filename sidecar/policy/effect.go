@@ -135,7 +135,7 @@ func (o *members) issueChallenge() IssueChallenge {
 		}
 		return c
 	}
-	c.Attempts = o.int("attempts", 1, authzstore.MaxChallengeAttempts)
+	c.Attempts = o.int(o.either("max_attempts", "attempts"), 1, authzstore.MaxChallengeAttempts)
 	c.Length = o.int(o.either("digits", "length"), authzstore.MinCodeDigits, authzstore.MaxCodeDigits)
 	c.Condition = o.condition()
 	return c

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	codes = `{"type": "issue_challenge", "kind": "code", "terminals": ["trm_a", "trm_b"], "expects": "initiator", "expires_at_ns": 9, "attempts": 3, "digits": 6, ` +
+	codes = `{"type": "issue_challenge", "kind": "code", "terminals": ["trm_a", "trm_b"], "expects": "initiator", "expires_at_ns": 9, "max_attempts": 3, "digits": 6, ` +
 		`"condition": {"entry": "ascending", "within_ns": 8, "min_gap_ns": 1, "max_gap_ns": 2}, "message": "code", "details": {"shop": "Bakery"}}`
 	approval = `{"type": "issue_challenge", "kind": "approval", "terminals": ["trm_a"], "expects": "terminals", "expires_at_ns": 9, "message": "approval_request"}`
 	opens    = `{"type": "open_intent", "kind": "order", "state": "open", "expires_at_ns": 9, "terminals": ["trm_b", "trm_a"], "attributes": {"type": "top_up"}, "amount_minor": 5, "currency": "EUR", "payee": "mer_bakery"}`
@@ -82,7 +82,7 @@ func TestFormerNames(t *testing.T) {
 		return d.Effects
 	}
 	want := decide(codes)
-	for name, formerly := range map[string]string{"digits": "length"} {
+	for name, formerly := range map[string]string{"digits": "length", "max_attempts": "attempts"} {
 		effect := strings.Replace(codes, `"`+name+`": `, `"`+formerly+`": `, 1)
 		if got := decide(effect); effect == codes || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s\ngot  %+v\nwant %+v", effect, got, want)
@@ -134,9 +134,9 @@ func TestWrongEffects(t *testing.T) {
 		"challenge without an end":         {codes, `"expires_at_ns": 9, `, ""},
 		"challenge that ends at 0":         {codes, `"expires_at_ns": 9`, `"expires_at_ns": 0`},
 		"challenge that ends in words":     {codes, `"expires_at_ns": 9`, `"expires_at_ns": "9"`},
-		"challenge without attempts":       {codes, `"attempts": 3, `, ""},
-		"challenge of no attempt":          {codes, `"attempts": 3`, `"attempts": 0`},
-		"challenge of 6 attempts":          {codes, `"attempts": 3`, `"attempts": 6`},
+		"challenge without attempts":       {codes, `"max_attempts": 3, `, ""},
+		"challenge of no attempt":          {codes, `"max_attempts": 3`, `"max_attempts": 0`},
+		"challenge of 6 attempts":          {codes, `"max_attempts": 3`, `"max_attempts": 6`},
 		"challenge without digits":         {codes, `"digits": 6, `, ""},
 		"codes of 5 digits":                {codes, `"digits": 6`, `"digits": 5`},
 		"codes of 9 digits":                {codes, `"digits": 6`, `"digits": 9`},
@@ -160,7 +160,7 @@ func TestWrongEffects(t *testing.T) {
 		"details that are a list":          {codes, `{"shop": "Bakery"}`, `["shop"]`},
 		"challenge with another member":    {codes, `"kind": "code"`, `"kind": "code", "note": 1`},
 		"approval of the initiator":        {approval, `"terminals", "expires`, `"initiator", "expires`},
-		"approval with attempts":           {approval, `"kind": "approval"`, `"kind": "approval", "attempts": 1`},
+		"approval with attempts":           {approval, `"kind": "approval"`, `"kind": "approval", "max_attempts": 1`},
 		"approval with a condition":        {approval, `"kind": "approval"`, `"kind": "approval", "condition": {"entry": "any"}`},
 
 		"intent of no kind":             {opens, `"kind": "order", `, ""},

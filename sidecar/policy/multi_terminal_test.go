@@ -22,7 +22,7 @@ func TestConditionsOfSeveralTerminals(t *testing.T) {
 	if !found {
 		t.Fatalf("%s has no rules", name)
 	}
-	const times = "attempts: 3, expires_seconds: 300"
+	const times = "max_attempts: 3, expires_seconds: 300"
 	for _, c := range []struct{ rule, says string }{
 		{"{from_minor: 1, entry: any, digits: 6, " + times + ", within_seconds: 1}", ""},
 		{"{from_minor: 1, entry: any, digits: 6, " + times + ", min_gap_seconds: 1}", ""},
@@ -38,7 +38,7 @@ func TestConditionsOfSeveralTerminals(t *testing.T) {
 		{"{from_minor: 1, entry: [terminals, ascending], digits: 8, " + times + "}", "entry: Invalid type"},
 		{"{from_minor: 2, entry: terminals, digits: 6, " + times + "}", "At least one of the items must match"},
 		{"{from_minor: 1, entry: terminals, digits: 5, " + times + "}", "digits: Must be greater than or equal to 6"},
-		{"{from_minor: 1, entry: terminals, digits: 6, attempts: 6, expires_seconds: 300}", "attempts: Must be less than or equal to 5"},
+		{"{from_minor: 1, entry: terminals, digits: 6, max_attempts: 6, expires_seconds: 300}", "max_attempts: Must be less than or equal to 5"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			files := maps.Clone(bundle)

@@ -151,7 +151,7 @@ on_deny contains effect if {
 		"terminals": [requesting],
 		"expects": "terminals",
 		"expires_at_ns": input.now_ns + (data.systems.agent_order.codes.expires_seconds * 1000000000),
-		"attempts": data.systems.agent_order.codes.attempts,
+		"max_attempts": data.systems.agent_order.codes.max_attempts,
 		"digits": data.systems.agent_order.codes.digits,
 		"condition": {"entry": "any"},
 		"message": "code",

@@ -77,7 +77,7 @@ issue := {
 	"terminals": ["trm_phone"],
 	"expects": "terminals",
 	"expires_at_ns": now + (240 * second),
-	"attempts": 2,
+	"max_attempts": 2,
 	"digits": 7,
 	"condition": {"entry": "any"},
 	"message": "code",

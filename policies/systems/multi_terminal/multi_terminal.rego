@@ -79,7 +79,7 @@ on_deny contains effect if {
 		"terminals": asked,
 		"expects": "initiator",
 		"expires_at_ns": input.now_ns + (rule.expires_seconds * 1000000000),
-		"attempts": rule.attempts,
+		"max_attempts": rule.max_attempts,
 		"digits": rule.digits,
 		"condition": condition,
 		"message": "code",

@@ -20,9 +20,9 @@ tuned := {
 	"cooling_seconds": 3600,
 	"asking": {"max_starts": 2, "window_seconds": 600, "pause_seconds": 900},
 	"rules": {currency: [
-		{"from_minor": 1250, "entry": "terminals", "digits": 6, "attempts": 2, "expires_seconds": 300, "within_seconds": 120, "min_gap_seconds": 2, "max_gap_seconds": 30},
-		{"from_minor": 1, "entry": "any", "digits": 6, "attempts": 3, "expires_seconds": 300, "within_seconds": 60},
-		{"from_minor": 1251, "entry": "sum", "digits": 7, "attempts": 1, "expires_seconds": 240},
+		{"from_minor": 1250, "entry": "terminals", "digits": 6, "max_attempts": 2, "expires_seconds": 300, "within_seconds": 120, "min_gap_seconds": 2, "max_gap_seconds": 30},
+		{"from_minor": 1, "entry": "any", "digits": 6, "max_attempts": 3, "expires_seconds": 300, "within_seconds": 60},
+		{"from_minor": 1251, "entry": "sum", "digits": 7, "max_attempts": 1, "expires_seconds": 240},
 	]},
 }
 
@@ -94,7 +94,7 @@ issue := {
 	"terminals": ["trm_phone", "trm_tablet"],
 	"expects": "initiator",
 	"expires_at_ns": now + (300 * second),
-	"attempts": 2,
+	"max_attempts": 2,
 	"digits": 6,
 	"condition": {"entry": "terminals", "within_ns": 120 * second, "min_gap_ns": 2 * second, "max_gap_ns": 30 * second},
 	"message": "code",
@@ -251,20 +251,20 @@ test_conditions[note] if {
 	some note, case in {
 		"the least amount": {
 			"amount_minor": 1,
-			"effect": {"attempts": 3, "condition": {"entry": "any", "within_ns": 60 * second}},
+			"effect": {"max_attempts": 3, "condition": {"entry": "any", "within_ns": 60 * second}},
 		},
 		"one below the second rule": {
 			"amount_minor": 1249,
-			"effect": {"attempts": 3, "condition": {"entry": "any", "within_ns": 60 * second}},
+			"effect": {"max_attempts": 3, "condition": {"entry": "any", "within_ns": 60 * second}},
 		},
 		"the second": {"amount_minor": 1250, "effect": {}},
 		"the third": {
 			"amount_minor": 1251,
-			"effect": {"attempts": 1, "digits": 7, "expires_at_ns": now + (240 * second), "condition": {"entry": "sum"}},
+			"effect": {"max_attempts": 1, "digits": 7, "expires_at_ns": now + (240 * second), "condition": {"entry": "sum"}},
 		},
 		"far above it": {
 			"amount_minor": 50000,
-			"effect": {"attempts": 1, "digits": 7, "expires_at_ns": now + (240 * second), "condition": {"entry": "sum"}},
+			"effect": {"max_attempts": 1, "digits": 7, "expires_at_ns": now + (240 * second), "condition": {"entry": "sum"}},
 		},
 	}
 	decision := data.payments.decision with input as cases.bend(first, "/call/amount_minor", case.amount_minor)
