@@ -31,6 +31,11 @@
 // checkout. Its states are the policy's; what it is for, and its steps so far, stay.
 // [OpenIntents] are those of an account that are not closed.
 //
+// The initiator of a challenge made the call that it is for, that of an intent opened it.
+// They can be two, for an agent may call about what a user has opened: the requester, whom
+// messages name as who asked, is the initiator of the intent, or of the call where there
+// is none.
+//
 // A [Message] goes to one terminal. It names the code that it brings and does not
 // hold it. A [Mailbox] counts what a terminal was sent, a [Delivery] says how far that
 // was delivered.

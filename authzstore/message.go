@@ -18,7 +18,8 @@ type Message struct {
 	// TerminalBoundAtNanos is that of the terminal when the message was written: one
 	// that is unbound or bound anew gets it no more.
 	TerminalBoundAtNanos int64 `cbor:"5,keyasint" json:"terminal_bound_at_ns"`
-	// What it is about; 0 and empty where that has none. Requester is who asked.
+	// What it is about; 0 and empty where that has none. Requester is who asked:
+	// the initiator of the intent that it is about, or else of the call.
 	AmountMinor int64    `cbor:"6,keyasint,omitempty" json:"amount_minor,omitempty"`
 	Currency    string   `cbor:"7,keyasint,omitempty" json:"currency,omitempty"`
 	Payee       string   `cbor:"8,keyasint,omitempty" json:"payee,omitempty"`

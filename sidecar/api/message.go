@@ -21,7 +21,7 @@ type Message struct {
 	AmountMinor    int64               `json:"amount_minor,omitempty"`
 	Currency       string              `json:"currency,omitempty"`
 	Payee          string              `json:"payee,omitempty"`
-	Requester      authzstore.Identity `json:"requester" doc:"who asked for what it is about"`
+	Requester      authzstore.Identity `json:"requester" doc:"who asked for what it is about: the initiator of the intent, or else of the call"`
 	Challenge      string              `json:"challenge,omitempty"`
 	Intent         string              `json:"intent,omitempty"`
 	Details        map[string]string   `json:"details,omitempty" doc:"what the policy says in it"`

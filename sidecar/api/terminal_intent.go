@@ -16,8 +16,8 @@ type IntentBody struct {
 	Currency    string            `json:"currency,omitempty"`
 	Payee       string            `json:"payee,omitempty"`
 	Attributes  map[string]string `json:"attributes"`
-	// User is who opened it.
-	User           authzstore.Identity `json:"user"`
+	// Initiator is who opened it.
+	Initiator      authzstore.Identity `json:"initiator"`
 	OpenedAtNanos  int64               `json:"opened_at_ns"`
 	ExpiresAtNanos int64               `json:"expires_at_ns"`
 	Expired        bool                `json:"expired"`
@@ -52,7 +52,7 @@ type IntentStep struct {
 }
 
 // intent shows the intent of the call. Somebody whom the policy lets see it, such as an
-// agent who has scanned its code, sees what it is for and who wants it.
+// agent who has scanned its code, sees what it is for and who opened it.
 func (s shower) intent() (any, error) {
 	i, ok, err := s.Intent(s.claims.Intent)
 	if err != nil || !ok {
@@ -114,7 +114,7 @@ func (s shower) isOfAccount(i authzstore.Intent) (bool, error) {
 func intentBody(i authzstore.Intent, nowNanos int64) IntentBody {
 	return IntentBody{
 		ID: i.ID, Kind: i.Kind, State: i.State, AmountMinor: i.AmountMinor, Currency: i.Currency, Payee: i.Payee,
-		Attributes: orNone(i.Attributes), User: i.Initiator,
+		Attributes: orNone(i.Attributes), Initiator: i.Initiator,
 		OpenedAtNanos: i.OpenedAtNanos, ExpiresAtNanos: i.ExpiresAtNanos, Expired: i.ExpiredAt(nowNanos), Closed: i.Closed,
 	}
 }

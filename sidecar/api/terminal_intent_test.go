@@ -100,7 +100,7 @@ func TestIntentViews(t *testing.T) {
 				continue
 			}
 			if v["id"] != id || v["state"] != "scanned" || v["amount_minor"] != float64(5000) || v["currency"] != "EUR" || v["kind"] != "business" ||
-				v["attributes"].(map[string]any)["type"] != "top_up" || v["user"].(map[string]any)["subject"] != "phone" {
+				v["attributes"].(map[string]any)["type"] != "top_up" || v["initiator"].(map[string]any)["subject"] != "phone" {
 				t.Errorf("%s by %s: %v", does, c.who.Subject, v)
 			}
 			for _, name := range []string{"steps", "parties", "account", "terminals", "system", "qr_svg", "qr_png"} {

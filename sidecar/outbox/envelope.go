@@ -18,7 +18,7 @@ type Envelope struct {
 	AmountMinor int64  `json:"amount_minor,omitempty"`
 	Currency    string `json:"currency,omitempty"`
 	Payee       string `json:"payee,omitempty"`
-	// Requester is who asked.
+	// Requester is who asked: the initiator of the intent, or else of the call.
 	Requester authzstore.Identity `json:"requester"`
 	// Code is left out where the message brings none, or one that is good no more.
 	Code           string            `json:"code,omitempty"`

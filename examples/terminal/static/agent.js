@@ -51,7 +51,7 @@ function business() {
     attempt(byId("business-view"), () => me.does("device", "GET", path(id)), ({ answer }) => {
       const key = newKey();
       return element("div", {}, element("p", { class: "amount" }, money(answer.amount_minor, answer.currency)),
-        facts(["What", answer.attributes.type], ["For", `${answer.user.kind} ${answer.user.subject}`], ["State", answer.state], ["From", me.account]),
+        facts(["What", answer.attributes.type], ["For", `${answer.initiator.kind} ${answer.initiator.subject}`], ["State", answer.state], ["From", me.account]),
         element("p", { class: "row" },
           button("Ask the user to confirm me", () => scan(answer.id), { class: "second" }),
           button("Do it", () => execute(answer, key), { class: "execute" })));
