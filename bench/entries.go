@@ -117,7 +117,7 @@ func entriesRules(dir string) error {
 		return fmt.Sprintf("  %s: [{from_minor: 1, entry: ascending, within_seconds: %d, digits: 6, max_attempts: 3, expires_seconds: 300}]\n",
 			currency, int(within/time.Second))
 	}
-	text := "cooling_seconds: 0\nasking: {max_starts: 5, window_seconds: 3600, pause_seconds: 86400}\nrules:\n" +
+	text := "cooling_seconds: 0\nasking: {max_starts: 5, window_seconds: 3600, max_rejected_in_a_row: 3, pause_seconds: 86400}\nrules:\n" +
 		rule("EUR", 5*time.Minute) + rule(lateCurrency, lateAfter)
 	return os.WriteFile(filepath.Join(dir, "systems", "multi_terminal", "data.yaml"), []byte(text), 0o600)
 }

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -19,6 +20,7 @@ import (
 type member struct {
 	Minimum, Maximum *int64
 	Enum             []any
+	Required         []string
 	Properties       map[string]json.RawMessage
 }
 
@@ -100,6 +102,27 @@ func TestSchemasHaveTheBoundsOfTheStore(t *testing.T) {
 		if seen[end] == 0 {
 			t.Errorf("no schema has %s: leave it out here", end)
 		}
+	}
+}
+
+// Whom a system asks, and how often, is one object, which shared/challenge reads: its
+// schema stands with each system, and says the same.
+func TestAskingIsTheSame(t *testing.T) {
+	first, seen := "", 0
+	for _, name := range []string{"agent_order.json", "delegated_payment.json", "multi_terminal.json"} {
+		members(t, name, readSchema(t, name), func(path, name string, m member) {
+			if name != "asking" {
+				return
+			}
+			seen++
+			text, err := json.Marshal([]any{m.Required, m.Properties})
+			if first = cmp.Or(first, string(text)); err != nil || string(text) != first {
+				t.Errorf("%s/%s is\n%s\nand not, as elsewhere,\n%s", path, name, text, first)
+			}
+		})
+	}
+	if seen != 3 {
+		t.Errorf("%d of 3 found", seen)
 	}
 }
 

@@ -9,8 +9,8 @@
 #   else stands against the call: until then nobody is asked anything.
 #
 #   What a system's data says of asking is one object: `max_starts` challenges by one
-#   caller about one account in `window_seconds`; and after three rejections in a row
-#   none for `pause_seconds`.
+#   caller about one account in `window_seconds`; and once
+#   `max_rejected_in_a_row` of them were rejected, none for `pause_seconds`.
 # schemas:
 #   - input: schema.input
 package payments.shared.challenge
@@ -103,9 +103,10 @@ starts_in_window(asking) := [at_ns |
 	input.now_ns < at_ns + (asking.window_seconds * 1000000000)
 ]
 
-unpaused(_) if {
+unpaused(asking) if {
+	is_number(asking.max_rejected_in_a_row)
 	is_number(input.facts.initiator.rejected_in_a_row)
-	input.facts.initiator.rejected_in_a_row < 3
+	input.facts.initiator.rejected_in_a_row < asking.max_rejected_in_a_row
 }
 
 unpaused(asking) if input.now_ns >= pause_ends_at_ns(asking)

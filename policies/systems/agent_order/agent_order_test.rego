@@ -19,7 +19,7 @@ second := cases.second
 tuned := {
 	"agents": [data.systems.agent_order.agents[0]],
 	"cooling_seconds": 3600,
-	"asking": {"max_starts": 2, "window_seconds": 600, "pause_seconds": 900},
+	"asking": {"max_starts": 2, "window_seconds": 600, "max_rejected_in_a_row": 3, "pause_seconds": 900},
 	"codes": {"digits": 7, "max_attempts": 2, "expires_seconds": 240},
 	"order_expires_seconds": 1800,
 	"interval": {"checked": true, "seconds": 120},

@@ -145,7 +145,7 @@ tuned := {
 	"approval": {
 		"expires_seconds": 300,
 		"cooling_seconds": 3600,
-		"asking": {"max_starts": 2, "window_seconds": 600, "pause_seconds": 900},
+		"asking": {"max_starts": 2, "window_seconds": 600, "max_rejected_in_a_row": 3, "pause_seconds": 900},
 	},
 	"terms": {
 		"delegations": ["full"],

@@ -18,7 +18,7 @@ currency := min(object.keys(data.systems.multi_terminal.rules))
 # Data of which the cases know the bounds, whatever an operator tunes.
 tuned := {
 	"cooling_seconds": 3600,
-	"asking": {"max_starts": 2, "window_seconds": 600, "pause_seconds": 900},
+	"asking": {"max_starts": 2, "window_seconds": 600, "max_rejected_in_a_row": 4, "pause_seconds": 900},
 	"rules": {currency: [
 		{"from_minor": 1250, "entry": "terminals", "digits": 6, "max_attempts": 2, "expires_seconds": 300, "within_seconds": 120, "min_gap_seconds": 2, "max_gap_seconds": 30},
 		{"from_minor": 1, "entry": "any", "digits": 6, "max_attempts": 3, "expires_seconds": 300, "within_seconds": 60},
@@ -292,24 +292,24 @@ test_starts[note] if {
 			"initiator": {"starts_at_ns": [(now - (600 * second)) + 1, now - second]},
 			"decision": cases.refused({cases.challenges_over_limit(now + 1)}),
 		},
-		"rejected twice in a row": {
-			"initiator": {"rejected_in_a_row": 2, "rejected_at_ns": now},
+		"rejected three times in a row": {
+			"initiator": {"rejected_in_a_row": 3, "rejected_at_ns": now},
 			"decision": asked,
 		},
-		"three times": {
-			"initiator": {"rejected_in_a_row": 3, "rejected_at_ns": now - (899 * second)},
+		"four times": {
+			"initiator": {"rejected_in_a_row": 4, "rejected_at_ns": now - (899 * second)},
 			"decision": cases.refused({cases.initiator_paused(now + second)}),
 		},
-		"three times, and the pause is just over": {
-			"initiator": {"rejected_in_a_row": 3, "rejected_at_ns": now - (900 * second)},
+		"four times, and the pause is just over": {
+			"initiator": {"rejected_in_a_row": 4, "rejected_at_ns": now - (900 * second)},
 			"decision": asked,
 		},
 		"again after a pause": {
-			"initiator": {"rejected_in_a_row": 4, "rejected_at_ns": now},
+			"initiator": {"rejected_in_a_row": 5, "rejected_at_ns": now},
 			"decision": cases.refused({cases.initiator_paused(now + (900 * second))}),
 		},
 		"paused, and too often: both": {
-			"initiator": {"rejected_in_a_row": 3, "rejected_at_ns": now, "starts_at_ns": [now, now]},
+			"initiator": {"rejected_in_a_row": 4, "rejected_at_ns": now, "starts_at_ns": [now, now]},
 			"decision": cases.refused({cases.initiator_paused(now + (900 * second)), cases.challenges_over_limit(now + (600 * second))}),
 		},
 	}
@@ -320,7 +320,7 @@ test_starts[note] if {
 
 # Whoever was asked as often as may be still hears that codes are on their way.
 test_an_open_challenge_is_no_start if {
-	bent := cases.bend(under("open"), "/facts/initiator", {"starts_at_ns": [now, now], "open": 1, "rejected_in_a_row": 3, "rejected_at_ns": now})
+	bent := cases.bend(under("open"), "/facts/initiator", {"starts_at_ns": [now, now], "open": 1, "rejected_in_a_row": 4, "rejected_at_ns": now})
 	decision := data.payments.decision with input as bent with data.systems.multi_terminal as tuned
 	decision == asked
 }
