@@ -82,7 +82,7 @@ type routeInfo struct {
 	Operation  string            `json:"operation"`
 	Does       string            `json:"does,omitempty"` // a built-in operation
 	Match      string            `json:"match"`
-	Identity   identityInfo      `json:"identity"`
+	Identity   []identityInfo    `json:"identity"` // a call has one of them
 	MovesMoney bool              `json:"moves_money"`
 	Fields     []fieldInfo       `json:"fields"`
 	KeyFrom    string            `json:"idempotency,omitempty"` // where the key stands
@@ -115,12 +115,14 @@ type upstreamInfo struct {
 func newRouteInfo(r *call.Route) routeInfo {
 	info := routeInfo{
 		System: r.System, Operation: r.Operation, Does: r.Does, Match: r.Match(), MovesMoney: r.MovesMoney,
-		Identity: identityInfo{r.Identity.Source, r.Identity.Kind, r.Identity.Issuer},
 		Upstream: upstreamInfo{Audience: r.Upstream.Audience, Idempotent: r.Upstream.Idempotent}, KeyFrom: r.KeyFrom(),
 		Fields: []fieldInfo{}, Facts: map[string]string{},
 	}
 	if r.Upstream.Expires > 0 {
 		info.Upstream.Expires = r.Upstream.Expires.String()
+	}
+	for _, id := range r.Identities {
+		info.Identity = append(info.Identity, identityInfo{id.Source, id.Kind, id.Issuer})
 	}
 	for _, f := range r.Fields {
 		info.Fields = append(info.Fields, fieldInfo{Name: f.Name, Type: f.Type.String(), From: f.From(), Optional: f.Optional, Personal: f.Personal})
@@ -143,8 +145,12 @@ func (b bundleInfo) print(w io.Writer) error {
 		if r.MovesMoney {
 			money = "moves"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s, %s of %s\t%s\t%s\n", r.System, r.Operation, r.Match,
-			r.Identity.Kind, r.Identity.Source, r.Identity.Issuer, money, r.Upstream.Audience)
+		var identities []string
+		for _, id := range r.Identity {
+			identities = append(identities, fmt.Sprintf("%s, %s of %s", id.Kind, id.Source, id.Issuer))
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.System, r.Operation, r.Match,
+			strings.Join(identities, "; or "), money, r.Upstream.Audience)
 	}
 	return table.Flush()
 }

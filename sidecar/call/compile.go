@@ -26,7 +26,7 @@ func (c compiler) compile(file tableYAML, s scope) {
 	if file.System != c.system {
 		s.at("system").fail("system %q stands in the directory of %q: name them alike", file.System, c.system)
 	}
-	identity := compileIdentity(file.Identity, s.at("identity"))
+	identities := compileIdentities(file.Identity, s.at("identity"))
 	checkExpires(file.Upstream, s.at("upstream"))
 	if len(file.Routes) == 0 {
 		s.at("routes").fail("no routes: list at least one under routes")
@@ -34,9 +34,9 @@ func (c compiler) compile(file tableYAML, s scope) {
 	for i, y := range file.Routes {
 		s := s.at("routes", i)
 		before := len(s.problems.all)
-		route := &Route{System: c.system, Operation: y.Operation, Does: y.Does, Identity: identity}
+		route := &Route{System: c.system, Operation: y.Operation, Does: y.Does, Identities: identities}
 		if y.Identity != nil {
-			route.Identity = compileIdentity(*y.Identity, s.at("identity"))
+			route.Identities = compileIdentities(*y.Identity, s.at("identity"))
 		}
 		sound := func() bool { return len(s.problems.all) == before }
 		c.compileFields(route, y, s)
@@ -57,6 +57,27 @@ func (c compiler) insert(route *Route, s scope) {
 		}
 	}
 	c.table.routes = append(c.table.routes, route)
+}
+
+// compileIdentities reads what a call's identity can be.
+func compileIdentities(y identitiesYAML, s scope) []IdentitySource {
+	if n := len(y.all); n == 0 || n > maxIdentities {
+		s.fail("identity: %d alternatives: write 1 to %d", n, maxIdentities)
+		return nil
+	}
+	if !y.list {
+		return []IdentitySource{compileIdentity(y.all[0], s)}
+	}
+	var all []IdentitySource
+	for i, one := range y.all {
+		s := s.at(i)
+		id := compileIdentity(one, s)
+		if slices.ContainsFunc(all, func(other IdentitySource) bool { return id.Issuer != "" && other.Issuer == id.Issuer }) {
+			s.fail("two identities of %s: nobody could tell which a call has, so keep one", id.Issuer)
+		}
+		all = append(all, id)
+	}
+	return all
 }
 
 func compileIdentity(y identityYAML, s scope) IdentitySource {

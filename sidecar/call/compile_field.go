@@ -32,7 +32,7 @@ func (c compiler) compileField(r *Route, name string, y fieldYAML, s scope) {
 	if f.decimal, err = isDecimal(f, y.Format); err != nil {
 		fail(err)
 	}
-	if f.at.reads(partAMR) && r.Identity.Source == sourceMTLS {
+	if f.at.reads(partAMR) && !slices.ContainsFunc(r.Identities, func(id IdentitySource) bool { return id.Source == sourceJWT }) {
 		fail(errors.New("amr is a claim of a token, and mtls has none: leave it out"))
 	}
 	if err := c.checkFlags(f, y); err != nil {

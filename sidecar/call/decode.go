@@ -34,10 +34,11 @@ func (t *Table) Decode(req Request, keys Keys) (Call, error) {
 		return Call{}, err
 	}
 	p.headers = headers.named
-	if p.identity, err = route.Identity.read(req); err != nil {
+	var source *IdentitySource
+	if p.identity, source, err = route.readIdentity(req); err != nil {
 		return Call{}, err
 	}
-	if route.Identity.Source == sourceJWT {
+	if source.Source == sourceJWT {
 		p.expires, p.amr = readExpiry(req.Claims["exp"]), readAMR(req.Claims["amr"])
 	}
 	if hasQuery {

@@ -123,7 +123,7 @@ func TestReferenceTables(t *testing.T) {
 func TestStatuses(t *testing.T) {
 	for _, r := range []*Refusal{
 		errNoRoute, errPath, errQuery, errQueryInvalid, errFormInvalid, errParamUnknown, errParamDuplicate, errAuthority, errOverride,
-		errTooManyHeaders, errUpgrade, errDuplicateHeader, errHeaderText, errIdentity, errMediaJSON, errMediaForm, errEncoding, errPartial,
+		errTooManyHeaders, errUpgrade, errDuplicateHeader, errHeaderText, errIdentity, errIdentities, errMediaJSON, errMediaForm, errEncoding, errPartial,
 		errLength, errBodyUnexpected, errMemberUnknown, errKeyMissing, errKeyInvalid, termsInvalid(authzstore.ErrInvalid), fieldMissing("x"), fieldInvalid("x", "is"),
 	} {
 		if r.Status < 400 || r.Status > 499 || r.Message == "" {

@@ -10,9 +10,9 @@ import (
 	"github.com/countersign/countersign/authzstore"
 )
 
-// An IdentitySource says which verified identity a route takes. What the source
-// does not name is not looked at: a certificate beside a token changes nothing
-// for a route that takes tokens.
+// An IdentitySource says which verified identity a route takes. What none of a
+// route's sources names is not looked at: a certificate beside a token changes
+// nothing for a route that takes tokens.
 type IdentitySource struct {
 	Source string // jwt or mtls
 	Kind   string
@@ -27,22 +27,55 @@ const (
 	sourceMTLS = "mtls"
 )
 
-// read returns the identity of a request.
-func (s IdentitySource) read(req Request) (authzstore.Identity, error) {
+// maxIdentities bounds the sources of one route.
+const maxIdentities = 4
+
+// readIdentity returns the identity of a request, and the source that it is of. Of
+// several sources exactly one must be presented, whole or not: a caller who shows two
+// would choose whom the call counts for.
+func (r *Route) readIdentity(req Request) (authzstore.Identity, *IdentitySource, error) {
+	var source *IdentitySource
+	for i := range r.Identities {
+		switch s := &r.Identities[i]; {
+		case !s.presented(req):
+		case source != nil:
+			return authzstore.Identity{}, nil, errIdentities
+		default:
+			source = s
+		}
+	}
+	if source == nil {
+		return authzstore.Identity{}, nil, errIdentity
+	}
+	id, err := source.read(req)
+	return id, source, err
+}
+
+// presented tells whether a request has a token of the issuer, or a certificate of
+// the trust domain, whatever else they say.
+func (s *IdentitySource) presented(req Request) bool {
+	if s.Source == sourceJWT {
+		return req.Claims["iss"] == any(s.Issuer)
+	}
+	path, ok := strings.CutPrefix(req.Principal, s.Issuer)
+	return ok && (path == "" || path[0] == '/') // else it is another domain that starts alike
+}
+
+// read returns the identity of a request that presents one.
+func (s *IdentitySource) read(req Request) (authzstore.Identity, error) {
 	id := authzstore.Identity{Kind: s.Kind, Issuer: s.Issuer}
-	ok := false
+	ok := true
 	switch s.Source {
 	case sourceJWT:
-		ok = req.Claims["iss"] == any(s.Issuer)
 		id.Subject, _ = req.Claims[s.subject].(string)
 		if claim, has := req.Claims[s.onBehalfOf]; has && s.onBehalfOf != "" {
 			id.OnBehalfOf, _ = claim.(string)
-			ok = ok && checkText(id.OnBehalfOf) == ""
+			ok = checkText(id.OnBehalfOf) == ""
 		}
 	case sourceMTLS:
-		id.Subject, ok = strings.CutPrefix(req.Principal, s.Issuer)
+		id.Subject = strings.TrimPrefix(req.Principal, s.Issuer)
 		_, err := splitPath(id.Subject) // it starts with /, and nobody could write it otherwise
-		ok = ok && err == nil && id.Subject != "/"
+		ok = err == nil && id.Subject != "/"
 	}
 	if !ok || checkText(id.Subject) != "" {
 		return authzstore.Identity{}, errIdentity

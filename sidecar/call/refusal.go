@@ -22,6 +22,7 @@ func (r *Refusal) Error() string { return r.Code + ": " + r.Message }
 // statuses are all codes that Decode refuses with.
 var statuses = map[string]int{
 	"identity_missing":             http.StatusUnauthorized,
+	"identity_ambiguous":           http.StatusUnauthorized,
 	"no_route":                     http.StatusForbidden,
 	"body_too_big":                 http.StatusRequestEntityTooLarge,
 	"content_encoding_unsupported": http.StatusUnsupportedMediaType,
@@ -92,6 +93,7 @@ var (
 	errDuplicateHeader = refusal("header_duplicate", "A header that this route reads is there more than once, or holds a comma.")
 	errHeaderText      = refusal("header_invalid", "A header that this route reads holds other than visible ASCII characters and spaces.")
 	errIdentity        = refusal("identity_missing", "The call carries no verified identity of the kind that this route takes.")
+	errIdentities      = refusal("identity_ambiguous", "The call carries more than one of the verified identities that this route takes, such as a token and a certificate: send one.")
 	errMediaJSON       = refusal("media_type_unsupported", "The body must be application/json in UTF-8.")
 	errMediaForm       = refusal("media_type_unsupported", "The body must be application/x-www-form-urlencoded in UTF-8.")
 	errEncoding        = refusal("content_encoding_unsupported", "The body must not be compressed.")

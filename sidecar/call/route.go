@@ -20,10 +20,10 @@ type Route struct {
 	// MovesMoney is `moves_money`, by default whether the route maps an amount. An
 	// allow of such a route holds one reservation.
 	MovesMoney bool
-	Identity   IdentitySource
-	Fields     []Field  // what the policy sees, in the order of their names
-	Secrets    []Secret // in the order of their names
-	Facts      []Fact   // in the order in which they are followed
+	Identities []IdentitySource // a call has one of them
+	Fields     []Field          // what the policy sees, in the order of their names
+	Secrets    []Secret         // in the order of their names
+	Facts      []Fact           // in the order in which they are followed
 	Upstream   Upstream
 
 	match       match

@@ -20,10 +20,39 @@ import (
 // The route table of one system, as it stands in its file. docs/routes.md is its
 // reference.
 type tableYAML struct {
-	System   string       `yaml:"system"`
-	Identity identityYAML `yaml:"identity"`
-	Upstream upstreamYAML `yaml:"upstream"`
-	Routes   []routeYAML  `yaml:"routes"`
+	System   string         `yaml:"system"`
+	Identity identitiesYAML `yaml:"identity"`
+	Upstream upstreamYAML   `yaml:"upstream"`
+	Routes   []routeYAML    `yaml:"routes"`
+}
+
+// identitiesYAML are one identity, or a list of which a call has one.
+type identitiesYAML struct {
+	list bool
+	all  []identityYAML
+}
+
+// UnmarshalYAML is of this form, and takes no node, because a node that decodes itself
+// forgets that unknown keys are mistakes.
+func (y *identitiesYAML) UnmarshalYAML(unmarshal func(any) error) error {
+	var kind kindYAML
+	if err := unmarshal(&kind); err != nil {
+		return err
+	}
+	if y.list = yaml.Kind(kind) == yaml.SequenceNode; y.list {
+		return unmarshal(&y.all)
+	}
+	y.all = make([]identityYAML, 1)
+	return unmarshal(&y.all[0])
+}
+
+// kindYAML is what a part of the file is: a list, a mapping, a scalar.
+type kindYAML yaml.Kind
+
+// UnmarshalYAML keeps the kind alone.
+func (k *kindYAML) UnmarshalYAML(node *yaml.Node) error {
+	*k = kindYAML(node.Kind)
+	return nil
 }
 
 type identityYAML struct {
@@ -49,10 +78,10 @@ type routeYAML struct {
 		Path        string   `yaml:"path"`
 		Authorities []string `yaml:"authorities"`
 	} `yaml:"match"`
-	Operation  string        `yaml:"operation"`
-	Does       string        `yaml:"does"` // a built-in operation
-	MovesMoney *bool         `yaml:"moves_money"`
-	Identity   *identityYAML `yaml:"identity"` // in place of the system's
+	Operation  string          `yaml:"operation"`
+	Does       string          `yaml:"does"` // a built-in operation
+	MovesMoney *bool           `yaml:"moves_money"`
+	Identity   *identitiesYAML `yaml:"identity"` // in place of the system's
 	Body       struct {
 		Members string `yaml:"members"`
 	} `yaml:"body"`
