@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -97,7 +98,7 @@ func render(cfg Config) ([]byte, error) {
 		return nil, fmt.Errorf("envoy: upstream: %w", err)
 	}
 	var root map[string]any
-	if err := yaml.Unmarshal(configYAML, &root); err != nil {
+	if err := yaml.Unmarshal(withTLS(cfg.TLS), &root); err != nil {
 		return nil, fmt.Errorf("envoy: envoy.yaml: %w", err)
 	}
 	type value struct {
@@ -137,6 +138,16 @@ func render(cfg Config) ([]byte, error) {
 		cfg.Edit(root)
 	}
 	return json.Marshal(root)
+}
+
+// withTLS returns envoy.yaml as an operator has it with TLS, whose files are in dir; as
+// it is where dir is empty.
+func withTLS(dir string) []byte {
+	if dir == "" {
+		return configYAML
+	}
+	lines := bytes.ReplaceAll(tlsYAML, []byte(tlsDir), []byte(dir))
+	return bytes.Replace(configYAML, []byte(tlsMarker), append([]byte(tlsMarker), lines...), 1)
 }
 
 // below appends steps to a copy of path.

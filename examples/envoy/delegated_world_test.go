@@ -42,6 +42,7 @@ type family struct {
 	records  records
 	messages messages
 	clock    heldClock
+	site     *site    // where its Envoy speaks TLS
 	calls    int      // for keys of their own
 	told     int      // messages that a test has looked at
 	bearers  []string // tokens that were shown
@@ -56,6 +57,12 @@ var opened = time.Date(2026, 11, 24, 14, 0, 0, 0, time.UTC)
 func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, terminals ...authzstore.Terminal) *family {
 	t.Helper()
 	f := &family{clock: heldClock{at: opened}}
+	f.start(t, rules, accounts, terminals)
+	return f
+}
+
+func (f *family) start(t *testing.T, rules fs.FS, accounts []authzstore.Account, terminals []authzstore.Terminal) {
+	t.Helper()
 	f.dir = filepath.Join(t.TempDir(), "data")
 	f.seed(t, f.dir, accounts, terminals)
 	var err error
@@ -87,7 +94,6 @@ func newFamily(t *testing.T, rules fs.FS, accounts []authzstore.Account, termina
 		}
 	})
 	f.before(ready, t, socket, api)
-	return f
 }
 
 // before starts an Envoy before a sidecar that answers checks and shows what it did at
@@ -99,6 +105,9 @@ func (f *family) before(ready context.Context, t *testing.T, socket, api string)
 		check["interval"], check["no_traffic_interval"] = "0.05s", "0.05s"
 	})
 	cfg.API, cfg.Log = api, &f.edgeLog
+	if f.site != nil {
+		cfg.TLS = f.site.dir
+	}
 	edge, err := Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -291,19 +300,21 @@ func (f *family) proven(t *testing.T, methods []string, key, subject, method, pa
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := provider.Token(subject, time.Hour, claims)
-	if err != nil {
-		t.Fatal(err)
+	if !isServer(subject) {
+		token, err := provider.Token(subject, time.Hour, claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		f.bearers = append(f.bearers, token)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	f.bearers = append(f.bearers, token)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if method != http.MethodGet {
 		req.Header.Set("Idempotency-Key", key)
 	}
-	return send(t, req)
+	return sendBy(t, f.client(t, subject), req)
 }
 
 // do is a call that must be allowed; what the API shows is read into shown.

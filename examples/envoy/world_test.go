@@ -268,8 +268,14 @@ func post(t *testing.T, e *Envoy, path, body string, header ...string) response 
 
 func send(t *testing.T, req *http.Request) response {
 	t.Helper()
+	return sendBy(t, &http.Client{Timeout: patience}, req)
+}
+
+// sendBy is send by this client.
+func sendBy(t *testing.T, client *http.Client, req *http.Request) response {
+	t.Helper()
 	req.Close = true
-	resp, err := (&http.Client{Timeout: patience}).Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
