@@ -202,6 +202,42 @@ test_orders[note] if {
 	decision == case.decision
 }
 
+# An agent who comes by a certificate is one of another issuer, the trust domain: listed
+# beside that of the tokens, or no agent. What it had asked for counts for it alone.
+test_certified_agent[note] if {
+	some note, case in {
+		"listed": {"path": "/identity", "value": certified_desk, "decision": asked},
+		"of a trust domain that starts alike": {
+			"path": "/identity",
+			"value": object.union(certified_desk, {"issuer": "spiffe://desk.example.evil"}),
+			"decision": cases.refused({not_eligible}),
+		},
+		"a merchant of that trust domain": {
+			"path": "/identity",
+			"value": object.union(certified_desk, {"kind": "merchant"}),
+			"decision": cases.refused({not_eligible}),
+		},
+		"what the same desk had confirmed by its token": {
+			"path": "/facts",
+			"value": under("satisfied").facts,
+			"decision": asked,
+		},
+		"what it had confirmed itself": {
+			"path": "/facts",
+			"value": cases.bend(under("satisfied"), "/facts/challenge/initiator", certified_desk).facts,
+			"decision": ordered,
+		},
+	}
+	decision := data.payments.decision with input as cases.bend(cases.bend(first, "/identity", certified_desk), case.path, case.value)
+		with data.systems.agent_order as object.union(tuned, {"agents": array.concat(tuned.agents, [{
+			"kind": "agent",
+			"issuer": certified_desk.issuer,
+		}])})
+	decision == case.decision
+}
+
+certified_desk := {"kind": "agent", "issuer": "spiffe://desk.example", "subject": "/desk"}
+
 # A code is for the order that it was asked for.
 test_confirmed_as_it_was[note] if {
 	some note, case in {

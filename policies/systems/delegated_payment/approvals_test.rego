@@ -190,6 +190,11 @@ test_approved_as_it_was[note] if {
 		},
 		"of another account": {"path": "/facts/challenge/account", "value": "acc_carl", "decision": refused({code_invalid})},
 		"for another merchant": {"path": "/facts/challenge/initiator", "value": carl, "decision": refused({code_invalid})},
+		"for the same merchant by its certificate": {
+			"path": "/facts/challenge/initiator",
+			"value": {"kind": "merchant", "issuer": "spiffe://shop.example", "subject": "/bakery-till-1"},
+			"decision": refused({code_invalid}),
+		},
 		"by codes": {"path": "/facts/challenge/kind", "value": "code", "decision": refused({code_invalid})},
 	}
 	with_starts := object.union(approved, {"facts": {"initiator": no_starts, "grant": {"delegate": ben}}})

@@ -53,9 +53,18 @@ test_registered_agents[note] if {
 			"caller": object.union(other_desk, {"issuer": "https://evil.example"}),
 			"decision": refused({"agent_not_registered"}),
 		},
+		"by its certificate": {"caller": certified_desk, "decision": cases.allowed},
+		"another certificate": {
+			"caller": object.union(certified_desk, {"subject": "/desk-9"}),
+			"decision": refused({"agent_not_registered"}),
+		},
+		"a token that says what the certificate does": {
+			"caller": object.union(certified_desk, {"issuer": other_desk.issuer}),
+			"decision": refused({"agent_not_registered"}),
+		},
 	}
 	decision := data.payments.decision with input as cases.bend(view, "/identity", case.caller)
-		with data.systems.proxied_business as only_other_desk
+		with data.systems.proxied_business as only_listed
 	decision == case.decision
 }
 

@@ -237,7 +237,7 @@ test_type_taken_away if {
 
 # Registered agents alone, where data says so.
 test_execute_unregistered if {
-	decision := data.payments.decision with input as top_up with data.systems.proxied_business as only_other_desk
+	decision := data.payments.decision with input as top_up with data.systems.proxied_business as only_listed
 	decision == refused({"agent_not_registered"})
 }
 

@@ -94,9 +94,15 @@ tuned := {
 	"agents": {"mode": "any"},
 }
 
-only_other_desk := object.union(tuned, {"agents": {
+# The server of a desk, which has a certificate.
+certified_desk := {"kind": "agent", "issuer": "spiffe://desk.example", "subject": "/desk-8"}
+
+only_listed := object.union(tuned, {"agents": {
 	"mode": "only",
-	"identities": [{"issuer": other_desk.issuer, "subject": other_desk.subject}],
+	"identities": [
+		{"issuer": other_desk.issuer, "subject": other_desk.subject},
+		{"issuer": certified_desk.issuer, "subject": certified_desk.subject},
+	],
 }})
 
 call_of(operation, caller, fields, facts) := cases.call_of("proxied_business", operation, caller, fields, facts)

@@ -212,6 +212,11 @@ relayed(report) := json.patch(report, [
 
 own_relay := data.systems.second_terminal.relays[0]
 
+# The same relay, by its certificate.
+by_certificate := {"issuer": "spiffe://push.example", "subject": "/relay", "os": own_relay.os}
+
+certified_relay := {"kind": "relay", "issuer": by_certificate.issuer, "subject": by_certificate.subject}
+
 relay := {"kind": "relay", "issuer": own_relay.issuer, "subject": own_relay.subject}
 
 test_reporter[note] if {
@@ -240,6 +245,18 @@ test_reporter[note] if {
 			"input": cases.bend(relayed(lifted), "/identity/issuer", "https://evil.example"),
 			"decision": refused({"relay_unknown"}),
 		},
+		"the relay by its certificate": {
+			"input": cases.bend(relayed(lifted), "/identity", certified_relay),
+			"decision": cases.allowed_with(asked_on | closed_on_tablet),
+		},
+		"a relay of a trust domain that starts alike": {
+			"input": cases.bend(relayed(lifted), "/identity", object.union(certified_relay, {"issuer": "spiffe://push.example.evil"})),
+			"decision": refused({"relay_unknown"}),
+		},
+		"a token that says what the certificate does": {
+			"input": cases.bend(relayed(lifted), "/identity/subject", certified_relay.subject),
+			"decision": refused({"relay_unknown"}),
+		},
 		"a terminal as a relay": {
 			"input": cases.bend(relayed(lifted), "/identity/kind", "terminal"),
 			"decision": refused({"relay_unknown"}),
@@ -266,7 +283,7 @@ test_reporter[note] if {
 		},
 	}
 	decision := data.payments.decision with input as case.input
-		with data.systems.second_terminal as object.union(tuned, {"relays": [own_relay]})
+		with data.systems.second_terminal as object.union(tuned, {"relays": [own_relay, by_certificate]})
 	decision == case.decision
 }
 
