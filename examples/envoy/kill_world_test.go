@@ -75,7 +75,7 @@ func (b *besieged) kill(t *testing.T, verify bool) {
 	if verify {
 		do(t, b.path, "store", "verify", "--data", b.dir)
 	}
-	b.start(t, func() {})
+	b.program.start(t, func() {})
 	b.kills.Add(1)
 }
 
