@@ -211,3 +211,17 @@ func server(kind, uri string) authzstore.Identity {
 	domain, path, _ := strings.Cut(strings.TrimPrefix(uri, "spiffe://"), "/")
 	return authzstore.Identity{Kind: kind, Issuer: "spiffe://" + domain, Subject: "/" + path}
 }
+
+// nobody fails unless a call was refused because it is not known, or not clear, who
+// calls, and nothing of it has reached the payment service.
+func (f *family) nobody(t *testing.T, resp response, code string) {
+	t.Helper()
+	if resp.StatusCode != http.StatusUnauthorized || resp.reason(t) != code {
+		t.Errorf("status %d, %s; want 401 %s", resp.StatusCode, resp.body, code)
+	}
+	for _, call := range paid() {
+		if call.Header.Get("Countersign-Decision-Id") == resp.Header.Get("Countersign-Decision-Id") {
+			t.Error("it reached the payment service")
+		}
+	}
+}
