@@ -384,7 +384,8 @@ func TestCertificatesRenewed(t *testing.T) {
 	}
 }
 
-// An Envoy that does not know whose certificates count does not start.
+// An Envoy that does not know whose certificates count lets nobody in, whom it would have
+// to take for a person without one.
 func TestAuthorityMissing(t *testing.T) {
 	s := newSite(t)
 	s.put(t, "clients.pem", []byte("no certificate"))
@@ -394,9 +395,13 @@ func TestAuthorityMissing(t *testing.T) {
 	defer cancel()
 	e, err := Start(ctx, cfg)
 	if err != nil {
-		return
+		t.Fatal(err)
 	}
-	defer e.Stop()
+	t.Cleanup(func() {
+		if err := e.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	script(allow)
 	if resp, err := get(t, e, s.client(s.of(t, certified))); err == nil {
 		t.Errorf("status %d", resp.StatusCode)

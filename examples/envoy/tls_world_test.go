@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -223,5 +224,24 @@ func (f *family) nobody(t *testing.T, resp response, code string) {
 		if call.Header.Get("Countersign-Decision-Id") == resp.Header.Get("Countersign-Decision-Id") {
 			t.Error("it reached the payment service")
 		}
+	}
+}
+
+// The command of README.md makes what the tests run.
+func TestListenerByHand(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "   sed ")
+	command, _, found := strings.Cut(rest, " > my-envoy.yaml\n")
+	if !found {
+		t.Fatal("README.md has no such command")
+	}
+	sed := exec.CommandContext(t.Context(), "sh", "-c", "sed "+command)
+	sed.Dir = filepath.Join("..", "..")
+	made, err := sed.Output()
+	if err != nil || !bytes.Equal(made, withTLS(tlsDir)) || bytes.Equal(made, configYAML) {
+		t.Errorf("%v; it makes\n%s", err, made)
 	}
 }
