@@ -1,7 +1,9 @@
 package envoy
 
 import (
+	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -77,13 +79,24 @@ func lastSwapped(codes []string) []string { return []string{codes[0], codes[2], 
 
 func TestVerifiedConditions(t *testing.T) {
 	f := newFamily(t, verifiedRules(t), verifiedAccounts(len(codeSets)))
+	answers := map[string][]string{} // to a set that failed, whatever was wrong with it
 	for i, c := range codeSets {
-		t.Run(c.name, func(t *testing.T) { c.run(t, newVerified(t, f, verifiedAccount(i), c.amount, 3)) })
+		t.Run(c.name, func(t *testing.T) {
+			answer := c.run(t, newVerified(t, f, verifiedAccount(i), c.amount, 3))
+			if !c.paid {
+				answers[answer] = append(answers[answer], c.name)
+			}
+		})
+	}
+	if len(answers) != 1 {
+		t.Errorf("what was wrong can be told by the answers %q", answers)
 	}
 }
 
-func (c codeSet) run(t *testing.T, v *verified) {
+// run enters the set, and returns how the call is answered then.
+func (c codeSet) run(t *testing.T, v *verified) (answer string) {
 	codes := v.ask(t)
+	asked := withoutIDs(t, v.pay(t))
 	issued, attempts := v.f.clock.wall(), int64(3)
 	set := c.set(codes)
 	for i, code := range set {
@@ -97,7 +110,10 @@ func (c codeSet) run(t *testing.T, v *verified) {
 	}
 	if !c.paid {
 		v.wantAsked(t, attempts-1)
-		return
+		if answer = withoutIDs(t, v.pay(t)); answer != asked {
+			t.Errorf("the call is answered %s, and was before a set was entered %s", answer, asked)
+		}
+		return answer
 	}
 	v.wantPaid(t)
 	// It pays once: what comes again is the same payment, and other payments want codes
@@ -116,6 +132,27 @@ func (c codeSet) run(t *testing.T, v *verified) {
 	v.wantAsked(t, 3)
 	v.enter(t, set...)
 	v.wantAsked(t, 2)
+	return ""
+}
+
+var (
+	anyID   = regexp.MustCompile(`\b(dec|chl)_[a-z2-7]+`)
+	anyTime = regexp.MustCompile(`"expires_at_ns":[0-9]+`)
+)
+
+// withoutIDs is an answer to the last byte, without what differs from one call to the next:
+// IDs, and times.
+func withoutIDs(t *testing.T, resp response) string {
+	t.Helper()
+	header := resp.Header.Clone()
+	for _, its := range []string{"Date", "X-Request-Id"} {
+		if header.Get(its) == "" {
+			t.Errorf("an answer without %s", its)
+		}
+		header.Del(its)
+	}
+	text := fmt.Sprint(resp.StatusCode, " ", header, " ", resp.body)
+	return anyTime.ReplaceAllString(anyID.ReplaceAllString(text, "$1"), "expires_at_ns")
 }
 
 // What is told of a payment that waits says nothing of the condition.

@@ -436,3 +436,27 @@ func TestConditionsInTime(t *testing.T) {
 		})
 	}
 }
+
+// An entry that arrived in time is in time, though a transaction that was later has
+// changed the challenge before; and one that arrived late is late.
+func TestEntryCountsByItsArrival(t *testing.T) {
+	for beyond, state := range map[time.Duration]authzstore.ChallengeState{0: authzstore.ChallengeSatisfied, 1: authzstore.ChallengeOpen} {
+		s := newStepWorld(t)
+		s.use(t, askingWith(`"entry": "any"`, `"entry": "any", "within_ns": 60000000000`))
+		id := s.asked(t, nextKey())
+		codes := s.codes(t, id)
+		s.enter(t, id, codes[0])
+		s.pass(time.Minute + beyond)
+		cause := s.cause()
+		cause.NowNanos += int64(time.Second)
+		phone := terminal("phone")
+		refs := append(authzstore.TerminalRefs(phone), authzstore.ChallengeRefs(s.challenge(t, id))...)
+		if err := s.store.Update(t.Context(), cause, refs, func(tx *authzstore.Tx) error { return tx.PutTerminal(phone) }); err != nil {
+			t.Fatal(err)
+		}
+		s.enter(t, id, codes[1])
+		if c := s.challenge(t, id); c.State != state {
+			t.Errorf("%d ns beyond: %s", beyond, c.State)
+		}
+	}
+}

@@ -115,6 +115,8 @@ func TestJudge(t *testing.T) {
 
 		{"a+d+e", within(gaps(terminals)), []entered{{0, 40 * second}, {1, 50 * second}, {2, 60 * second}}, true},
 		{"a+d+e, all in time but late", within(gaps(terminals)), []entered{{0, 40*second + 1}, {1, 50*second + 1}, {2, 60*second + 1}}, false},
+		{"a+d+e, at the least", within(gaps(terminals)), []entered{{0, 40 * second}, {1, 42 * second}, {2, 44 * second}}, true},
+		{"a+d+e, a nanosecond too late", within(gaps(terminals)), []entered{{0, 40 * second}, {1, 50*second + 1}, {2, 60 * second}}, false},
 		{"a+d+e, too soon", within(gaps(terminals)), []entered{{0, 40 * second}, {1, 42*second - 1}, {2, 50 * second}}, false},
 		{"a+d+e, another order", within(gaps(terminals)), []entered{{1, 40 * second}, {0, 50 * second}, {2, 60 * second}}, false},
 
