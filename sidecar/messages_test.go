@@ -66,6 +66,43 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// While a receiver hangs, with a message in its hands, payments pass.
+func TestReceiverHangs(t *testing.T) {
+	secrets, err := outbox.ParseSecrets(strings.TrimSpace(string(outbox.NewSecret())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangs, ends := make(chan struct{}), make(chan struct{})
+	receiver := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else nobody sees that the sidecar has gone
+		select {
+		case hangs <- struct{}{}:
+			<-r.Context().Done()
+		case <-ends:
+		}
+	}))
+	defer receiver.Close()
+	defer close(ends)
+	var data string
+	r := start(t, policiestest.Files(t), func(cfg *sidecar.Config) {
+		data = cfg.DataDir
+		putMessages(t, data, receiver.URL)
+		cfg.WebhookRoots = x509.NewCertPool()
+		cfg.WebhookRoots.AddCert(receiver.Certificate())
+		cfg.Webhooks = []outbox.Receiver{{Host: strings.TrimPrefix(receiver.URL, "https://"), Secrets: secrets, Loopback: true}}
+	})
+	<-hangs
+	for range 3 {
+		if got := send(t, good()); got.status != http.StatusCreated || got.reached != 1 {
+			t.Errorf("status %d, %s, %d calls upstream", got.status, got.body, got.reached)
+		}
+	}
+	r.stop()
+	if d := deliveryOf(t, data, "trm_phone"); d.Acked != 0 || len(d.Dead) != 0 {
+		t.Errorf("the store says %+v", d)
+	}
+}
+
 // A receiver that cannot be is refused before anything starts.
 func TestReceiverRefused(t *testing.T) {
 	err := sidecar.Run(t.Context(), sidecar.Config{
