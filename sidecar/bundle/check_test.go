@@ -47,6 +47,7 @@ func bare(t testing.TB) fstest.MapFS {
 	t.Helper()
 	files := policiestest.Files(t)
 	delete(files, "decision_test.rego")
+	delete(files, "shared/account/account_test.rego")
 	files[paymentTests] = &fstest.MapFile{Data: []byte(allowTest)}
 	return files
 }
@@ -191,7 +192,7 @@ func TestMapped(t *testing.T) {
 		}},
 		{"a fact of shared rules", func(files fstest.MapFS) { edit(t, files, refundRoutes, readsAccount, "") }, func(files fstest.MapFS) []string {
 			var lines []string
-			for _, text := range []string{"input.facts.account.id", "input.facts.account.owner", "input.facts.account.state"} {
+			for _, text := range []string{"input.facts.account.id", "input.facts.account.owner", "payer := input.facts.account"} {
 				lines = append(lines, places(t, files, accountRules, text)...)
 			}
 			return unmapped(lines, "facts.account", "refunds")
@@ -199,7 +200,7 @@ func TestMapped(t *testing.T) {
 		{"a field of shared rules, in one of two systems", func(files fstest.MapFS) {
 			edit(t, files, refundRules, "not account.active", "not account.currency_matches")
 		}, func(files fstest.MapFS) []string {
-			return unmapped(places(t, files, accountRules, "input.call.currency")[:2], "call.currency", "refunds") // the third is of the effect
+			return unmapped(places(t, files, accountRules, "input.call.currency")[:1], "call.currency", "refunds") // the second is of the effect
 		}},
 		{"what a challenge brings", func(files fstest.MapFS) {
 			add(files, refundRules, readsInitiator)
@@ -305,7 +306,7 @@ func TestOwnTests(t *testing.T) {
 		}, Config{}, []string{noAllow}},
 		{"allowed only with other rules", func(files fstest.MapFS) {
 			edit(t, files, paymentTests, `"state": "active"`, `"state": "frozen"`)
-			edit(t, files, paymentTests, "with input as good", "with input as good with data.payments.shared.account.active as true")
+			edit(t, files, paymentTests, "with input as good", "with input as good with data.payments.shared.account.active as true with data.payments.shared.account.deny as set()")
 		}, Config{}, []string{noAllow}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -340,12 +341,12 @@ func TestClosed(t *testing.T) {
 		{"a denial alone fails open", []func(fstest.MapFS){
 			drop(paymentRules, "\taccount.within_payment_maximum\n"),
 			func(files fstest.MapFS) {
-				edit(t, files, accountRules, "\tnot within_payment_maximum\n", "\tinput.call.amount_minor > input.facts.account.max_payment_minor\n")
+				edit(t, files, lettingRules, "\t\tnot is_within_maximum(payer, payment)\n", "\t\tpayment.amount_minor > payer.max_payment_minor\n")
 			},
 		}, []string{from + "facts.account.max_payment_minor" + test + "removed"}},
 		{"the currency is not compared", []func(fstest.MapFS){
 			drop(paymentRules, "\taccount.currency_matches\n"),
-			drop(accountRules, "deny contains currency_reason if not currency_matches\n"),
+			drop(lettingRules, "\t{currency_reason | not is_in_currency(payer, payment)},\n"),
 		}, []string{from + "call.currency" + test + "removed", from + "facts.account.currency" + test + "removed"}},
 		{"the issuer is not compared", []func(fstest.MapFS){
 			drop(accountRules, "\tis_string(input.identity.issuer)\n"),

@@ -28,7 +28,10 @@ func edit(t testing.TB, files fstest.MapFS, name, before, after string) {
 	files[name] = &fstest.MapFile{Data: []byte(strings.Replace(text, before, after, 1))}
 }
 
-const accountRules = "shared/account/account.rego"
+const (
+	accountRules = "shared/account/account.rego"
+	lettingRules = "shared/account/payment.rego"
+)
 
 // A site is a directory of policies, the archive and a holder over both.
 type site struct {

@@ -9,8 +9,6 @@
 #   - input: schema.input
 package payments.shared.account
 
-import data.payments.shared.limit as limits
-
 known if {
 	is_string(input.call.account)
 	input.facts.account.id == input.call.account
@@ -29,27 +27,31 @@ owned_by_caller if {
 	input.facts.account.owner.subject == input.identity.subject
 }
 
-active if input.facts.account.state == "active"
+# What the functions in payment.rego are asked about: the call's payment from its
+# account. All of it is there whatever the call brings: a function says nothing of what
+# is not, and its `not` does not either.
+default payer := {}
 
-currency_matches if {
-	is_string(input.call.currency)
-	input.call.currency == input.facts.account.currency
-}
+payer := input.facts.account
 
-amount_valid if is_payable(input.call.amount_minor)
+default amount_minor := null
 
-within_payment_maximum if {
-	is_number(input.call.amount_minor)
-	is_number(input.facts.account.max_payment_minor)
-	input.call.amount_minor <= input.facts.account.max_payment_minor
-}
+amount_minor := input.call.amount_minor
 
-within_limits if {
-	is_array(input.facts.account.limits)
-	every limit in input.facts.account.limits {
-		limits.within(limit, input.call.amount_minor)
-	}
-}
+default currency := null
+
+currency := input.call.currency
+
+active if is_active(payer)
+
+# Each asks about what it is of, and no more: whoever uses it has routes that map that.
+currency_matches if is_in_currency(payer, {"currency": currency})
+
+amount_valid if is_payable({"amount_minor": amount_minor})
+
+within_payment_maximum if is_within_maximum(payer, {"amount_minor": amount_minor})
+
+within_limits if is_within_limits(payer, {"amount_minor": amount_minor})
 
 # Codes are sent to its people, and count.
 codes_unlocked if input.facts.account.verification.locked == false
@@ -70,27 +72,4 @@ unknown_reason := {
 	"message": "There is no such account, or it is not yours.",
 }
 
-deny contains frozen_reason if not active
-
-deny contains currency_reason if not currency_matches
-
-deny contains amount_reason if not amount_valid
-
-deny contains over_maximum_reason(input.facts.account) if {
-	not within_payment_maximum
-}
-
-deny contains over_limit_reason(limit) if {
-	some limit in input.facts.account.limits
-	not limits.within_amount(limit, input.call.amount_minor)
-}
-
-deny contains over_count_reason(limit) if {
-	some limit in input.facts.account.limits
-	not limits.within_count(limit)
-}
-
-deny contains window_reason(limit) if {
-	some limit in input.facts.account.limits
-	limit.window_full == true
-}
+deny := why_not(payer, {"amount_minor": amount_minor, "currency": currency})

@@ -5,31 +5,31 @@ import data.payments.shared.limit as limits
 # METADATA
 # title: Whether an account lets a payment through
 # description: |
-#   For a payment that is not the call's own: of any account, and of whatever has an
-#   amount and a currency, such as an intent. What it compares is what account.rego
-#   compares for the call.
+#   Of any account, and of whatever has an amount and a currency, such as the call or
+#   an intent. Each condition is a function of the two as a whole: they are there, and so
+#   `not` holds where a member of them is not.
 lets_through(payer, payment) if {
-	payer.state == "active"
-	is_string(payment.currency)
-	payer.currency == payment.currency
-	is_payable(payment.amount_minor)
-	is_number(payer.max_payment_minor)
-	payment.amount_minor <= payer.max_payment_minor
-	is_array(payer.limits)
-	every limit in payer.limits {
-		limits.within(limit, payment.amount_minor)
-	}
+	is_active(payer)
+	is_in_currency(payer, payment)
+	is_payable(payment)
+	is_within_maximum(payer, payment)
+	is_within_limits(payer, payment)
 }
 
 # METADATA
 # title: Why an account does not let a payment through
+# description: A payment without an amount is told so, and not that it is too much.
 why_not(payer, payment) := union({
-	{frozen_reason | not payer.state == "active"},
-	{currency_reason | not payer.currency == payment.currency},
-	{amount_reason | not is_payable(payment.amount_minor)},
-	{over_maximum_reason(payer) | payment.amount_minor > payer.max_payment_minor},
+	{frozen_reason | not is_active(payer)},
+	{currency_reason | not is_in_currency(payer, payment)},
+	{amount_reason | not is_payable(payment)},
+	{over_maximum_reason(payer) |
+		is_number(payment.amount_minor)
+		not is_within_maximum(payer, payment)
+	},
 	{over_limit_reason(limit) |
 		some limit in payer.limits
+		is_number(payment.amount_minor)
 		not limits.within_amount(limit, payment.amount_minor)
 	},
 	{over_count_reason(limit) |
@@ -42,11 +42,31 @@ why_not(payer, payment) := union({
 	},
 })
 
+is_active(payer) if payer.state == "active"
+
+is_in_currency(payer, payment) if {
+	is_string(payment.currency)
+	payer.currency == payment.currency
+}
+
 # Whole minor units, and something to pay.
-is_payable(amount_minor) if {
-	is_number(amount_minor)
-	amount_minor == floor(amount_minor)
-	amount_minor > 0
+is_payable(payment) if {
+	is_number(payment.amount_minor)
+	payment.amount_minor == floor(payment.amount_minor)
+	payment.amount_minor > 0
+}
+
+is_within_maximum(payer, payment) if {
+	is_number(payment.amount_minor)
+	is_number(payer.max_payment_minor)
+	payment.amount_minor <= payer.max_payment_minor
+}
+
+is_within_limits(payer, payment) if {
+	is_array(payer.limits)
+	every limit in payer.limits {
+		limits.within(limit, payment.amount_minor)
+	}
 }
 
 # METADATA

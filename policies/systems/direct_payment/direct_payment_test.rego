@@ -143,7 +143,7 @@ test_decision[note] if {
 		},
 		"an amount in words": {
 			"input": set_at("/call/amount_minor", "1250"),
-			"decision": refused({"amount_invalid", "amount_over_limit", "amount_over_payment_maximum"}),
+			"decision": refused({"amount_invalid"}),
 		},
 		"a frozen account": {
 			"input": set_at("/facts/account/state", "frozen"),
