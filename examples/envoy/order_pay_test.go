@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -196,6 +197,7 @@ var storedStories = []struct {
 		o.wantOrdered(t, o.place(t))
 		o.key += "-again"
 		o.wantStoredRefused(t, "stored_code_invalid")
+		o.wantKinds(t, "stored_code", "deduction_request", "authorisation_failed")
 	}},
 	{"a wrong code", func(t *testing.T, o *order) {
 		o.with("stored_code", wrongDigit(o.store(t, nil)))
@@ -319,13 +321,8 @@ func (o *order) wantStoredRefused(t *testing.T, record string) {
 func (o *order) wantKinds(t *testing.T, want ...string) {
 	t.Helper()
 	got := kinds(o.f.messages.to(t, o.terminal("phone").ID, len(want)))
-	if len(got) != len(want) {
-		t.Fatalf("the phone got %q, want %q", got, want)
-	}
-	for i := range want {
-		if got[i] != want[i] {
-			t.Errorf("the phone got %q, want %q", got, want)
-		}
+	if !slices.Equal(got, want) {
+		t.Errorf("the phone got %q, want %q", got, want)
 	}
 }
 

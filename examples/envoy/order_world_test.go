@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/authzstore"
+	"github.com/countersign/countersign/sidecar/outbox"
 )
 
 // strictOrders are rules by which the interval is not checked, but the user must have
@@ -213,3 +214,11 @@ const (
 	terminalOrders = "/countersign/v1/orders/"
 	agentOrders    = "/countersign/v1/agent/orders/"
 )
+
+func kinds(messages []outbox.Envelope) []string {
+	var all []string
+	for _, m := range messages {
+		all = append(all, m.Kind)
+	}
+	return all
+}

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -250,6 +251,16 @@ func token(t *testing.T, ttl time.Duration, extra map[string]any) string {
 type response struct {
 	*http.Response
 	body string
+}
+
+// reason is the one that leads, as the caller hears it.
+func (r response) reason(t *testing.T) string {
+	t.Helper()
+	var problem struct{ Code string }
+	if err := json.Unmarshal([]byte(r.body), &problem); err != nil {
+		t.Fatalf("%v: %s", err, r.body)
+	}
+	return problem.Code
 }
 
 // post pays through e with a good token; header pairs are added.
