@@ -325,6 +325,34 @@ func TestTruncate(t *testing.T) {
 	t.Log(seen)
 }
 
+// TestUnfinishedTable: a table that a kill cut short while Badger made it is not
+// part of the state, which need not be made again. One that is part of it is missed.
+func TestUnfinishedTable(t *testing.T) {
+	t.Parallel()
+	src, acked := crashed(t)
+	tables, _ := filepath.Glob(filepath.Join(src, "state", "*.sst"))
+	b, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(state string) error
+		want   verdict
+	}{
+		"half of one":      {func(d string) error { return os.WriteFile(filepath.Join(d, "009999.sst"), b[:len(b)/2], 0o600) }, harmless},
+		"none of one":      {func(d string) error { return os.WriteFile(filepath.Join(d, "009999.sst"), nil, 0o600) }, harmless},
+		"one of the state": {func(d string) error { return os.Remove(filepath.Join(d, filepath.Base(tables[0]))) }, rebuilt},
+	} {
+		dir := crashCopy(t, src)
+		if err := c.change(filepath.Join(dir, "state")); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := judge(t, dir, acked, faults{}); v != c.want {
+			t.Errorf("%s: %s, %v", name, v, err)
+		}
+	}
+}
+
 // TestFlipBackup flips bits in the state backup of a pruned store, and cuts it
 // short. While the state is there all is served, and Verify names the file; when
 // the state is gone it is refused, as it would be half empty.

@@ -94,14 +94,25 @@ func cleanState(dir string, o Options) error {
 
 // verifyTables checks every table before Badger opens them: later it swallows
 // checksum errors (a damaged block reads as "not found"), and some damage
-// crashes it in goroutines of its own.
+// crashes it in goroutines of its own. Only tables in the manifest are part of the
+// state: a kill while Badger flushes or compacts leaves others, cut short, which it
+// removes.
 func verifyTables(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	name := filepath.Join(dir, badger.ManifestFilename)
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // a new state, as there are no tables either
+	}
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if err := verifyTable(name); err != nil {
+	defer f.Close()
+	manifest, _, err := badger.ReplayManifestFile(f, 0, badgerOptions(dir, nil))
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w; %s", kv.ErrDamaged, name, err, doRebuild)
+	}
+	for id := range manifest.Tables {
+		if err := verifyTable(table.NewFilename(id, dir)); err != nil {
 			return err
 		}
 	}
