@@ -8,11 +8,7 @@ const (
 	applyLinger = 20 * time.Millisecond
 	// How often a paused applier looks whether there is room on the disk again.
 	diskRetry = 50 * time.Millisecond
-	maxMarks  = 4096 // 64 KiB
 )
-
-// mark says which batch a version of Badger holds.
-type mark struct{ version, seq uint64 }
 
 // applyLoop brings durable batches into Badger, in order.
 func (s *Store) applyLoop() {
@@ -75,6 +71,7 @@ func (s *Store) apply(batches []*batch) error {
 		return err
 	}
 	s.switchSnapshot(batches)
+	s.SafeSeq() // makes room for the updates that follow
 	return nil
 }
 
@@ -97,7 +94,6 @@ func (s *Store) switchSnapshot(batches []*batch) {
 		}
 		s.unapplied -= b.cost
 	}
-	s.addMark(mark{next.txn.ReadTs(), last.seq})
 	s.mu.Unlock()
 	s.release(old)
 }
@@ -111,34 +107,4 @@ func (s *Store) release(p *snapshot) {
 	if discard {
 		p.txn.Discard()
 	}
-}
-
-// addMark remembers which version holds which batch, until SafeSeq has passed
-// it. Of very many it forgets every second one: then SafeSeq is a little behind.
-// s.mu is held.
-func (s *Store) addMark(m mark) {
-	if len(s.marks) == maxMarks {
-		for i := range maxMarks / 2 {
-			s.marks[i] = s.marks[2*i+1]
-		}
-		s.marks = s.marks[:maxMarks/2]
-	}
-	s.marks = append(s.marks, m)
-}
-
-// SafeSeq implements kv.Store: the newest batch that lies in Badger's synced
-// tables. Flushing a memtable is the checkpoint, because the tables are a
-// prefix of the transactions.
-func (s *Store) SafeSeq() uint64 {
-	var version uint64
-	for _, t := range s.state.db.Tables() {
-		version = max(version, t.MaxVersion)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.marks) > 0 && s.marks[0].version <= version {
-		s.safeSeq = s.marks[0].seq
-		s.marks = s.marks[1:]
-	}
-	return s.safeSeq
 }

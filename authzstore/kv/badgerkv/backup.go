@@ -58,7 +58,8 @@ func (r *recoverer) loadBackup(seq uint64) error {
 		if err := r.guard.Check(); err != nil {
 			return err
 		}
-		return r.state.write(values)
+		_, err := r.state.write(values)
+		return err
 	})
 }
 
@@ -104,7 +105,7 @@ func (w *backupWriter) writeAll(p *snapshot) error {
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		key := string(it.Item().Key())
-		if key == keyApplied {
+		if key == keyApplied || key == keyPad {
 			continue
 		}
 		val, err := it.Item().ValueCopy(nil)

@@ -368,7 +368,12 @@ func openTimed(o Options) *Store {
 		fmt.Println("ERR", err)
 		os.Exit(1)
 	}
-	fmt.Print(float64(time.Since(start).Microseconds())/1000, " ", float64(s.Recovery().Bytes)/1e6, " ")
+	took := time.Since(start)
+	if why := s.Recovery().Rebuilt; why != "" {
+		fmt.Println("ERR rebuilt:", why)
+		os.Exit(1)
+	}
+	fmt.Print(float64(took.Microseconds())/1000, " ", float64(s.Recovery().Bytes)/1e6, " ")
 	return s
 }
 

@@ -36,6 +36,8 @@ func childMain() {
 		childMillion(o)
 	case "refill":
 		childRefill(o)
+	case "large":
+		childLarge(o)
 	case "busy":
 		childBusy(o)
 	case "reopen":

@@ -60,7 +60,8 @@ func (s *Store) commit(b *batch) error {
 		return err
 	}
 	took, units := time.Since(start), len(b.units)
-	b.state = stateOf(b.units, body)
+	b.state = map[string][]byte{}
+	addState(b.state, b.units, body)
 	b.units = nil // bodies are in the journal now
 
 	s.mu.Lock()
@@ -69,6 +70,7 @@ func (s *Store) commit(b *batch) error {
 	s.durableTo, s.segmentLeft = s.journal.end()
 	s.batches, s.units = s.batches+1, s.units+uint64(units)
 	s.undurable -= b.bodyBytes
+	s.written += b.bodyBytes
 	s.unapplied += b.cost
 	s.gather.answered, s.gather.present, s.gather.lastSync = units, s.waiting(), took
 	s.moved.Broadcast()

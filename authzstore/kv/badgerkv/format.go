@@ -98,6 +98,9 @@ type record struct {
 	at, next place
 }
 
+// bodyAt is where the body of a record begins that stands at the given place.
+func bodyAt(record place) place { return place{record.seg, record.off + recordHeaderBytes} }
+
 // encodeRecord lays out header, body and padding in b, whose length is
 // recordExtent of the body.
 func encodeRecord(b []byte, h chain.Link, units []*chain.Unit, writtenMs int64) {

@@ -66,12 +66,11 @@ func costOf(u *chain.Unit) (n int64) {
 
 const keyCost = 200
 
-// stateOf is what units, whose bytes stand at the given place one after another,
+// addState adds what units, whose bytes stand at the given place one after another,
 // leave behind in Badger: values, nil for deleted, and the index of their
 // entries. A counter at zero is absent, so that old ones can be swept by adding
 // what they hold, negated.
-func stateOf(units []*chain.Unit, at place) map[string][]byte {
-	state := map[string][]byte{}
+func addState(state map[string][]byte, units []*chain.Unit, at place) {
 	for _, u := range units {
 		for _, r := range u.Records {
 			state[nsRecord+r.Key] = r.Val
@@ -85,7 +84,6 @@ func stateOf(units []*chain.Unit, at place) map[string][]byte {
 		indexEntries(state, u, at)
 		at.off += int64(len(u.Bytes))
 	}
-	return state
 }
 
 func indexEntries(state map[string][]byte, u *chain.Unit, at place) {

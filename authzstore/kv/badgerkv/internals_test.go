@@ -147,7 +147,8 @@ func FuzzJournal(f *testing.F) {
 				t.Fatalf("record %d, want %d", rec.Head.Seq, seq)
 			}
 			_, err = toBatch(rec)
-			_, err2 := batchOf(rec)
+			units, err2 := decodeUnits(rec)
+			addState(map[string][]byte{}, units, bodyAt(rec.at))
 			_ = errors.Join(err, err2) // any; they do not panic
 		}
 	})

@@ -76,7 +76,7 @@ func (j *journal) append(h chain.Link, units []*chain.Unit, bodyBytes int64) (bo
 	if _, err := j.active.WriteAt(b, j.off); err != nil {
 		return place{}, fmt.Errorf("journal segment %d offset %d: %w", j.seg, j.off, err)
 	}
-	body = place{j.seg, j.off + recordHeaderBytes}
+	body = bodyAt(place{j.seg, j.off})
 	j.off += extent
 	j.head = h
 	if j.next == nil {

@@ -17,7 +17,7 @@ import (
 // Recovery says what Open found and did.
 type Recovery struct {
 	Batches   int    // replayed from the journal
-	Bytes     int64  // of those
+	Bytes     int64  // of their bodies
 	TornBytes int64  // a write that a crash cut short, never acknowledged, was wiped
 	Rebuilt   string // why the state was thrown away; "" if it was not
 }
@@ -53,14 +53,19 @@ func start(o Options, r *recoverer, owner *disk.Lock) *Store {
 	s := &Store{
 		o: o, owner: owner, locks: locks.New(o.MaxWaiters), journal: r.journal, backups: r.backups, state: r.state, guard: r.guard,
 		recovery: r.found, overlay: map[string]latest{}, snapshot: r.state.read(),
-		nextSeq: r.journal.head.Seq + 1, durable: r.journal.head.Pos(), applied: r.journal.head.Seq,
-		safeSeq: r.safeSeq, failed: make(chan struct{}),
+		nextSeq: r.journal.head.Seq + 1, durable: r.journal.head.Pos(), applied: r.at.Seq,
+		layers: r.layers, unapplied: r.held, written: r.found.Bytes, failed: make(chan struct{}),
+	}
+	for _, b := range s.layers {
+		for k, v := range b.state {
+			s.overlay[k] = latest{v, b}
+		}
 	}
 	s.durableTo, s.segmentLeft = s.journal.end()
 	s.work, s.moved = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.closed = sync.OnceValue(s.close)
-	s.addMark(mark{s.snapshot.txn.ReadTs(), s.applied})
+	s.SafeSeq()
 	s.guard.MakeBallast()
 	s.done.Add(2)
 	go s.commitLoop()
@@ -82,7 +87,6 @@ type recoverer struct {
 	journal *journal
 	backups *segments
 	state   *state
-	safeSeq uint64
 
 	first, last uint64     // segments that hold data, or segment 1; 0: there is none
 	spare       bool       // an empty segment follows last
@@ -90,8 +94,10 @@ type recoverer struct {
 	at          applied    // how far the state is
 	cursor      *cursor    // there
 
-	lastAt place // of the last record replayed
-	torn   int64 // bytes that a torn write left where the journal ends
+	layers []*batch // replayed, and not in Badger yet
+	held   int64    // cost of layers
+	lastAt place    // of the last record replayed
+	torn   int64    // bytes that a torn write left where the journal ends
 }
 
 func newRecoverer(ctx context.Context, o Options) *recoverer {
@@ -171,7 +177,7 @@ func (r *recoverer) findSegments() error {
 func (r *recoverer) openState() (err error) {
 	r.state, err = openState(r.dir("state"), r.o)
 	if err == nil {
-		r.at, err = r.state.applied()
+		r.at, err = r.state.readApplied()
 	}
 	var damage *kv.DamageError
 	if errors.As(err, &damage) && filepath.Ext(damage.File) == ".sst" && r.last > 0 {
@@ -211,7 +217,7 @@ func (r *recoverer) rebuild() (err error) {
 			return err
 		}
 	}
-	r.at, err = r.state.applied()
+	r.at, err = r.state.readApplied()
 	return err
 }
 
@@ -251,7 +257,7 @@ func (r *recoverer) findPlace() (err error) {
 			return err
 		}
 	}
-	r.safeSeq = r.at.Seq // without write-ahead logs all of it comes from tables
+	r.state.mark(r.at.Seq)
 	r.cursor, err = r.journal.cursorAfter(r.at.pos(), r.last)
 	return err
 }

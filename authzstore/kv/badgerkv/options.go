@@ -31,6 +31,13 @@ type Options struct {
 	// 16 MiB as counted, which is about 80 MiB of heap: a map entry of 100
 	// counted bytes took 500.
 	MaxUnappliedBytes int64
+	// MaxReplayBytes bounds what a start after a crash has to read of the journal,
+	// and so how long it takes: 10 ms a MiB at worst, measured on two slow cores.
+	// It is what Badger's synced tables do not hold yet, counted in bytes of
+	// batches; past it updates are refused. Default and least 48 MiB, three
+	// memtables: one is filled while another one is flushed, and then there is room
+	// left for a disk that takes its time.
+	MaxReplayBytes int64
 	// MaxWaiters bounds the transactions that wait for one record, without the
 	// urgent ones. Default 256.
 	MaxWaiters int
@@ -79,6 +86,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.SegmentBytes, 64<<20)
 	setDefault(&o.MaxPendingBytes, 32<<20)
 	setDefault(&o.MaxUnappliedBytes, 16<<20)
+	setDefault(&o.MaxReplayBytes, minReplayBytes)
 	setDefault(&o.MaxWaiters, 256)
 	setDefault(&o.MinFreeBytes, 10*memTableBytes)
 	setDefault(&o.BallastBytes, 64<<20)
@@ -95,6 +103,8 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Dir == "":
 		return o, fmt.Errorf("badgerkv: Dir is empty")
+	case o.MaxReplayBytes < minReplayBytes:
+		return o, fmt.Errorf("badgerkv: MaxReplayBytes %d is less than %d", o.MaxReplayBytes, minReplayBytes)
 	case o.SegmentBytes < firstSegmentBytes || o.SegmentBytes > 1<<30 || o.SegmentBytes%pageBytes != 0:
 		return o, fmt.Errorf("badgerkv: SegmentBytes %d is not a multiple of %d from %d to %d", o.SegmentBytes, pageBytes, firstSegmentBytes, 1<<30)
 	}
@@ -112,6 +122,8 @@ func setDefault[T comparable](field *T, def T) {
 // +16 % (noise) and saves a third of the memory; 8 MiB cost 6–16 %, and not every
 // batch would fit a transaction of Badger.
 const memTableBytes = 16 << 20
+
+const minReplayBytes = 3 * memTableBytes
 
 // badgerOptions are the settings that the measurements favoured.
 func badgerOptions(dir string, log *slog.Logger) badger.Options {

@@ -134,7 +134,7 @@ func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
 		if len(gone) == 0 {
 			continue
 		}
-		if err := s.state.write(gone); err != nil {
+		if _, err := s.state.write(gone); err != nil {
 			return err
 		}
 	}

@@ -432,22 +432,20 @@ func TestKilledInRebuild(t *testing.T) {
 // TestMarks: what SafeSeq is found by stays small, whether somebody asks or not,
 // and says too little rather than too much.
 func TestMarks(t *testing.T) {
-	s := mustOpen(t, testOptions(t.TempDir(), nil))
+	var c coverage
 	const last = 10*maxMarks + 1
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for n := uint64(1); n <= last; n++ {
-		s.addMark(mark{version: 1000 + n, seq: n})
-		if len(s.marks) > maxMarks {
-			t.Fatalf("%d marks after %d", len(s.marks), n)
+		c.add(mark{version: 1000 + n, seq: n})
+		if len(c.marks) > maxMarks {
+			t.Fatalf("%d marks after %d", len(c.marks), n)
 		}
 	}
-	for i, m := range s.marks[1:] { // the first one is that of Open
-		if m.version != 1000+m.seq || m.seq <= s.marks[i].seq {
-			t.Fatalf("mark %+v after %+v", m, s.marks[i])
+	for i, m := range c.marks[1:] {
+		if m.version != 1000+m.seq || m.seq <= c.marks[i].seq {
+			t.Fatalf("mark %+v after %+v", m, c.marks[i])
 		}
 	}
-	if m := s.marks[len(s.marks)-1]; m.seq != last {
+	if m := c.marks[len(c.marks)-1]; m.seq != last {
 		t.Fatalf("the newest mark is of %d, want %d", m.seq, last)
 	}
 }

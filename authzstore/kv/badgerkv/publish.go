@@ -1,7 +1,6 @@
 package badgerkv
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -83,7 +82,7 @@ func (s *Store) lockWithSums(u *chain.Unit) (map[string]int64, error) {
 			n, read := stored[key]
 			switch {
 			case published:
-				sums[key] = int64(binary.BigEndian.Uint64(l.val))
+				sums[key], _ = chain.DecodeInt(l.val) // EncodeInt made it
 			case read:
 				sums[key] = n
 			default:
@@ -138,9 +137,9 @@ func fix(u *chain.Unit, sums map[string]int64) error {
 // never in the committer, where it would have to be "unknown". An eighth of each
 // bound, and a little of the last segment on a full disk, is left to urgent units.
 func (s *Store) room(bytes int64, urgent bool) error {
-	maxPending, maxUnapplied, kept := s.o.MaxPendingBytes, s.o.MaxUnappliedBytes, int64(0)
+	maxPending, maxUnapplied, maxReplay, kept := s.o.MaxPendingBytes, s.o.MaxUnappliedBytes, s.o.MaxReplayBytes, int64(0)
 	if !urgent {
-		maxPending, maxUnapplied, kept = maxPending-maxPending/8, maxUnapplied-maxUnapplied/8, urgentSegmentBytes
+		maxPending, maxUnapplied, maxReplay, kept = maxPending/8*7, maxUnapplied/8*7, maxReplay/8*7, urgentSegmentBytes
 	}
 	needed := s.undurable + bytes + kept
 	needed += needed/64 + 64<<10 // padding
@@ -149,6 +148,8 @@ func (s *Store) room(bytes int64, urgent bool) error {
 		return fmt.Errorf("%w: %d bytes wait for the journal", kv.ErrOverloaded, s.undurable)
 	case s.unapplied > maxUnapplied:
 		return fmt.Errorf("%w: %d bytes wait for Badger", kv.ErrOverloaded, s.unapplied)
+	case s.written-s.covered+s.undurable+bytes > maxReplay:
+		return fmt.Errorf("%w: %d bytes of the journal wait for Badger's tables", kv.ErrOverloaded, s.written-s.covered)
 	case s.journal.starved.Load() && needed > s.segmentLeft:
 		return fmt.Errorf("%w: no disk space for the next journal segment", kv.ErrOverloaded)
 	}

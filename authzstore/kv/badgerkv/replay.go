@@ -9,60 +9,65 @@ import (
 	"github.com/countersign/countersign/authzstore/kv/disk"
 )
 
-// replay applies what the journal holds behind the state, in large
-// transactions, and finds the journal's end.
+// replay reads what the journal holds behind the state, and finds the journal's
+// end. The applier brings it into Badger once the store is open: that takes
+// several times as long as to read it.
 func (r *recoverer) replay() error {
-	var batches []*batch
-	cost := int64(0)
 	for {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
 		rec, err := r.cursor.next()
 		if err != nil || rec.body == nil {
-			if err := r.judgeEnd(err); err != nil {
-				return err
-			}
-			return r.apply(batches)
+			return r.judgeEnd(err)
 		}
-		b, err := batchOf(rec)
-		if err != nil {
+		if err := r.add(rec); err != nil {
 			return err
 		}
-		if cost+b.cost > r.state.maxCost {
-			if err := r.apply(batches); err != nil {
-				return err
-			}
-			batches, cost = nil, 0
-		}
-		batches, cost = append(batches, b), cost+b.cost
-		r.lastAt = rec.at
-		r.found.Batches++
-		r.found.Bytes += rec.next.off - rec.at.off
 	}
 }
 
-func (r *recoverer) apply(batches []*batch) error {
-	if len(batches) == 0 {
-		return nil
+// add joins a record to the newest layer, as far as a transaction of Badger goes:
+// of few layers readers find things fast. More than half of what the applier may
+// hold, as when a state is made again, goes into Badger at once: the other half is
+// for updates.
+func (r *recoverer) add(rec record) error {
+	units, err := decodeUnits(rec)
+	if err != nil {
+		return err
 	}
+	cost := int64(0)
+	for _, u := range units {
+		cost += costOf(u)
+	}
+	n := len(r.layers)
+	if n == 0 || r.layers[n-1].cost+cost > r.state.maxCost {
+		r.layers, n = append(r.layers, &batch{state: map[string][]byte{}}), n+1
+	}
+	b := r.layers[n-1]
+	addState(b.state, units, bodyAt(rec.at))
+	b.seq, b.head = rec.Head.Seq, rec.Head
+	b.bodyBytes += int64(len(rec.body))
+	b.cost += cost
+	r.held += cost
+	r.lastAt = rec.at
+	r.found.Batches++
+	r.found.Bytes += int64(len(rec.body))
+	for r.held > r.o.MaxUnappliedBytes/2 {
+		if err := r.applyOldest(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recoverer) applyOldest() error {
 	if err := r.guard.Check(); err != nil {
 		return err
 	}
-	return r.state.apply(r.journal.store, batches)
-}
-
-// batchOf is a batch as the applier gets it.
-func batchOf(rec record) (*batch, error) {
-	units, err := decodeUnits(rec)
-	if err != nil {
-		return nil, err
-	}
-	b := &batch{head: rec.Head, state: stateOf(units, place{rec.at.seg, rec.at.off + recordHeaderBytes})}
-	for _, u := range units {
-		b.cost += costOf(u)
-	}
-	return b, nil
+	oldest := r.layers[0]
+	r.layers, r.held, r.at.Seq = r.layers[1:], r.held-oldest.cost, oldest.seq
+	return r.state.apply(r.journal.store, []*batch{oldest})
 }
 
 // judgeEnd finds out whether the place where the cursor stopped is the end of the

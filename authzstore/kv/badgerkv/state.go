@@ -3,6 +3,7 @@ package badgerkv
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,10 +20,16 @@ const doRebuild = "the journal is the truth and this is only derived from it: mo
 
 const doRestart = "restart: a damaged state is rebuilt from the journal"
 
-// state is Badger: the applied batches and the index of their entries.
+// state is Badger: the applied batches and the index of their entries. One
+// goroutine applies; any may read and write other keys.
 type state struct {
-	db      *badger.DB
-	maxCost int64 // of one transaction
+	db       *badger.DB
+	maxCost  int64 // of one transaction
+	coverage coverage
+
+	// Of the goroutine that applies.
+	bodies int64 // bytes of those applied since Open
+	owed   int64 // of them, what memtables were not filled with (keepUp)
 }
 
 // applied says up to where the state has the journal.
@@ -144,8 +151,8 @@ func (s *state) verify() (err error) {
 	return nil
 }
 
-// applied returns the zero value for a state that holds nothing.
-func (s *state) applied() (a applied, err error) {
+// readApplied returns the zero value for a state that holds nothing.
+func (s *state) readApplied() (a applied, err error) {
 	p := s.read()
 	defer p.txn.Discard()
 	b, ok, err := p.get(keyApplied)
@@ -162,35 +169,42 @@ func (s *state) applied() (a applied, err error) {
 }
 
 // apply brings batches into Badger, and says up to where it has the journal now.
+// Of a key that comes again only the last value is written.
 func (s *state) apply(store [16]byte, batches []*batch) error {
-	var values []map[string][]byte
+	values, bodies := map[string][]byte{}, int64(0)
 	for _, b := range batches {
-		values = append(values, b.state)
+		maps.Copy(values, b.state)
+		bodies += b.bodyBytes
 	}
 	last, at := batches[len(batches)-1].head, make([]byte, appliedBytes)
 	encodeHeader(at, appliedMagic, applied{formatVersion, store, last.Seq, last.Hash})
-	return s.write(append(values, map[string][]byte{keyApplied: at})...)
+	values[keyApplied] = at
+	took, err := s.write(values)
+	if err != nil {
+		return err
+	}
+	s.bodies += bodies
+	s.mark(last.Seq)
+	return s.keepUp(bodies, took)
 }
 
-// write puts values (nil: deleted) into Badger in one transaction. Of a key that
-// comes again only the last value is written.
-func (s *state) write(values ...map[string][]byte) error {
+// write puts values (nil: deleted) into Badger in one transaction, and returns
+// how much of a memtable they take at least.
+func (s *state) write(values map[string][]byte) (took int64, err error) {
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
-	for _, vs := range values {
-		for k, v := range vs {
-			var err error
-			if v == nil {
-				err = txn.Delete([]byte(k))
-			} else {
-				err = txn.Set([]byte(k), v)
-			}
-			if err != nil {
-				return fmt.Errorf("badger: %w", err)
-			}
+	for k, v := range values {
+		if v == nil {
+			err = txn.Delete([]byte(k))
+		} else {
+			err = txn.Set([]byte(k), v)
 		}
+		if err != nil {
+			return 0, fmt.Errorf("badger: %w", err)
+		}
+		took += memTableKeyBytes + int64(len(k)+len(v))
 	}
-	return txn.Commit()
+	return took, txn.Commit()
 }
 
 func (s *state) close() error { return s.db.Close() }

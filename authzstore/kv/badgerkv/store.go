@@ -47,9 +47,9 @@ type Store struct {
 
 	undurable int64 // bytes of bodies in pending and the batch being written
 	unapplied int64 // cost of layers
-	marks     []mark
-	safeSeq   uint64
-	committed bool // the committer has ended
+	written   int64 // bytes of durable bodies behind the state that was opened
+	covered   int64 // of them, those that Badger's tables hold
+	committed bool  // the committer has ended
 
 	work    *sync.Cond // on mu: the committer has something to look at
 	moved   *sync.Cond // on mu: anything else that somebody waits for
@@ -153,6 +153,9 @@ func (s *Store) runLocked(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) err
 	}
 	u := &chain.Unit{Unit: *written}
 	b, err := s.publish(u, kv.IsUrgent(ctx))
+	if errors.Is(err, kv.ErrOverloaded) {
+		s.SafeSeq() // there is room again for the next one, if Badger wrote a table meanwhile
+	}
 	if err != nil {
 		return nil, nil, err
 	}
