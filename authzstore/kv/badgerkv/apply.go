@@ -93,6 +93,7 @@ func (s *Store) switchSnapshot(batches []*batch) {
 			}
 		}
 		s.unapplied -= b.cost
+		s.replayed = max(0, s.replayed-b.cost)
 	}
 	s.mu.Unlock()
 	s.release(old)

@@ -54,11 +54,13 @@ func start(o Options, r *recoverer, owner *disk.Lock) *Store {
 		o: o, owner: owner, locks: locks.New(o.MaxWaiters), journal: r.journal, backups: r.backups, state: r.state, guard: r.guard,
 		recovery: r.found, overlay: map[string]latest{}, snapshot: r.state.read(),
 		nextSeq: r.journal.head.Seq + 1, durable: r.journal.head.Pos(), applied: r.at.Seq,
-		layers: r.layers, unapplied: r.held, written: r.found.Bytes, failed: make(chan struct{}),
+		layers: r.layers, unapplied: r.held, replayed: r.held, written: r.found.Bytes, failed: make(chan struct{}),
 	}
 	for _, b := range s.layers {
 		for k, v := range b.state {
-			s.overlay[k] = latest{v, b}
+			if ns := k[:1]; ns == nsRecord || ns == nsCounter || ns == nsStream {
+				s.overlay[k] = latest{v, b}
+			}
 		}
 	}
 	s.durableTo, s.segmentLeft = s.journal.end()

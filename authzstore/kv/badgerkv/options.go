@@ -29,7 +29,7 @@ type Options struct {
 	MaxPendingBytes int64
 	// MaxUnappliedBytes bounds what is durable and not yet in Badger. Default
 	// 16 MiB as counted, which is about 80 MiB of heap: a map entry of 100
-	// counted bytes took 500.
+	// counted bytes took 500. What a start replayed comes on top of it.
 	MaxUnappliedBytes int64
 	// MaxReplayBytes bounds what a start after a crash has to read of the journal,
 	// and so how long it takes: 10 ms a MiB at worst, measured on two slow cores.

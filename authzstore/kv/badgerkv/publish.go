@@ -146,7 +146,7 @@ func (s *Store) room(bytes int64, urgent bool) error {
 	switch {
 	case s.undurable+bytes > maxPending:
 		return fmt.Errorf("%w: %d bytes wait for the journal", kv.ErrOverloaded, s.undurable)
-	case s.unapplied > maxUnapplied:
+	case s.unapplied-s.replayed > maxUnapplied:
 		return fmt.Errorf("%w: %d bytes wait for Badger", kv.ErrOverloaded, s.unapplied)
 	case s.written-s.covered+s.undurable+bytes > maxReplay:
 		return fmt.Errorf("%w: %d bytes of the journal wait for Badger's tables", kv.ErrOverloaded, s.written-s.covered)

@@ -28,9 +28,8 @@ func (r *recoverer) replay() error {
 }
 
 // add joins a record to the newest layer, as far as a transaction of Badger goes:
-// of few layers readers find things fast. More than half of what the applier may
-// hold, as when a state is made again, goes into Badger at once: the other half is
-// for updates.
+// of few layers readers find things fast. What is more than the bound, as when a
+// state is made again, goes into Badger at once.
 func (r *recoverer) add(rec record) error {
 	units, err := decodeUnits(rec)
 	if err != nil {
@@ -53,7 +52,7 @@ func (r *recoverer) add(rec record) error {
 	r.lastAt = rec.at
 	r.found.Batches++
 	r.found.Bytes += int64(len(rec.body))
-	for r.held > r.o.MaxUnappliedBytes/2 {
+	for r.found.Bytes-r.state.bodies > r.o.MaxReplayBytes {
 		if err := r.applyOldest(); err != nil {
 			return err
 		}

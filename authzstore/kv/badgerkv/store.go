@@ -47,6 +47,7 @@ type Store struct {
 
 	undurable int64 // bytes of bodies in pending and the batch being written
 	unapplied int64 // cost of layers
+	replayed  int64 // of it, what Open brought
 	written   int64 // bytes of durable bodies behind the state that was opened
 	covered   int64 // of them, those that Badger's tables hold
 	committed bool  // the committer has ended
