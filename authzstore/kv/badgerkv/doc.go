@@ -37,7 +37,7 @@
 //     newer one may have survived an older, and Badger would replay over the
 //     hole. Its tables are synced, in order and each before it counts, so what
 //     is left is a prefix of the journal, and the journal's rest is replayed
-//     (replay.go).
+//     (replay.go). How long that rest may get is bounded (cover.go).
 //   - Badger is never trusted to notice damage. It takes a block with a wrong
 //     checksum for an absence. All tables are verified before it opens them, and
 //     now and then later (verify.go). A damaged state is thrown away and made
