@@ -9,11 +9,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -216,7 +219,7 @@ func (f *listFlags) register(cmd *cobra.Command) {
 }
 
 // runList asks for page after page and prints the items: each as one line of JSON
-// with -o json, and else as text.
+// with -o json, and else as text. Where there are none it says so.
 func runList[T any](cmd *cobra.Command, f *listFlags, call controlCall, head string, text func(T) string) error {
 	client, err := f.client()
 	if err != nil {
@@ -230,11 +233,12 @@ func runList[T any](cmd *cobra.Command, f *listFlags, call controlCall, head str
 			delete(call.query, k)
 		}
 	}
+	none := noneOf(path.Base(call.path), call.query)
 	out := newTable(cmd.OutOrStdout())
-	for left := f.limit; ; {
+	for printed := 0; ; {
 		size := api.MaxPage
 		if f.limit > 0 {
-			size = min(size, left)
+			size = min(size, f.limit-printed)
 		}
 		call.query.Set("limit", strconv.Itoa(size))
 		var page api.Page[T]
@@ -250,11 +254,36 @@ func runList[T any](cmd *cobra.Command, f *listFlags, call controlCall, head str
 			}
 			out.line(head, text(item))
 		}
-		left -= len(page.Items)
-		if page.Next == "" || f.limit > 0 && left <= 0 {
+		printed += len(page.Items)
+		if page.Next == "" || f.limit > 0 && printed >= f.limit {
+			if printed == 0 {
+				sayNone(cmd, f.output, none)
+			}
 			return out.flush()
 		}
 		call.query.Set("after", page.Next)
+	}
+}
+
+// noneOf says that a list has nothing, and of what: "no intents with state open".
+func noneOf(nouns string, filter url.Values) string {
+	var with []string
+	for _, name := range slices.Sorted(maps.Keys(filter)) {
+		if value := filter.Get(name); value != "any" {
+			with = append(with, name+" "+value)
+		}
+	}
+	if len(with) == 0 {
+		return "no " + nouns
+	}
+	return "no " + nouns + " with " + strings.Join(with, ", ")
+}
+
+// sayNone tells a person that a list is empty, beside what is printed: a program that
+// reads lines, of text or of JSON, gets none.
+func sayNone(cmd *cobra.Command, format, none string) {
+	if format != "json" {
+		cmd.PrintErrln(none)
 	}
 }
 

@@ -30,15 +30,23 @@ With --since only the part of the journal from about then on is read.`,
 			if err != nil {
 				return err
 			}
-			write := func(d decision) error { return writeDecisionLine(cmd.OutOrStdout(), flags.output, d) }
+			printed := 0
+			write := func(d decision) error {
+				printed++
+				return writeDecisionLine(cmd.OutOrStdout(), flags.output, d)
+			}
 			if limit <= 0 { // all of them need not be remembered
-				return reader.read(cmd.Context(), false, write)
+				err = reader.read(cmd.Context(), false, write)
+			} else {
+				var newest []decision
+				if newest, err = reader.newest(cmd.Context(), limit); err == nil {
+					err = each(newest, write)
+				}
 			}
-			newest, err := reader.newest(cmd.Context(), limit)
-			if err != nil {
-				return err
+			if err == nil && printed == 0 {
+				sayNone(cmd, flags.output, "no such decisions are kept")
 			}
-			return each(newest, write)
+			return err
 		},
 	}
 	flags.register(cmd)
