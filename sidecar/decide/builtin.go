@@ -95,8 +95,8 @@ func (ck *check) builtInRefs(f Facts) []kv.Ref {
 	return nil
 }
 
-// builtIn does the operation of a call that is allowed.
-func (ck *check) builtIn(tx *authzstore.Tx, f Facts, done effected) (*Execution, error) {
+// doBuiltIn does the operation of a call that is allowed.
+func (ck *check) doBuiltIn(tx *authzstore.Tx, f Facts, done effected) (*Execution, error) {
 	does := ck.call.Route.Does
 	if !ck.hasWhatItIsAbout(f) {
 		return nil, contradiction("%s without the %s that it is about", does, call.BuiltIns[does].Fact)

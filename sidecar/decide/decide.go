@@ -95,7 +95,7 @@ func New(cfg Config) *Decider {
 // lock, an evaluation, the disk) ends with ctx, but for what must be written in
 // any case (settleTimeout).
 func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decision) {
-	id, began, seen := d.cfg.NewID(), time.Now(), &Observation{}
+	id, began, obs := d.cfg.NewID(), time.Now(), &Observation{}
 	defer func() {
 		if p := recover(); p != nil {
 			_ = d.panicked(id, p)
@@ -104,7 +104,7 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 		if decision.ID == "" {
 			decision.ID = id
 		}
-		d.observe(seen, began, decision)
+		d.observe(obs, began, decision)
 	}()
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minTime {
 		return tooLate.because(CauseLate)
@@ -120,27 +120,27 @@ func (d *Decider) Decide(ctx context.Context, req call.Request) (decision Decisi
 	}
 	active, received := d.cfg.Bundle(), time.Now()
 	c, err := active.Routes.Decode(req, call.Keys{Personal: d.cfg.Keys.Personal})
-	seen.took(StageDecode, received)
+	obs.took(StageDecode, received)
 	if err != nil {
 		return d.fail(id, err)
 	}
-	seen.System, seen.Operation = c.Route.System, c.Route.Operation
+	obs.System, obs.Operation = c.Route.System, c.Route.Operation
 	if !d.admission.enterAs(c.Identity) {
 		return overloaded.because(CauseIdentity)
 	}
 	defer d.admission.leaveAs(c.Identity)
-	ck, err := d.newCheck(id, now, active, c, seen)
+	ck, err := d.newCheck(id, now, active, c, obs)
 	if err != nil {
 		return d.fail(id, err)
 	}
 	if !ck.needsStore() {
 		return ck.evaluate(ctx)
 	}
-	return ck.once(ctx, req.CheckID)
+	return ck.repeated(ctx, req.CheckID)
 }
 
-func (d *Decider) newCheck(id string, now time.Time, active *bundle.Bundle, c call.Call, seen *Observation) (*check, error) {
-	ck := &check{Decider: d, id: id, seen: seen, arrived: now, bundle: active, call: c, reservationID: authzstore.NewID("rsv")}
+func (d *Decider) newCheck(id string, now time.Time, active *bundle.Bundle, c call.Call, obs *Observation) (*check, error) {
+	ck := &check{Decider: d, id: id, obs: obs, arrived: now, bundle: active, call: c, reservationID: authzstore.NewID("rsv")}
 	if c.Route.AsksPeople() {
 		ck.challengeID = authzstore.NewID("chl")
 	}
@@ -166,61 +166,13 @@ func (d *Decider) newCheck(id string, now time.Time, active *bundle.Bundle, c ca
 	return ck, nil
 }
 
-// once gives a check that Envoy asks again the answer that it missed.
-func (ck *check) once(ctx context.Context, checkID string) Decision {
-	if checkID == "" {
-		return ck.decide(ctx)
-	}
-	keep, before := ck.repeats.begin(checkID+string(ck.fingerprint)+string(ck.mac)+ck.call.IdempotencyKey, time.Now())
-	if before != nil {
-		ck.seen.Course = CourseAskedAgain
-		select {
-		case <-before.done:
-			if before.decision.Outcome == Allow && !ck.canStillSpend(ctx) {
-				return ck.decide(ctx)
-			}
-			return before.decision
-		case <-ctx.Done():
-			return tooLate.because(CauseTimeout)
-		}
-	}
-	kept := defect(InternalError).because(CausePanic)
-	kept.ID = ck.id
-	defer func() { keep(kept) }() // also where deciding panics
-	kept = ck.decide(ctx)
-	return kept
-}
-
-// canStillSpend tells whether nothing that the call leads to was frozen or taken
-// away, as far as is known now.
-func (ck *check) canStillSpend(ctx context.Context) bool {
-	can := false
-	err := ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) error {
-		f, err := ck.read(s.Reader, ck.arrived.UnixNano()) // the same call shows the same evidence, so it leads where it led
-		if err != nil {
-			return err
-		}
-		made := f.earlier != nil && (f.earlier.reservation != nil || f.earlier.intent != nil)
-		can = ck.canBePaid(f) && (!made || f.earlier.pays)
-		if can && f.Account != nil {
-			grant := ""
-			if f.Grant != nil {
-				grant = f.Grant.ID
-			}
-			can, err = canPay(s.Reader, f.Account.ID, grant)
-		}
-		return err
-	})
-	return err == nil && can
-}
-
 // decide is the decision of a call that needs the store.
 func (ck *check) decide(ctx context.Context) Decision {
 	decision, err := ck.transact(ctx)
 	if err != nil {
 		decision = ck.fail(ck.id, fmt.Errorf("%w: %w", errStore, err))
 	} else if ck.record != nil {
-		ck.seen.Evidence = ck.record.Evidence
+		ck.obs.Evidence = ck.record.Evidence
 		if ck.cfg.Record != nil {
 			ck.cfg.Record(*ck.record)
 		}
@@ -256,6 +208,6 @@ func (ck *check) evaluate(ctx context.Context) Decision {
 
 // askPolicy has the policy decide.
 func (ck *check) askPolicy(ctx context.Context, input policy.Value) (policy.Decision, error) {
-	defer ck.seen.took(StageEvaluate, time.Now())
+	defer ck.obs.took(StageEvaluate, time.Now())
 	return ck.bundle.Policy.Decide(ctx, input)
 }

@@ -75,6 +75,10 @@ type Execution struct {
 	ExpiresAtNanos int64 // until when it may be shown; 0: that is not known
 }
 
+// final tells whether a denial stands for good under the call's key: one for too much of
+// something is to try again.
+func (d Decision) final() bool { return d.Outcome == Deny && d.Status != http.StatusTooManyRequests }
+
 func denied(status int, reasons ...policy.Reason) Decision {
 	return Decision{Outcome: Deny, Status: status, Reasons: reasons}
 }

@@ -102,7 +102,7 @@
 // answered 401, and its key stays pending with the challenge. The messages of the
 // challenge are written with it, one for each terminal. The people asked answer in calls
 // of their own: codes by enter_code (entry.go), approvals by approve_challenge
-// (answers.go). Then the call is repeated under its key, and the policy sees what became
+// (builtin_challenge.go). Then the call is repeated under its key, and the policy sees what became
 // of the challenge.
 //
 //	the key's challenge        the verdict             what becomes of both

@@ -25,17 +25,17 @@ type effected struct {
 	// nothing that must be done as it was decided.
 	execution *Execution
 	challenge *ChallengeOffer // that a denial asks for, nil for none
-	// about is the intent that the call came to be about: that it opened, or names, or
+	// intent is the one that the call came to be about: that it opened, or names, or
 	// alone advanced; nil for none.
-	about  *authzstore.Intent
+	intent *authzstore.Intent
 	opened bool
 }
 
 // with adds what came of the verdict.
 func (d Decision) with(done effected) Decision {
 	d.Execution, d.Challenge = done.execution, done.challenge
-	if d.Outcome == Allow && done.about != nil {
-		d.IntentID = done.about.ID
+	if d.Outcome == Allow && done.intent != nil {
+		d.IntentID = done.intent.ID
 	}
 	return d
 }
@@ -67,12 +67,12 @@ func (ck *check) carryOut(tx *authzstore.Tx, f Facts, v policy.Decision) (done e
 // left for its evidence: what costs its sender nothing must not use up what a terminal may
 // be sent in an hour.
 func (ck *check) effects(tx *authzstore.Tx, f Facts, v policy.Decision) (done effected, err error) {
-	if done.about, done.opened, err = ck.effectsOnIntents(tx, f, v.Effects); err != nil {
+	if done.intent, done.opened, err = ck.effectsOnIntents(tx, f, v.Effects); err != nil {
 		return effected{}, err
 	}
 	for _, effect := range v.Effects {
 		if e, ok := effect.(policy.IssueChallenge); ok {
-			if done.challenge, err = ck.ask(tx, f, e, done.about); err != nil {
+			if done.challenge, err = ck.ask(tx, f, e, done.intent); err != nil {
 				return effected{}, err
 			}
 		}
@@ -103,7 +103,7 @@ func (ck *check) effects(tx *authzstore.Tx, f Facts, v policy.Decision) (done ef
 // it opened.
 func (ck *check) allowed(tx *authzstore.Tx, f Facts, v policy.Decision, done effected) (*Execution, error) {
 	if ck.call.Route.Does != "" {
-		return ck.builtIn(tx, f, done)
+		return ck.doBuiltIn(tx, f, done)
 	}
 	for _, effect := range v.Effects {
 		if e, ok := effect.(policy.Reserve); ok {
@@ -111,7 +111,7 @@ func (ck *check) allowed(tx *authzstore.Tx, f Facts, v policy.Decision, done eff
 		}
 	}
 	if done.opened && ck.call.Route.Upstream.Audience != "" {
-		return ck.execution(done.about), nil
+		return ck.execution(done.intent), nil
 	}
 	return nil, nil
 }
@@ -148,7 +148,7 @@ func (ck *check) reserve(tx *authzstore.Tx, e policy.Reserve, done effected) (*E
 	if err := tx.ReserveWithinLimits(r); err != nil {
 		return nil, refusedByStore(err)
 	}
-	return ck.execution(done.about).paying(r), nil
+	return ck.execution(done.intent).paying(r), nil
 }
 
 // execution is what an allow lets the service behind Envoy do, about an intent if there

@@ -80,7 +80,7 @@ func (ck *check) evidenceRefs(f Facts) []kv.Ref {
 	if ck.entry != nil {
 		refs = append(refs, authzstore.AttemptsRef(ck.entry.sender.Name))
 	}
-	about := ck.about(f)
+	about := ck.shownFor(f)
 	for _, e := range ck.evidence {
 		refs = append(refs, authzstore.AttemptsRef(e.sender.Name))
 		refs = append(refs, e.kind.Refs(about, e.secret)...)
@@ -111,6 +111,15 @@ func (d *Decider) mac(all []*shown, entered *entry) []byte {
 	return mac.Sum(nil)
 }
 
+// shownFor is what evidence is shown for.
+func (ck *check) shownFor(f Facts) evidence.About {
+	about := evidence.About{Call: ck.call, Terminals: f.accountTerminals}
+	if f.Account != nil {
+		about.Account = f.Account.ID
+	}
+	return about
+}
+
 // budgets are whose attempts the evidence burns.
 func (e *shown) budgets() []evidence.Budget {
 	if len(e.finding.Budgets) == 0 {
@@ -128,7 +137,7 @@ func (ck *check) checkOne(tx *authzstore.Tx, f Facts, e *shown) (err error) {
 			err = ck.panicked(ck.id, p)
 		}
 	}()
-	e.finding, err = e.kind.Check(tx, ck.about(f), e.secret)
+	e.finding, err = e.kind.Check(tx, ck.shownFor(f), e.secret)
 	return err
 }
 
@@ -158,7 +167,7 @@ func (ck *check) findOut(tx *authzstore.Tx, f Facts) error {
 		}
 		ck.lockedOut = ck.lockedOut || lockedOut
 		misled := e.lead != "" && (f.Grant == nil || e.lead != f.Grant.ID)
-		if matchedBefore && !misled && err == nil {
+		if matchedBefore && !misled {
 			e.carried, e.finding.Matched = true, true
 			continue
 		}

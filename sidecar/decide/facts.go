@@ -41,11 +41,11 @@ type Facts struct {
 	// Verification tells whether the people of Account can be asked for codes.
 	Verification *authzstore.Verification
 
-	unseen
+	notForPolicy
 }
 
-// unseen are facts that the policy does not see.
-type unseen struct {
+// notForPolicy are facts that the policy does not see.
+type notForPolicy struct {
 	nowNanos int64 // the time as of which they are
 
 	earlier *earlier // what is known about the call's key
@@ -77,9 +77,9 @@ var readers = map[string]func(*check, authzstore.Reader, *Facts) error{
 	call.FactMerchant:        (*check).readMerchant,
 }
 
-// read reads what the call is about, as it is now: in a snapshot for the plan, and in
+// readFacts reads what the call is about, as it is now: in a snapshot for the plan, and in
 // the transaction for the decision.
-func (ck *check) read(r authzstore.Reader, nowNanos int64) (f Facts, err error) {
+func (ck *check) readFacts(r authzstore.Reader, nowNanos int64) (f Facts, err error) {
 	f.nowNanos = nowNanos
 	if f.earlier, err = ck.readEarlier(r); err != nil {
 		return Facts{}, err
@@ -99,8 +99,8 @@ func (ck *check) read(r authzstore.Reader, nowNanos int64) (f Facts, err error) 
 	return f, ck.readPeople(r, &f)
 }
 
-// reads tells whether the route names a fact.
-func (ck *check) reads(fact string) bool {
+// asksFor tells whether the route names a fact.
+func (ck *check) asksFor(fact string) bool {
 	_, named := ck.call.Route.Fact(fact)
 	return named
 }

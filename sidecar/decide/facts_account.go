@@ -34,7 +34,7 @@ func (ck *check) readAccount(r authzstore.Reader, f *Facts) (err error) {
 		id = ck.call.Text("account")
 	case f.Terminal != nil:
 		id = f.Terminal.Account
-	case f.Intent != nil && !ck.reads(call.FactTerminal):
+	case f.Intent != nil && !ck.asksFor(call.FactTerminal):
 		id = f.Intent.Account
 	}
 	f.Account, f.Usage, f.Delegates, err = readAccount(r, id)
@@ -72,10 +72,10 @@ func (ck *check) readMerchant(r authzstore.Reader, f *Facts) error {
 	return err
 }
 
-// canPay tells whether an account, and the grant by which it pays if there is one,
+// accountPays tells whether an account, and the grant by which it pays if there is one,
 // still pay at all: neither was frozen, closed or taken away, and the account has the
 // owner who gave the grant.
-func canPay(r authzstore.Reader, account, grant string) (bool, error) {
+func accountPays(r authzstore.Reader, account, grant string) (bool, error) {
 	a, ok, err := r.Account(account)
 	if err != nil || !ok || a.State != authzstore.AccountActive {
 		return false, err
@@ -87,8 +87,8 @@ func canPay(r authzstore.Reader, account, grant string) (bool, error) {
 	return ok && g.State == authzstore.GrantActive && g.Owner == a.Owner, err
 }
 
-// canBePaid tells whether the merchant that calls is still paid at all. Where a route
+// merchantIsPaid tells whether the merchant that calls is still paid at all. Where a route
 // does not ask who that is, nobody knows of any that is not.
-func (ck *check) canBePaid(f Facts) bool {
-	return !ck.reads(call.FactMerchant) || f.Merchant != nil && f.Merchant.State == authzstore.MerchantActive
+func (ck *check) merchantIsPaid(f Facts) bool {
+	return !ck.asksFor(call.FactMerchant) || f.Merchant != nil && f.Merchant.State == authzstore.MerchantActive
 }

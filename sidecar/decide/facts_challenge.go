@@ -67,9 +67,8 @@ func (ck *check) readFormer(r authzstore.Reader, id string, f *Facts) error {
 	}
 	for _, open := range before.Open {
 		if open.Challenge != id && bytes.Equal(open.Fingerprint, ck.fingerprint) {
-			if f.former, err = found(r.Challenge(open.Challenge)); err != nil {
-				return err
-			}
+			f.former, err = found(r.Challenge(open.Challenge))
+			return err
 		}
 	}
 	return nil

@@ -41,16 +41,28 @@ func (d *Decider) fail(id string, err error) Decision {
 			if f.level == slog.LevelWarn && !d.refusals.Allow() {
 				return f.answer.because(f.cause) // as many as there are calls, where there are too many
 			}
-			text := withoutValues(err)
-			if f.ours {
-				text = err.Error()
-			}
-			d.cfg.Log.Log(context.Background(), f.level, f.message, "decision_id", id, "error", text)
+			d.cfg.Log.Log(context.Background(), f.level, f.message, "decision_id", id, "error", told(err))
 			return f.answer.because(f.cause)
 		}
 	}
 	d.cfg.Log.Error("internal error", "decision_id", id, "error", withoutValues(err))
 	return defect(InternalError).because(CauseInternal)
+}
+
+// told is what a log or a record says of an error.
+func told(err error) string {
+	if _, ok := errors.AsType[*call.Refusal](err); ok {
+		return err.Error()
+	}
+	for _, f := range failures {
+		if errors.Is(err, f.err) {
+			if f.ours {
+				return err.Error()
+			}
+			break
+		}
+	}
+	return withoutValues(err)
 }
 
 // failures says how each error is answered, logged and counted; the first that
@@ -64,6 +76,7 @@ var failures = []struct {
 	cause   Cause
 }{
 	{errCrowded, slog.LevelWarn, "overloaded", true, overloaded, CauseIdentity},
+	{errForgotten, slog.LevelError, "internal error", false, defect(InternalError), CauseInternal},
 	{errReplan, slog.LevelWarn, "the facts keep changing", false, busyFacts, CauseReplan},
 	{errContradiction, slog.LevelError, "policy defect", true, defect(policyDefect), CauseContradiction},
 	{policy.ErrDefect, slog.LevelError, "policy defect", true, defect(policyDefect), CausePolicy},

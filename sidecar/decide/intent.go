@@ -108,8 +108,8 @@ func ledTo(f Facts, terminals []string) error {
 }
 
 func theIntent(_ *check, _ Facts, done effected, e *Execution) {
-	if done.about != nil {
-		e.Intent = done.about.ID
+	if done.intent != nil {
+		e.Intent = done.intent.ID
 	}
 }
 

@@ -49,9 +49,9 @@ func (ck *check) readEarlier(r authzstore.Reader) (*earlier, error) {
 	}
 	switch {
 	case e.reservation != nil:
-		e.pays, err = canPay(r, e.reservation.Account, e.reservation.Grant)
+		e.pays, err = accountPays(r, e.reservation.Account, e.reservation.Grant)
 	case e.intent != nil:
-		e.pays, err = canPay(r, e.intent.Account, "")
+		e.pays, err = accountPays(r, e.intent.Account, "")
 	}
 	return e, err
 }
@@ -69,25 +69,25 @@ func (ck *check) fromEarlier(tx *authzstore.Tx, f Facts) (d Decision, done bool,
 	}
 	switch chooseCourse(e, ck.fingerprint, ck.mac, canRunAgain) {
 	case evaluate:
-		ck.seen.Course = CourseEvaluated
+		ck.obs.Course = CourseEvaluated
 		return Decision{}, false, nil
 	case otherCall:
-		ck.seen.Course = CourseOtherCall
+		ck.obs.Course = CourseOtherCall
 		ck.logRefusal(ck.id, http.StatusUnprocessableEntity, keyOtherCall.Code) // it has no record
 		return denied(http.StatusUnprocessableEntity, keyOtherCall), true, nil
 	case tellAgain:
-		ck.seen.Course = CourseToldAgain
+		ck.obs.Course = CourseToldAgain
 		var told toldAnswer
 		if err := json.Unmarshal(e.known.Answer, &told); err != nil {
 			return Decision{}, false, err
 		}
 		d = denied(told.Status, told.Reasons...)
 	case forward:
-		ck.seen.Course = CourseForwarded
+		ck.obs.Course = CourseForwarded
 		d = Decision{Outcome: Allow, Execution: ck.executionAgain(f)}
 		d.Execution.Replayed = true
 	default:
-		ck.seen.Course = CourseConflict
+		ck.obs.Course = CourseConflict
 		d = denied(http.StatusConflict, alreadyAllowed)
 		if e.reservation != nil {
 			d.ReservationState = string(e.reservation.State)
@@ -112,7 +112,7 @@ func (ck *check) canRunAgain(tx *authzstore.Tx, f Facts) (bool, error) {
 	if ck.call.Route.Does != "" {
 		return ck.canShowAgain(tx, f)
 	}
-	if e.known.RunsOnceAt == "" || e.known.RunsOnceAt != ck.runsOnceAt() || !ck.canBePaid(f) || !e.pays {
+	if e.known.RunsOnceAt == "" || e.known.RunsOnceAt != ck.runsOnceAt() || !ck.merchantIsPaid(f) || !e.pays {
 		return false, nil
 	}
 	if e.reservation != nil {
@@ -125,7 +125,7 @@ func (ck *check) canRunAgain(tx *authzstore.Tx, f Facts) (bool, error) {
 func (ck *check) executionAgain(f Facts) *Execution {
 	e := f.earlier
 	if ck.call.Route.Does != "" {
-		return ck.builtInExecution(f, effected{about: e.intent}, e.known.Grant)
+		return ck.builtInExecution(f, effected{intent: e.intent}, e.known.Grant)
 	}
 	x := ck.execution(e.intent)
 	if e.reservation != nil {
@@ -140,8 +140,8 @@ type toldAnswer struct {
 	Reasons []policy.Reason `json:"reasons"`
 }
 
-// answer writes what is known about the key from now on.
-func (ck *check) answer(tx *authzstore.Tx, f Facts, d Decision) error {
+// answerKey writes what is known about the key from now on.
+func (ck *check) answerKey(tx *authzstore.Tx, f Facts, d Decision) error {
 	before := f.earlier
 	if ck.key == nil {
 		return nil
@@ -166,7 +166,7 @@ func (ck *check) answer(tx *authzstore.Tx, f Facts, d Decision) error {
 	case d.Outcome == StepUp:
 		now.Challenge = d.Challenge.ID
 		now.EvidenceMatched = now.EvidenceMatched || len(ck.mac) > 0 && ck.allMatched()
-	case d.Outcome == Deny && d.Status != http.StatusTooManyRequests: // which is to try again
+	case d.final():
 		told, err := json.Marshal(toldAnswer{d.Status, d.Reasons})
 		if err != nil {
 			return err

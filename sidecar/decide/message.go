@@ -77,7 +77,7 @@ func (ck *check) notify(tx *authzstore.Tx, f Facts, e policy.Notify, done effect
 	if err != nil {
 		return err
 	}
-	m := ck.message(to, e.Kind, done.about, e.Details)
+	m := ck.message(to, e.Kind, done.intent, e.Details)
 	switch {
 	case done.challenge != nil:
 		m.Challenge = done.challenge.ID

@@ -107,16 +107,16 @@ func Codes() []string {
 func (o *Observation) took(s Stage, since time.Time) { o.Took[s] += time.Since(since) }
 
 // observe hands on what was seen of a call, with what came of it.
-func (d *Decider) observe(seen *Observation, began time.Time, decision Decision) {
+func (d *Decider) observe(obs *Observation, began time.Time, decision Decision) {
 	if d.cfg.Observe == nil {
 		return
 	}
-	seen.took(StageTotal, began)
-	seen.Outcome, seen.Status, seen.Cause = decision.Outcome, decision.Status, decision.cause
+	obs.took(StageTotal, began)
+	obs.Outcome, obs.Status, obs.Cause = decision.Outcome, decision.Status, decision.cause
 	if len(decision.Reasons) > 0 {
-		seen.Code = decision.Reasons[0].Code
+		obs.Code = decision.Reasons[0].Code
 	}
-	d.cfg.Observe(seen)
+	d.cfg.Observe(obs)
 }
 
 // InFlight is how many calls are being decided now.

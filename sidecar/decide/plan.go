@@ -8,12 +8,13 @@ import (
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/sidecar/call"
-	"github.com/countersign/countersign/sidecar/evidence"
 )
 
 // maxPlans is how often a call is planned before it is given up: what it leads to
-// changed each time between the plan and the locks.
-const maxPlans = 3
+// changed each time between the plan and the locks. That is found out before the policy
+// is asked, so it costs little; and where many open intents of one account at once, each
+// makes all the others plan again.
+const maxPlans = 64
 
 // errReplan: the call leads elsewhere than planned. Nothing was written.
 var errReplan = errors.New("the call leads elsewhere than planned")
@@ -22,7 +23,7 @@ var errReplan = errors.New("the call leads elsewhere than planned")
 // transaction reads everything again, and the store refuses what was not declared: then
 // the call is planned again.
 type plan struct {
-	facts Facts
+	reads authzstore.Reads
 	refs  []kv.Ref // all that reading the facts looks at, and all that may be changed
 	// changes are the entities that an effect may change, and of whose changes only so
 	// many are decided at once.
@@ -35,12 +36,12 @@ type plan struct {
 
 func (ck *check) plan(ctx context.Context) (p plan, err error) {
 	err = ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) (err error) {
-		var reads authzstore.Reads
-		if p.facts, err = ck.read(s.Recording(&reads), ck.arrived.UnixNano()); err != nil {
+		f, err := ck.readFacts(s.Recording(&p.reads), ck.arrived.UnixNano())
+		if err != nil {
 			return err
 		}
-		p.refs = append(reads.Refs(), ck.changeRefs(p.facts)...)
-		p.changes, p.stops = ck.changes(p.facts), ck.stopsOwn(p.facts)
+		p.refs = append(p.reads.Refs(), ck.changeRefs(f)...)
+		p.changes, p.stops = ck.changes(f), ck.stopsOwn(f)
 		return nil
 	})
 	return p, err
@@ -91,13 +92,4 @@ func (ck *check) stopsOwn(f Facts) bool {
 		return false
 	}
 	return f.Account != nil && f.Account.Owner == ck.call.Identity || f.Grant != nil && f.Grant.Delegate == ck.call.Identity
-}
-
-// about is what evidence is shown for.
-func (ck *check) about(f Facts) evidence.About {
-	about := evidence.About{Call: ck.call, Terminals: f.accountTerminals}
-	if f.Account != nil {
-		about.Account = f.Account.ID
-	}
-	return about
 }

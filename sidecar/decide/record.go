@@ -81,7 +81,7 @@ func (ck *check) newRecord(nowNanos int64, d Decision, made basis) (Record, erro
 		r.Challenge = d.Challenge.ID
 	}
 	if made.cause != nil {
-		r.Error = made.cause.Error()
+		r.Error = told(made.cause)
 	}
 	for _, e := range ck.evidence {
 		er := EvidenceRecord{Field: e.name, Kind: e.kindID, Matched: e.finding.Matched, SpentBefore: e.again}

@@ -1,8 +1,11 @@
 package decide
 
 import (
+	"context"
 	"sync"
 	"time"
+
+	"github.com/countersign/countersign/authzstore"
 )
 
 // Bounds of what is remembered for Envoy's own retries: longer than the timeout
@@ -65,4 +68,52 @@ func (r *repeats) forget(old *repeat) {
 	if r.answers[old.check] == old {
 		delete(r.answers, old.check)
 	}
+}
+
+// repeated gives a check that Envoy asks again the answer that it missed.
+func (ck *check) repeated(ctx context.Context, checkID string) Decision {
+	if checkID == "" {
+		return ck.decide(ctx)
+	}
+	keep, before := ck.repeats.begin(checkID+string(ck.fingerprint)+string(ck.mac)+ck.call.IdempotencyKey, time.Now())
+	if before != nil {
+		ck.obs.Course = CourseAskedAgain
+		select {
+		case <-before.done:
+			if before.decision.Outcome == Allow && !ck.stillStands(ctx) {
+				return ck.decide(ctx)
+			}
+			return before.decision
+		case <-ctx.Done():
+			return tooLate.because(CauseTimeout)
+		}
+	}
+	kept := defect(InternalError).because(CausePanic)
+	kept.ID = ck.id
+	defer func() { keep(kept) }() // also where deciding panics
+	kept = ck.decide(ctx)
+	return kept
+}
+
+// stillStands tells whether nothing that the call leads to was frozen or taken
+// away, as far as is known now.
+func (ck *check) stillStands(ctx context.Context) bool {
+	can := false
+	err := ck.cfg.Store.View(ctx, func(s authzstore.Snapshot) error {
+		f, err := ck.readFacts(s.Reader, ck.arrived.UnixNano()) // the same call shows the same evidence, so it leads where it led
+		if err != nil {
+			return err
+		}
+		made := f.earlier != nil && (f.earlier.reservation != nil || f.earlier.intent != nil)
+		can = ck.merchantIsPaid(f) && (!made || f.earlier.pays)
+		if can && f.Account != nil {
+			grant := ""
+			if f.Grant != nil {
+				grant = f.Grant.ID
+			}
+			can, err = accountPays(s.Reader, f.Account.ID, grant)
+		}
+		return err
+	})
+	return err == nil && can
 }

@@ -18,7 +18,7 @@ import (
 type check struct {
 	*Decider
 	id      string
-	seen    *Observation
+	obs     *Observation
 	arrived time.Time
 	bundle  *bundle.Bundle
 	call    call.Call
@@ -52,11 +52,16 @@ const (
 	settleTimeout = time.Second
 )
 
+// errForgotten: a transaction touches what its plan did not declare, and nothing that the
+// plan read has changed. It is a fault of this program.
+var errForgotten = errors.New("the plan of a call leaves out what its transaction touches")
+
 var errLockWait = fmt.Errorf("%w: the locks were not free in time", kv.ErrOverloaded)
 
 // transact decides a call in one transaction. An error says why there is no
 // decision, and then nothing was written.
 func (ck *check) transact(ctx context.Context) (Decision, error) {
+	var before plan
 	moved := errReplan
 	for range maxPlans {
 		if err := ck.prepareBuiltIn(); err != nil {
@@ -70,7 +75,10 @@ func (ck *check) transact(ctx context.Context) (Decision, error) {
 		if !errors.Is(err, errReplan) {
 			return d, err
 		}
-		moved = err
+		if errors.Is(err, kv.ErrUndeclared) && p.reads.Same(before.reads) {
+			return Decision{}, fmt.Errorf("%w: %w", errForgotten, err)
+		}
+		moved, before = err, p
 	}
 	return Decision{}, moved
 }
@@ -85,22 +93,26 @@ func (ck *check) transactPlanned(ctx context.Context, p plan) (Decision, error) 
 	}
 	defer ck.admission.leaveAbout(p.changes)
 	var decision Decision
+	var made basis
 	err := ck.update(ctx, p, maxLockWait, func(tx *authzstore.Tx) (err error) {
-		decision, err = ck.decideIn(ctx, tx)
+		made = basis{}
+		decision, err = ck.decideIn(ctx, tx, &made)
 		return err
 	})
-	if errors.Is(err, kv.ErrUndeclared) {
+	switch {
+	case errors.Is(err, kv.ErrUndeclared):
 		return Decision{}, fmt.Errorf("%w: %w", errReplan, err)
+	case err == nil, errors.Is(err, kv.ErrUnknown), errors.Is(err, errReplan), !made.shown:
+		return decision, err // ErrUnknown: perhaps all of it stands
 	}
-	undecided, ok := errors.AsType[*undecidedError](err)
-	if !ok {
-		return decision, err
+	if made.cause == nil { // there was a verdict, and it was not written
+		made.cause = fmt.Errorf("%w: %w", errStore, err)
 	}
 	// The caller may be gone; the evidence is spent all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	decision = ck.fail(ck.id, undecided.cause)
-	err = ck.update(ctx, p, settleTimeout, func(tx *authzstore.Tx) error { return ck.settle(tx, p.facts, undecided.basis, decision) })
+	decision = ck.fail(ck.id, made.cause)
+	err = ck.update(ctx, p, settleTimeout, func(tx *authzstore.Tx) error { return ck.settle(tx, made, decision) })
 	return decision, err
 }
 
@@ -119,13 +131,15 @@ func (ck *check) update(ctx context.Context, p plan, maxWait time.Duration, fn f
 	defer wait.Stop()
 	cause := authzstore.Cause{ID: ck.id, Actor: ck.call.Identity, NowNanos: ck.arrived.UnixNano()}
 	err := ck.cfg.Store.Update(ctx, cause, p.refs, func(tx *authzstore.Tx) error {
-		wait.Stop()
-		ck.seen.took(StageLocks, began)
+		if !wait.Stop() {
+			return errLockWait // ctx ends with it, and with ctx the evaluation
+		}
+		ck.obs.took(StageLocks, began)
 		defer func() { ended = time.Now() }()
 		return fn(tx)
 	})
 	if !ended.IsZero() {
-		ck.seen.took(StageCommit, ended)
+		ck.obs.took(StageCommit, ended)
 	}
 	if errors.Is(err, context.Canceled) && !errors.Is(err, kv.ErrUnknown) && errors.Is(context.Cause(ctx), errLockWait) {
 		return errLockWait
@@ -133,107 +147,100 @@ func (ck *check) update(ctx context.Context, p plan, maxWait time.Duration, fn f
 	return err
 }
 
-// A basis is what a decision was made of: what the policy was asked, its
+// A basis is what a decision was made of: the facts, what the policy was asked, its
 // verdict, and why there is none or none that can be carried out.
 type basis struct {
+	facts   Facts
+	shown   bool // the call's evidence was looked at: it is to be spent
 	input   policy.Value
 	verdict policy.Decision
 	cause   error // nil for a decision
 }
 
-// An undecidedError is a transaction that came to no decision that can be carried out.
-type undecidedError struct{ basis }
-
-func (e *undecidedError) Error() string { return e.cause.Error() }
-
-// decideIn is the transaction.
-func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx) (d Decision, err error) {
-	var made basis
+// decideIn is the transaction. Where it fails, made says how far it came.
+func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, made *basis) (d Decision, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			made.cause = ck.panicked(ck.id, p)
-			d, err = Decision{}, &undecidedError{made}
+			d, err = Decision{}, made.cause
 		}
 	}()
-	facts, err := ck.read(tx.Reader, tx.Now())
-	if err != nil {
+	if made.facts, err = ck.readFacts(tx.Reader, tx.Now()); err != nil {
 		return Decision{}, err
 	}
-	if d, done, err := ck.fromEarlier(tx, facts); done || err != nil {
+	if d, done, err := ck.fromEarlier(tx, made.facts); done || err != nil {
 		return d, err
 	}
-	err = ck.findOut(tx, facts)
+	made.shown = true
+	err = ck.findOut(tx, made.facts)
 	if err != nil && !errors.Is(err, errPanic) {
 		return Decision{}, err
 	}
-	made.input = newInput(tx.Now(), ck, facts)
-	if err != nil {
-		made.cause = err
-		return Decision{}, &undecidedError{made}
-	}
-	verdict, err := ck.askPolicy(ctx, made.input)
-	if err != nil {
-		made.cause = err
-		return Decision{}, &undecidedError{made}
-	}
-	made.verdict = verdict
-	done, err := ck.carryOut(tx, facts, verdict)
-	_, isWrong := errors.AsType[*call.Refusal](err)
-	switch {
-	case isWrong, errors.Is(err, errContradiction):
-		made.cause = err // what was done before that goes with the transaction
-		return Decision{}, &undecidedError{made}
-	case err != nil:
+	made.input = newInput(tx.Now(), ck, made.facts)
+	if made.cause = err; err != nil {
 		return Decision{}, err
 	}
-	d = fromPolicy(verdict).with(done)
-	return d, ck.write(tx, facts, d, made)
+	if made.verdict, made.cause = ck.askPolicy(ctx, made.input); made.cause != nil {
+		return Decision{}, made.cause
+	}
+	done, err := ck.carryOut(tx, made.facts, made.verdict)
+	if err != nil {
+		if _, isWrong := errors.AsType[*call.Refusal](err); isWrong || errors.Is(err, errContradiction) {
+			made.cause = err // what was done before that goes with the transaction
+		}
+		return Decision{}, err
+	}
+	d = fromPolicy(made.verdict).with(done)
+	return d, ck.finish(tx, d, *made)
 }
 
 // settle writes what stands though there is no decision. It looks at nothing that the
-// call leads to, beside what the evidence does: so whatever has changed since the plan,
+// first transaction did not, beside what the store has of the key and the challenge now: so
 // all is declared.
-func (ck *check) settle(tx *authzstore.Tx, planned Facts, made basis, d Decision) error {
-	earlier, err := ck.readKnown(tx.Reader)
+func (ck *check) settle(tx *authzstore.Tx, made basis, d Decision) error {
+	known, err := ck.readKnown(tx.Reader)
 	if err != nil {
 		return err
 	}
 	// Another call under the key may have been answered between the two
 	// transactions. Then that stays; what this one has shown is spent all the same.
-	course := chooseCourse(earlier, ck.fingerprint, ck.mac, false)
+	course := chooseCourse(known, ck.fingerprint, ck.mac, false)
 	if course == otherCall {
-		earlier = nil // what that one spent, this one did not
+		known = nil // what that one spent, this one did not
 	}
-	f := planned
-	f.earlier = earlier
-	if err := ck.findOut(tx, f); err != nil && !errors.Is(err, errPanic) {
+	made.facts.earlier = known
+	if err := ck.findOut(tx, made.facts); err != nil && !errors.Is(err, errPanic) {
 		return err
 	}
-	if err := ck.spend(tx, f, d.Outcome); err != nil {
-		return err
+	if course != evaluate {
+		if err := ck.spend(tx, made.facts, d.Outcome); err != nil {
+			return err
+		}
+		return ck.writeRecord(tx, d, made)
 	}
-	if course == evaluate {
-		if err := ck.answer(tx, f, d); err != nil {
+	if d.final() {
+		// ErrState: somebody else has ended it meanwhile.
+		if err := ck.endChallenge(tx, made.facts); err != nil && !errors.Is(err, authzstore.ErrState) {
 			return err
 		}
 	}
-	return ck.keep(tx, d, made)
+	return ck.finish(tx, d, made)
 }
 
-// write spends the evidence, and writes what is known about the key from now on,
+// finish spends the evidence, and writes what is known about the key from now on,
 // and the record.
-func (ck *check) write(tx *authzstore.Tx, f Facts, d Decision, made basis) error {
-	if err := ck.spend(tx, f, d.Outcome); err != nil {
+func (ck *check) finish(tx *authzstore.Tx, d Decision, made basis) error {
+	if err := ck.spend(tx, made.facts, d.Outcome); err != nil {
 		return err
 	}
-	if err := ck.answer(tx, f, d); err != nil {
+	if err := ck.answerKey(tx, made.facts, d); err != nil {
 		return err
 	}
-	return ck.keep(tx, d, made)
+	return ck.writeRecord(tx, d, made)
 }
 
-// keep writes the record.
-func (ck *check) keep(tx *authzstore.Tx, d Decision, made basis) error {
+// writeRecord writes the record.
+func (ck *check) writeRecord(tx *authzstore.Tx, d Decision, made basis) error {
 	record, err := ck.newRecord(tx.Now(), d, made)
 	if err != nil {
 		return err
