@@ -50,6 +50,19 @@ bound_since(terminal, at_ns) if {
 	terminal.bound_at_ns <= at_ns
 }
 
+# METADATA
+# title: Whether all of these terminals say what rules compare of them
+# description: Nobody is left out of what is compared because something is not said of it.
+all_known(terminals) if {
+	is_array(terminals)
+	every known in terminals {
+		is_string(known.id)
+		is_string(known.account)
+		is_string(known.state)
+		is_number(known.bound_at_ns)
+	}
+}
+
 right_missing_reason := {
 	"code": "terminal_right_missing",
 	"message": "The terminal has no right to do this.",

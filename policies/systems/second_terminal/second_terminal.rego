@@ -30,16 +30,7 @@ acts if {
 	terminal.acts_for(input.facts.terminal, input.facts.account.id)
 }
 
-# Nobody is left out of what is compared because something is not said of it.
-terminals_known if {
-	is_array(input.facts.terminals)
-	every known in input.facts.terminals {
-		is_string(known.id)
-		is_string(known.account)
-		is_string(known.state)
-		is_number(known.bound_at_ns)
-	}
-}
+terminals_known if terminal.all_known(input.facts.terminals)
 
 # Of these terminals, those that can be told something.
 reachable(ids) := [known.id |

@@ -24,17 +24,7 @@ permit if {
 	intent.is_open(input.facts.intent)
 	cancellable
 	is_array(input.facts.intent.terminals)
-	others_known
-}
-
-others_known if {
-	is_array(input.facts.intent_terminals)
-	every known in input.facts.intent_terminals {
-		is_string(known.id)
-		is_string(known.account)
-		is_string(known.state)
-		is_number(known.bound_at_ns)
-	}
+	terminal.all_known(input.facts.intent_terminals)
 }
 
 # Not everything that has begun can be taken back.
