@@ -38,11 +38,5 @@ func deliver(cfg Config, messages *outbox.Outbox) (stop func()) {
 
 // messageStats are an outbox's numbers as metrics have them.
 func messageStats(messages *outbox.Outbox) func() metrics.Messages {
-	return func() metrics.Messages {
-		s := messages.Stats()
-		return metrics.Messages{
-			Delivered: s.Delivered, Failed: s.Failed, Dead: s.Dead, Waiting: s.Waiting,
-			Streams: s.Streams, Streamed: s.Streamed, LeftOut: s.NotLogged,
-		}
-	}
+	return func() metrics.Messages { return metrics.Messages(messages.Stats()) }
 }

@@ -265,7 +265,7 @@ type Stats struct {
 	Waiting   int   // terminals with something to be delivered by webhook
 	Streams   int   // that are open
 	Streamed  int64 // events in them
-	NotLogged int64 // messages that the message log lacks
+	LeftOut   int64 // messages that the message log lacks
 }
 
 type counts struct{ delivered, failed, dead, streamed, notLogged atomic.Int64 }
@@ -275,7 +275,7 @@ func (o *Outbox) Stats() Stats {
 	return Stats{
 		Delivered: o.counts.delivered.Load(), Failed: o.counts.failed.Load(), Dead: o.counts.dead.Load(),
 		Waiting: o.schedule.size(), Streams: o.streams.size(), Streamed: o.counts.streamed.Load(),
-		NotLogged: o.counts.notLogged.Load(),
+		LeftOut: o.counts.notLogged.Load(),
 	}
 }
 
