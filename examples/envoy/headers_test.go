@@ -119,7 +119,7 @@ func TestRefusedHeaders(t *testing.T) {
 		{"61 KiB header", 431, request("GET / HTTP/1.1", "X-A: "+strings.Repeat("a", 61<<10))},
 		{"websocket", 403, request("GET / HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket",
 			"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")},
-		{"token named by connection", 401, request("GET / HTTP/1.1", "Connection: authorization")},
+		{"token named by connection", 403, request("GET / HTTP/1.1", "Connection: authorization")},
 		{"HTTP/1.0", 426, request("GET / HTTP/1.0")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
