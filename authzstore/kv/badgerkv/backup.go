@@ -23,21 +23,14 @@ const (
 	backupUnitCost = 1 << 20 // fits a batch, and a transaction of Badger
 )
 
-// listBackups returns the sequence numbers of the backups, newest first.
-func (d *segments) listBackups() ([]uint64, error) {
-	seqs, err := listSegments(d.dir)
-	slices.Reverse(seqs)
-	return seqs, err
-}
-
 // usableBackup returns the newest good backup that the kept segments continue.
 func (r *recoverer) usableBackup() (seq uint64, err error) {
-	seqs, err := r.backups.listBackups()
+	seqs, err := listSegments(r.backups.dir)
 	if err != nil {
 		return 0, err
 	}
 	var bad []error
-	for _, seq := range seqs {
+	for _, seq := range slices.Backward(seqs) {
 		if seq < r.before.Seq {
 			break
 		}
@@ -75,7 +68,10 @@ func (s *Store) writeBackup(ctx context.Context, seq uint64, p *snapshot) error 
 		if err := s.state.verify(); err != nil {
 			return s.fail(err) // it may have answered wrongly
 		}
-		return w.writeHeader(seq, s.backups.store)
+		page := make([]byte, pageBytes)
+		newSegHeader(seq, s.backups.store, w.end).encode(page)
+		_, err := f.WriteAt(page, 0)
+		return err
 	})
 	if err != nil {
 		return err
@@ -145,13 +141,6 @@ func (w *backupWriter) flush() error {
 	_, err := w.f.WriteAt(b, w.end)
 	w.end += int64(len(b))
 	w.unit, w.cost = chain.Unit{}, 0
-	return err
-}
-
-func (w *backupWriter) writeHeader(seq uint64, store [16]byte) error {
-	page := make([]byte, pageBytes)
-	newSegHeader(seq, store, w.end).encode(page)
-	_, err := w.f.WriteAt(page, 0)
 	return err
 }
 

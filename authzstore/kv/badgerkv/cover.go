@@ -2,6 +2,7 @@ package badgerkv
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 )
 
@@ -28,10 +29,8 @@ func (c *coverage) add(m mark) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.marks) == maxMarks {
-		for i := range maxMarks / 2 {
-			c.marks[i] = c.marks[2*i+1]
-		}
-		c.marks = c.marks[:maxMarks/2]
+		odd := false
+		c.marks = slices.DeleteFunc(c.marks, func(mark) bool { odd = !odd; return odd })
 	}
 	c.marks = append(c.marks, m)
 }

@@ -35,10 +35,8 @@ type location struct{ Seg, Off, Bytes, CRC uint32 }
 const locationBytes = 16
 
 func (l location) encode() []byte {
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, locationBytes), l.Seg)
-	b = binary.BigEndian.AppendUint32(b, l.Off)
-	b = binary.BigEndian.AppendUint32(b, l.Bytes)
-	return binary.BigEndian.AppendUint32(b, l.CRC)
+	b, _ := binary.Append(make([]byte, 0, locationBytes), binary.BigEndian, l) // it has a fixed size
+	return b
 }
 
 func decodeLocation(b []byte) (l location, err error) {

@@ -28,15 +28,16 @@ type journal struct {
 	buf    []byte
 	next   chan spare // gets the next segment; nil if none is being made
 
-	starved  atomic.Bool // the next segment cannot be made
-	stop     chan struct{}
-	patience context.Context // for a disk that is full to have room again
-	lose     context.CancelFunc
+	starved atomic.Bool // the next segment cannot be made
+	// Ended once nobody waits for a segment any more. One that a commit needs all
+	// the same, on a full disk, is then that commit's error.
+	stop   context.Context
+	cancel context.CancelFunc
 }
 
 func newJournal(d *segments, o Options) *journal {
-	j := &journal{segments: d, now: o.Now, maxBytes: o.SegmentBytes, stop: make(chan struct{})}
-	j.patience, j.lose = context.WithCancel(context.Background())
+	j := &journal{segments: d, now: o.Now, maxBytes: o.SegmentBytes}
+	j.stop, j.cancel = context.WithCancel(context.Background())
 	return j
 }
 
@@ -82,7 +83,7 @@ func (j *journal) append(h chain.Link, units []*chain.Unit, bodyBytes int64) (bo
 	if j.next == nil {
 		// Only now: of two empty segments at the journal's end, recovery could not
 		// tell the first one from one whose records were lost.
-		j.makeSpare(j.seg + 1)
+		j.makeSpare(j.seg+1, false)
 	}
 	return body, nil
 }
@@ -95,9 +96,9 @@ func (j *journal) roll() error {
 		return fmt.Errorf("next journal segment: %w", next.err)
 	}
 	closed := j.active.Close()
-	j.resume(next.file, place{next.seg, pageBytes}, next.size)
+	j.resume(next.file, place{j.seg + 1, pageBytes}, j.sizeOf(j.seg+1))
 	if closed != nil {
-		return fmt.Errorf("journal segment %d: %w", next.seg-1, closed)
+		return fmt.Errorf("journal segment %d: %w", j.seg-1, closed)
 	}
 	return nil
 }
@@ -116,13 +117,8 @@ func (j *journal) forget(seg uint64) error {
 	return j.fs.SyncDir(j.dir)
 }
 
-// hurry makes a full disk an error of the next commit that needs room: nobody
-// waits for it any more.
-func (j *journal) hurry() { j.lose() }
-
 func (j *journal) close() {
-	j.hurry()
-	close(j.stop)
+	j.cancel()
 	if j.active != nil {
 		j.active.Close()
 	}

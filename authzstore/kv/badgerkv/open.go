@@ -36,7 +36,12 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newRecoverer(ctx, o)
+	r := &recoverer{ctx: ctx, Store: &Store{
+		o: o, owner: owner, locks: locks.New(o.MaxWaiters), journal: newJournal(journalIn(o.Dir, o.fs), o),
+		backups: &segments{fs: o.fs, dir: filepath.Join(o.Dir, "backup"), do: doBackup},
+		guard:   &disk.Guard{FS: o.fs, Dir: o.Dir, MinFreeBytes: o.MinFreeBytes, BallastBytes: o.BallastBytes, Logger: o.Logger},
+		overlay: map[string]latest{}, failed: make(chan struct{}),
+	}}
 	defer func() {
 		if err != nil {
 			r.abort()
@@ -46,16 +51,15 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := r.run(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}
-	return start(o, r, owner), nil
+	r.start()
+	return r.Store, nil
 }
 
-func start(o Options, r *recoverer, owner *disk.Lock) *Store {
-	s := &Store{
-		o: o, owner: owner, locks: locks.New(o.MaxWaiters), journal: r.journal, backups: r.backups, state: r.state, guard: r.guard,
-		recovery: r.found, overlay: map[string]latest{}, snapshot: r.state.read(),
-		nextSeq: r.journal.head.Seq + 1, durable: r.journal.head.Pos(), applied: r.at.Seq,
-		layers: r.layers, unapplied: r.held, replayed: r.held, written: r.found.Bytes, failed: make(chan struct{}),
-	}
+// start goes on where the recovery ended.
+func (s *Store) start() {
+	s.nextSeq, s.durable = s.journal.head.Seq+1, s.journal.head.Pos()
+	s.written, s.replayed = s.recovery.Bytes, s.unapplied
+	s.snapshot = s.state.read()
 	for _, b := range s.layers {
 		for k, v := range b.state {
 			if ns := k[:1]; ns == nsRecord || ns == nsCounter || ns == nsStream {
@@ -76,38 +80,20 @@ func start(o Options, r *recoverer, owner *disk.Lock) *Store {
 		s.done.Add(1)
 		go s.verifyLoop()
 	}
-	return s
 }
 
-// recoverer brings journal and state together.
+// recoverer brings journal and state of a store together that does not run yet.
 type recoverer struct {
-	ctx   context.Context
-	o     Options
-	guard *disk.Guard
-	found Recovery
-
-	journal *journal
-	backups *segments
-	state   *state
+	*Store
+	ctx context.Context
 
 	first, last uint64     // segments that hold data, or segment 1; 0: there is none
-	spare       bool       // an empty segment follows last
 	before      chain.Link // of the record before the first one kept
 	at          applied    // how far the state is
 	cursor      *cursor    // there
 
-	layers []*batch // replayed, and not in Badger yet
-	held   int64    // cost of layers
-	lastAt place    // of the last record replayed
-	torn   int64    // bytes that a torn write left where the journal ends
-}
-
-func newRecoverer(ctx context.Context, o Options) *recoverer {
-	return &recoverer{
-		ctx: ctx, o: o, journal: newJournal(journalIn(o.Dir, o.fs), o),
-		backups: &segments{fs: o.fs, dir: filepath.Join(o.Dir, "backup"), do: doBackup},
-		guard:   &disk.Guard{FS: o.fs, Dir: o.Dir, MinFreeBytes: o.MinFreeBytes, BallastBytes: o.BallastBytes, Logger: o.Logger},
-	}
+	lastAt place // of the last record replayed
+	torn   int64 // bytes that a torn write left where the journal ends
 }
 
 func (r *recoverer) dir(name string) string { return filepath.Join(r.o.Dir, name) }
@@ -152,7 +138,7 @@ func (r *recoverer) findSegments() error {
 	r.journal.first.Store(r.first)
 	empty, err := r.journal.empty(r.last)
 	if err == nil && empty && r.last > r.first {
-		r.last, r.spare = r.last-1, true
+		r.last-- // it is the spare
 		empty, err = r.journal.empty(r.last)
 	}
 	if err != nil {
@@ -183,7 +169,7 @@ func (r *recoverer) openState() (err error) {
 	}
 	var damage *kv.DamageError
 	if errors.As(err, &damage) && filepath.Ext(damage.File) == ".sst" && r.last > 0 {
-		r.found.Rebuilt, err = damage.Error(), nil
+		r.recovery.Rebuilt, err = damage.Error(), nil
 	}
 	return err
 }
@@ -197,7 +183,7 @@ func (r *recoverer) rebuild() (err error) {
 			return err
 		}
 	}
-	r.o.Logger.Warn("rebuilding the state from the journal", "why", r.found.Rebuilt)
+	r.o.Logger.Warn("rebuilding the state from the journal", "why", r.recovery.Rebuilt)
 	if r.state != nil {
 		err = r.state.close()
 	}
@@ -229,7 +215,7 @@ func (r *recoverer) create() error {
 	if r.last > 0 {
 		return nil
 	}
-	backups, err := r.backups.listBackups()
+	backups, err := listSegments(r.backups.dir)
 	if err != nil {
 		return err
 	}
@@ -251,15 +237,16 @@ func (r *recoverer) findPlace() (err error) {
 	if r.at.Seq > 0 && r.at.Store != r.journal.store {
 		return r.journal.damage(place{}, r.at.Seq, "it belongs to store %x, the state to another store, %x", r.journal.store, r.at.Store)
 	}
-	if r.found.Rebuilt == "" && r.at.Seq < r.before.Seq {
-		r.found.Rebuilt = fmt.Sprintf("the state holds batches up to %d, the journal starts after %d", r.at.Seq, r.before.Seq)
+	if r.recovery.Rebuilt == "" && r.at.Seq < r.before.Seq {
+		r.recovery.Rebuilt = fmt.Sprintf("the state holds batches up to %d, the journal starts after %d", r.at.Seq, r.before.Seq)
 	}
-	if r.found.Rebuilt != "" {
+	if r.recovery.Rebuilt != "" {
 		if err := r.rebuild(); err != nil {
 			return err
 		}
 	}
-	r.state.mark(r.at.Seq)
+	r.applied = r.at.Seq
+	r.state.mark(r.applied)
 	r.cursor, err = r.journal.cursorAfter(r.at.pos(), r.last)
 	return err
 }

@@ -1,6 +1,7 @@
 package badgerkv
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -83,22 +84,18 @@ type faults struct {
 }
 
 func (o Options) withDefaults() (Options, error) {
-	setDefault(&o.SegmentBytes, 64<<20)
-	setDefault(&o.MaxPendingBytes, 32<<20)
-	setDefault(&o.MaxUnappliedBytes, 16<<20)
-	setDefault(&o.MaxReplayBytes, minReplayBytes)
-	setDefault(&o.MaxWaiters, 256)
-	setDefault(&o.MinFreeBytes, 10*memTableBytes)
-	setDefault(&o.BallastBytes, 64<<20)
-	setDefault(&o.VerifyEvery, 6*time.Hour)
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.SegmentBytes = cmp.Or(o.SegmentBytes, 64<<20)
+	o.MaxPendingBytes = cmp.Or(o.MaxPendingBytes, 32<<20)
+	o.MaxUnappliedBytes = cmp.Or(o.MaxUnappliedBytes, 16<<20)
+	o.MaxReplayBytes = cmp.Or(o.MaxReplayBytes, minReplayBytes)
+	o.MaxWaiters = cmp.Or(o.MaxWaiters, 256)
+	o.MinFreeBytes = cmp.Or(o.MinFreeBytes, 10*memTableBytes)
+	o.BallastBytes = cmp.Or(o.BallastBytes, 64<<20)
+	o.VerifyEvery = cmp.Or(o.VerifyEvery, 6*time.Hour)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.fs = cmp.Or(o.fs, disk.FileSystem(disk.OS{}))
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-	if o.fs == nil {
-		o.fs = disk.OS{}
 	}
 	switch {
 	case o.Dir == "":
@@ -109,13 +106,6 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("badgerkv: SegmentBytes %d is not a multiple of %d from %d to %d", o.SegmentBytes, pageBytes, firstSegmentBytes, 1<<30)
 	}
 	return o, nil
-}
-
-func setDefault[T comparable](field *T, def T) {
-	var zero T
-	if *field == zero {
-		*field = def
-	}
 }
 
 // memTableBytes is the size of Badger's memtables. Against 64 MiB it cost −13 to

@@ -2,6 +2,7 @@ package badgerkv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -27,10 +28,11 @@ func (s *Store) Prune(ctx context.Context, r kv.Retention) (uint64, error) {
 		}
 	}
 	for _, p := range segs {
-		if err := s.dropIndex(ctx, p); err != nil {
-			return 0, err
+		err := s.dropIndex(ctx, p)
+		if err == nil {
+			err = s.journal.forget(p.seg)
 		}
-		if err := s.journal.forget(p.seg); err != nil {
+		if err != nil {
 			return 0, err
 		}
 		s.o.Logger.Info("pruned journal segment", "segment", p.seg, "last_seq", p.last)
@@ -84,11 +86,11 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 // coverWithBackup makes sure that a backup holds batches up to seq at least,
 // and removes all but the newest.
 func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
-	seqs, err := s.backups.listBackups()
+	seqs, err := listSegments(s.backups.dir)
 	if err != nil {
 		return err
 	}
-	if len(seqs) > 0 && seqs[0] >= seq && s.backups.checkBackup(ctx, seqs[0]) == nil {
+	if n := len(seqs); n > 0 && seqs[n-1] >= seq && s.backups.checkBackup(ctx, seqs[n-1]) == nil {
 		return nil
 	}
 	s.mu.Lock()
@@ -100,14 +102,11 @@ func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("state backup: %w", err)
 	}
 	for _, old := range seqs {
-		if old == at {
-			continue
-		}
-		if err := s.o.fs.Remove(segPath(s.backups.dir, old)); err != nil {
-			return err
+		if old != at {
+			err = errors.Join(err, s.o.fs.Remove(segPath(s.backups.dir, old)))
 		}
 	}
-	return nil
+	return err
 }
 
 // dropIndex removes a segment's entries from the index. If a crash brings some

@@ -48,11 +48,11 @@ func (r *recoverer) add(rec record) error {
 	b.seq, b.head = rec.Head.Seq, rec.Head
 	b.bodyBytes += int64(len(rec.body))
 	b.cost += cost
-	r.held += cost
+	r.unapplied += cost
 	r.lastAt = rec.at
-	r.found.Batches++
-	r.found.Bytes += int64(len(rec.body))
-	for r.found.Bytes-r.state.bodies > r.o.MaxReplayBytes {
+	r.recovery.Batches++
+	r.recovery.Bytes += int64(len(rec.body))
+	for r.recovery.Bytes-r.state.bodies > r.o.MaxReplayBytes {
 		if err := r.applyOldest(); err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (r *recoverer) applyOldest() error {
 		return err
 	}
 	oldest := r.layers[0]
-	r.layers, r.held, r.at.Seq = r.layers[1:], r.held-oldest.cost, oldest.seq
+	r.layers, r.unapplied, r.applied = r.layers[1:], r.unapplied-oldest.cost, oldest.seq
 	return r.state.apply(r.journal.store, []*batch{oldest})
 }
 
@@ -92,40 +92,36 @@ func (r *recoverer) resumeJournal() error {
 	}
 	r.journal.head = r.cursor.h
 	r.journal.resume(f, at, r.cursor.size)
-	if err := errors.Join(r.wipe(f), r.confirm(f), r.syncNames()); err != nil {
+	if err := errors.Join(r.settle(f), r.syncNames()); err != nil {
 		return err
 	}
 	r.resumeSpare()
 	return nil
 }
 
-// wipe removes a torn write, so that no later scan meets its remains.
-func (r *recoverer) wipe(f disk.File) error {
-	if r.torn == 0 || r.o.faults.keepTorn {
-		return nil
-	}
+// settle removes a torn write, so that no later scan meets its remains, and makes
+// the last record durable by writing it again as it is. A process that was killed,
+// or that met an error, in that write leaves it in the page cache: readable, but
+// perhaps not on the disk, and then the next record would stand behind a hole after
+// a power loss. Records before it were acknowledged; so were all in a segment of
+// which nothing was replayed, as Badger has only what was durable.
+func (r *recoverer) settle(f disk.File) error {
 	at := r.cursor.at
-	r.found.TornBytes = r.torn
-	r.o.Logger.Warn("wiping a torn journal write", "segment", at.seg, "offset", at.off, "bytes", r.torn)
-	_, err := f.WriteAt(make([]byte, r.torn), at.off)
-	return err
-}
-
-// confirm makes the last record durable, by writing it again as it is. A process
-// that was killed, or that met an error, in that write leaves it in the page
-// cache: readable, but perhaps not on the disk, and then the next record would
-// stand behind a hole after a power loss. Records before it were acknowledged.
-func (r *recoverer) confirm(f disk.File) error {
-	end := r.cursor.at
-	if r.lastAt.seg != end.seg {
-		return nil // nothing of this segment was replayed: Badger has only what was durable
+	from := at.off
+	if r.lastAt.seg == at.seg {
+		from = r.lastAt.off
 	}
-	b := make([]byte, end.off-r.lastAt.off)
-	if _, err := f.ReadAt(b, r.lastAt.off); err != nil {
+	last := make([]byte, at.off-from)
+	if _, err := f.ReadAt(last, from); err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(b, r.lastAt.off); err != nil {
-		return fmt.Errorf("write the last journal record again: %w", err)
+	if r.torn > 0 && !r.o.faults.keepTorn {
+		r.recovery.TornBytes = r.torn
+		r.o.Logger.Warn("wiping a torn journal write", "segment", at.seg, "offset", at.off, "bytes", r.torn)
+		last = append(last, make([]byte, r.torn)...)
+	}
+	if _, err := f.WriteAt(last, from); err != nil {
+		return fmt.Errorf("settle the journal's end: %w", err)
 	}
 	return nil
 }
@@ -143,12 +139,6 @@ func (r *recoverer) syncNames() error {
 // resumeSpare uses the empty segment that is there, if it is as it would be made.
 func (r *recoverer) resumeSpare() {
 	next := r.last + 1
-	if r.spare {
-		if h, err := r.journal.header(next); err == nil && h.Bytes == r.journal.sizeOf(next) && h.Store == r.journal.store {
-			r.journal.next = make(chan spare, 1)
-			r.journal.next <- r.journal.openSpare(next, nil)
-			return
-		}
-	}
-	r.journal.makeSpare(next)
+	h, err := r.journal.header(next)
+	r.journal.makeSpare(next, err == nil && h.Bytes == r.journal.sizeOf(next))
 }

@@ -13,28 +13,6 @@ import (
 	"github.com/countersign/countersign/authzstore/kv/chain"
 )
 
-// readLatest returns a copy of the newest published value of a key, and the
-// batch it came with if that is not durable. The snapshot is taken after the
-// overlay missed and under the same mutex: taken before, a batch applied in
-// between would be in neither (measured: lost updates).
-func (s *Store) readLatest(key string) ([]byte, bool, *batch, error) {
-	s.mu.Lock()
-	if l, ok := s.overlay[key]; ok {
-		defer s.mu.Unlock()
-		var from *batch
-		if l.in.seq > s.durable.Seq {
-			from = l.in
-		}
-		return slices.Clone(l.val), l.val != nil, from, nil
-	}
-	p := s.snapshot
-	p.refs++
-	s.mu.Unlock()
-	defer s.release(p)
-	v, ok, err := p.get(key)
-	return v, ok, nil, err
-}
-
 // reader reads for one transaction.
 type reader struct {
 	s   *Store
@@ -51,12 +29,24 @@ func (r *reader) Counter(counter string) (int64, error) {
 	return chain.DecodeInt(v)
 }
 
+// read returns a copy of the newest published value of a key. The snapshot is
+// taken after the overlay missed and under the same mutex: taken before, a batch
+// applied in between would be in neither (measured: lost updates).
 func (r *reader) read(key string) ([]byte, bool, error) {
-	v, ok, from, err := r.s.readLatest(key)
-	if from != nil && (r.saw == nil || from.seq > r.saw.seq) {
-		r.saw = from
+	s := r.s
+	s.mu.Lock()
+	if l, ok := s.overlay[key]; ok {
+		defer s.mu.Unlock()
+		if l.in.seq > s.durable.Seq && (r.saw == nil || l.in.seq > r.saw.seq) {
+			r.saw = l.in
+		}
+		return slices.Clone(l.val), l.val != nil, nil
 	}
-	return v, ok, err
+	p := s.snapshot
+	p.refs++
+	s.mu.Unlock()
+	defer s.release(p)
+	return p.get(key)
 }
 
 // View implements kv.Store.

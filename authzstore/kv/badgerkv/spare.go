@@ -20,12 +20,8 @@ const (
 	spareRetry    = 200 * time.Millisecond
 )
 
-var errStopped = errors.New("badgerkv: stopped")
-
 // spare is the next segment: all zeros, written and durable.
 type spare struct {
-	seg  uint64
-	size int64
 	file disk.File // open for synchronous writes
 	err  error
 }
@@ -46,38 +42,32 @@ func (j *journal) bytesTo(seg uint64) (total int64) {
 	return total
 }
 
-// makeSpare prepares a segment in the background, and tries again while the
-// disk is full, until nobody waits (hurry). Any other error is the next commit's that needs the segment: to
-// try for ever would keep the committer, and all who wait for it, without an
-// answer (seen after a power cut: every write was an I/O error).
-func (j *journal) makeSpare(seg uint64) {
+// makeSpare prepares a segment in the background, unless it is made, and tries again while the
+// disk is full, until the journal stops. Any other error is the next commit's that
+// needs the segment: to try for ever would keep the committer, and all who wait
+// for it, without an answer (seen after a power cut: every write was an I/O error).
+func (j *journal) makeSpare(seg uint64, made bool) {
 	next := make(chan spare, 1)
 	j.next = next
 	go func() {
-		for {
-			hurried := j.patience.Err() != nil // before the last try
-			err := j.makeSegment(seg)
-			full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+		var s spare
+		for !made {
+			s.err = j.makeSegment(seg)
+			full := errors.Is(s.err, syscall.ENOSPC) || errors.Is(s.err, syscall.EDQUOT)
 			j.starved.Store(full)
-			if !full || hurried {
-				next <- j.openSpare(seg, err)
-				return
+			if !full || j.stop.Err() != nil {
+				break
 			}
 			select {
-			case <-j.patience.Done():
+			case <-j.stop.Done():
 			case <-time.After(spareRetry):
 			}
 		}
+		if s.err == nil {
+			s.file, s.err = j.fs.OpenSync(segPath(j.dir, seg))
+		}
+		next <- s
 	}()
-}
-
-// openSpare opens a segment that is made, unless that failed.
-func (j *journal) openSpare(seg uint64, err error) spare {
-	s := spare{seg: seg, size: j.sizeOf(seg), err: err}
-	if err == nil {
-		s.file, s.err = j.fs.OpenSync(segPath(j.dir, seg))
-	}
-	return s
 }
 
 // makeSegment makes a file of a header and written zeros. Unwritten extents would
@@ -98,10 +88,8 @@ func (j *journal) makeSegment(seg uint64) error {
 			if err := f.Sync(); err != nil {
 				return err
 			}
-			select {
-			case <-j.stop:
-				return errStopped
-			default:
+			if err := j.stop.Err(); err != nil {
+				return err
 			}
 			clear(step[:pageBytes])
 		}

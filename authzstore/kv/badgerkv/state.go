@@ -77,14 +77,11 @@ func cleanState(dir string, o Options) error {
 	if err != nil {
 		return err
 	}
-	var tables, manifest bool
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil {
 			return err
 		}
-		tables = tables || strings.HasSuffix(e.Name(), ".sst")
-		manifest = manifest || e.Name() == badger.ManifestFilename
 		scrap := strings.HasSuffix(e.Name(), ".mem") || strings.HasSuffix(e.Name(), ".vlog") || e.Name() == "DISCARD"
 		empty := info.Size() == 0 // a kill while creating one: Badger cannot open it
 		if scrap && (empty || !o.faults.trustWAL) {
@@ -92,9 +89,6 @@ func cleanState(dir string, o Options) error {
 				return err
 			}
 		}
-	}
-	if tables && !manifest { // Badger would open empty and delete the tables
-		return &kv.DamageError{File: filepath.Join(dir, badger.ManifestFilename), Offset: -1, What: "missing, but there are tables", Do: doRebuild}
 	}
 	return nil
 }
@@ -108,7 +102,11 @@ func verifyTables(dir string) error {
 	name := filepath.Join(dir, badger.ManifestFilename)
 	f, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // a new state, as there are no tables either
+		tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+		if len(tables) > 0 { // Badger would open empty and delete them
+			err = &kv.DamageError{File: name, Offset: -1, What: "missing, but there are tables", Do: doRebuild}
+		}
+		return err
 	}
 	if err != nil {
 		return err

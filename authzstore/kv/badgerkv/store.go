@@ -223,7 +223,7 @@ func (s *Store) close() error {
 		s.moved.Wait()
 	}
 	s.mu.Unlock()
-	s.journal.hurry()
+	s.journal.cancel()
 	s.cancel()
 	s.done.Wait()
 	s.release(s.snapshot)
