@@ -76,9 +76,9 @@ func TestChallengeRules(t *testing.T) {
 		"an approval with an entry":     approval(func(c *Challenge) { c.Entries = []Entry{{0, d.now, 0}} }),
 		"an approval with a failed set": approval(func(c *Challenge) { c.Burnt = 1 }),
 		"a second of two sums": codes(func(c *Challenge) {
-			c.Condition.Entry, c.Length, c.Entries = EntrySum, 7, []Entry{{0, d.now, 0}, {0, d.now, 0}}
+			c.Condition.Entry, c.Digits, c.Entries = EntrySum, 7, []Entry{{0, d.now, 0}, {0, d.now, 0}}
 		}),
-		"a sum of the second terminal's": codes(func(c *Challenge) { c.Condition.Entry, c.Length, c.Entries = EntrySum, 7, []Entry{{1, d.now, 0}} }),
+		"a sum of the second terminal's": codes(func(c *Challenge) { c.Condition.Entry, c.Digits, c.Entries = EntrySum, 7, []Entry{{1, d.now, 0}} }),
 	} {
 		if err := bad.check(); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", note, err)

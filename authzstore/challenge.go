@@ -35,7 +35,7 @@ type Challenge struct {
 	// Of codes: the secret that they are made from, as the sidecar's key encrypted
 	// it, the digits of one, 6 to 8, and what the entries must be like.
 	Sealed    []byte    `cbor:"14,keyasint,omitempty" json:"-"`
-	Length    int       `cbor:"15,keyasint,omitempty" json:"digits,omitempty"`
+	Digits    int       `cbor:"15,keyasint,omitempty" json:"digits,omitempty"`
 	Condition Condition `cbor:"16,keyasint" json:"condition,omitzero"`
 	// MaxAttempts is how many failed sets of codes lock it, 1 to 5, if those of the
 	// account's other challenges do not before; Burnt, how many there were.
@@ -50,6 +50,9 @@ type Challenge struct {
 	DecidedAtNanos int64 `cbor:"23,keyasint,omitempty" json:"decided_at_ns,omitempty"`
 	// DecidedBy is the terminal (trm_…) that approved or rejected; empty otherwise.
 	DecidedBy string `cbor:"24,keyasint,omitempty" json:"decided_by,omitempty"`
+	// Grant is the one by which the call wants to pay, or that it is about: an answer for
+	// one says nothing for another. "" for none.
+	Grant string `cbor:"25,keyasint,omitempty" json:"grant,omitempty"` // grt_…
 }
 
 // ChallengeKind says how a challenge is answered.
@@ -253,8 +256,14 @@ func (c Challenge) check() error {
 		return c.bad("has a fingerprint of %d bytes", len(c.Fingerprint))
 	case c.ExpiresAtNanos < c.IssuedAtNanos || c.ExpiresAtNanos-c.IssuedAtNanos > int64(MaxChallengeLife):
 		return c.bad("is issued at %d and expires at %d, at most %v later", c.IssuedAtNanos, c.ExpiresAtNanos, MaxChallengeLife)
-	case c.Intent != "":
-		return checkID("intent", "int", c.Intent)
+	}
+	if c.Intent != "" {
+		if err := checkID("intent", "int", c.Intent); err != nil {
+			return err
+		}
+	}
+	if c.Grant != "" {
+		return checkID("grant", "grt", c.Grant)
 	}
 	return nil
 }
@@ -283,7 +292,7 @@ func (c Challenge) checkTerminals() error {
 // checkCodes checks what only challenges by code have.
 func (c Challenge) checkCodes() error {
 	if c.Kind == ChallengeApproval {
-		if len(c.Sealed) != 0 || c.Length != 0 || c.Condition != (Condition{}) || c.MaxAttempts != 0 || c.Burnt != 0 || len(c.Entries) != 0 {
+		if len(c.Sealed) != 0 || c.Digits != 0 || c.Condition != (Condition{}) || c.MaxAttempts != 0 || c.Burnt != 0 || len(c.Entries) != 0 {
 			return c.bad("is an approval, with codes")
 		}
 		if c.Expects != ExpectsTerminals {
@@ -313,7 +322,7 @@ func (c Challenge) checkCodes() error {
 		}
 		after = e.ArrivedNanos
 	}
-	return c.Condition.Check(c.Length, len(c.Terminals))
+	return c.Condition.Check(c.Digits, len(c.Terminals))
 }
 
 func (c Challenge) checkState() error {

@@ -19,7 +19,7 @@ func (d *desk) codes(id string) Challenge {
 		ID: id, Kind: ChallengeCode, Account: "acc_anna", Initiator: agent, System: "agent_order", Operation: "order",
 		Fingerprint: bytes.Repeat([]byte{1}, 32), Expects: ExpectsTerminals,
 		Terminals:   []ChallengeTerminal{{Terminal: "trm_1", Counter: 1}, {Terminal: "trm_2", Counter: 2}},
-		AmountMinor: 100, Currency: "EUR", Payee: "mer_bakery", Sealed: []byte("sealed"), Length: 6,
+		AmountMinor: 100, Currency: "EUR", Payee: "mer_bakery", Sealed: []byte("sealed"), Digits: 6,
 		Condition: Condition{Entry: EntryAny}, MaxAttempts: 3, ExpiresAtNanos: d.now + hour,
 	}
 }
@@ -27,7 +27,7 @@ func (d *desk) codes(id string) Challenge {
 // approval is one of Anna's terminals.
 func (d *desk) approval(id string) Challenge {
 	c := d.codes(id)
-	c.Kind, c.Sealed, c.Length, c.Condition, c.MaxAttempts = ChallengeApproval, nil, 0, Condition{}, 0
+	c.Kind, c.Sealed, c.Digits, c.Condition, c.MaxAttempts = ChallengeApproval, nil, 0, Condition{}, 0
 	c.Terminals[0].Counter, c.Terminals[1].Counter = 0, 0
 	return c
 }
@@ -186,8 +186,8 @@ func TestIssueChallenge(t *testing.T) {
 		"a payee with a line":        func(c *Challenge) { c.Payee = "a\nb" },
 		"no secret":                  func(c *Challenge) { c.Sealed = nil },
 		"a long secret":              func(c *Challenge) { c.Sealed = make([]byte, maxSealedBytes+1) },
-		"codes of 5 digits":          func(c *Challenge) { c.Length = 5 },
-		"codes of 9 digits":          func(c *Challenge) { c.Length = 9 },
+		"codes of 5 digits":          func(c *Challenge) { c.Digits = 5 },
+		"codes of 9 digits":          func(c *Challenge) { c.Digits = 9 },
 		"no condition":               func(c *Challenge) { c.Condition = Condition{} },
 		"no attempts":                func(c *Challenge) { c.MaxAttempts = 0 },
 		"six attempts":               func(c *Challenge) { c.MaxAttempts = 6 },
@@ -204,7 +204,7 @@ func TestIssueChallenge(t *testing.T) {
 	}
 	for note, bend := range map[string]func(*Challenge){
 		"with a secret":           func(c *Challenge) { c.Sealed = []byte("sealed") },
-		"with a length":           func(c *Challenge) { c.Length = 6 },
+		"with a length":           func(c *Challenge) { c.Digits = 6 },
 		"with a condition":        func(c *Challenge) { c.Condition.Entry = EntryAny },
 		"with attempts":           func(c *Challenge) { c.MaxAttempts = 3 },
 		"by whoever asks":         func(c *Challenge) { c.Expects = ExpectsInitiator },
@@ -315,7 +315,7 @@ func TestSatisfyNeedsEveryCode(t *testing.T) {
 		return d.set(t, id, func(tx *Tx) error { return tx.SatisfyChallenge(id, by) })
 	}
 	n := 0
-	sum := func(c *Challenge) { c.Condition, c.Length = Condition{Entry: EntrySum}, 7 }
+	sum := func(c *Challenge) { c.Condition, c.Digits = Condition{Entry: EntrySum}, 7 }
 	for _, c := range []struct {
 		entries []int
 		bend    func(*Challenge)

@@ -52,7 +52,7 @@ func (g guesser) challenge(n int) authzstore.Challenge {
 		Initiator: authzstore.Identity{Kind: "agent", Issuer: "https://id.example", Subject: id}, // nobody starts too many
 		System:    "agent_order", Operation: "order", Fingerprint: make([]byte, 32),
 		Terminals: []authzstore.ChallengeTerminal{{Terminal: g.terminal(), Counter: 1}}, Expects: authzstore.ExpectsTerminals,
-		Sealed: []byte("sealed"), Length: 6, Condition: authzstore.Condition{Entry: authzstore.EntryAny},
+		Sealed: []byte("sealed"), Digits: 6, Condition: authzstore.Condition{Entry: authzstore.EntryAny},
 		MaxAttempts: guessTries, ExpiresAtNanos: guessNow + 1,
 	}
 }

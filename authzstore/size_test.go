@@ -64,7 +64,7 @@ func TestLargestNounsFit(t *testing.T) {
 		Attributes: longTexts(MaxIntentAttributes), Parties: longTexts(MaxIntentParties), OpenedAtNanos: 1, ExpiresAtNanos: math.MaxInt64}
 	c := Challenge{ID: id("chl", 1), Kind: ChallengeCode, Account: id("acc", 1), Initiator: long, System: strings.Repeat("s", 256),
 		Operation: strings.Repeat("o", 256), Fingerprint: make([]byte, 32), Intent: id("int", 1), Expects: ExpectsTerminals,
-		AmountMinor: MaxAmountMinor, Currency: "EUR", Payee: strings.Repeat("p", 256), Sealed: make([]byte, maxSealedBytes), Length: 8,
+		AmountMinor: MaxAmountMinor, Currency: "EUR", Payee: strings.Repeat("p", 256), Sealed: make([]byte, maxSealedBytes), Digits: 8,
 		Condition: Condition{Entry: EntryAny}, MaxAttempts: 5, State: ChallengeOpen, IssuedAtNanos: 1, ExpiresAtNanos: hour}
 	i := Initiator{Account: id("acc", 1), Identity: long, RejectedInARow: math.MaxInt64, RejectedAtNanos: math.MaxInt64}
 	m := Message{ID: id("msg", 1), Kind: strings.Repeat("k", 64), Terminal: id("trm", 1), Account: id("acc", 1), Requester: long,

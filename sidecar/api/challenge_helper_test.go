@@ -50,7 +50,7 @@ func (w *world) issue(change func(*authzstore.Challenge)) string {
 		ID: authzstore.NewID("chl"), Kind: authzstore.ChallengeCode, Account: "acc_anna", Initiator: authzstore.Identity(bakerysID),
 		System: "multi_terminal", Operation: "pay", Fingerprint: make([]byte, 32), Expects: authzstore.ExpectsInitiator,
 		Terminals:   []authzstore.ChallengeTerminal{{Terminal: "trm_phone"}, {Terminal: "trm_tablet", Counter: 1}},
-		AmountMinor: 1250, Currency: "EUR", Payee: "mer_bakery", Sealed: []byte("sealed4711"), Length: 6, MaxAttempts: 3,
+		AmountMinor: 1250, Currency: "EUR", Payee: "mer_bakery", Sealed: []byte("sealed4711"), Digits: 6, MaxAttempts: 3,
 		Condition:      authzstore.Condition{Entry: authzstore.EntryDescending, MinGapNanos: 4711},
 		ExpiresAtNanos: w.at.Add(5 * time.Minute).UnixNano(),
 	}

@@ -119,7 +119,7 @@ func TestApprovalViews(t *testing.T) {
 	s := newTerminals(t)
 	s.asking()
 	id := s.issue(func(c *authzstore.Challenge) {
-		c.Kind, c.Expects, c.Sealed, c.Length, c.Condition, c.MaxAttempts = authzstore.ChallengeApproval, authzstore.ExpectsTerminals, nil, 0, authzstore.Condition{}, 0
+		c.Kind, c.Expects, c.Sealed, c.Digits, c.Condition, c.MaxAttempts = authzstore.ChallengeApproval, authzstore.ExpectsTerminals, nil, 0, authzstore.Condition{}, 0
 	})
 	s.wait(time.Second)
 	s.decide(authzstore.ChallengeRefs(s.stored(id)), func(tx *authzstore.Tx) error { return tx.SatisfyChallenge(id, "trm_tablet") })

@@ -72,13 +72,13 @@ func (ck *check) newChallenge(f Facts, e policy.IssueChallenge, about *authzstor
 	p := ck.purpose(about)
 	c := authzstore.Challenge{
 		ID:             ck.challengeID,
-		Kind:           authzstore.ChallengeKind(e.Kind),
+		Kind:           e.Kind,
 		Account:        f.Account.ID,
 		Initiator:      ck.call.Identity,
 		System:         ck.call.Route.System,
 		Operation:      ck.call.Route.Operation,
 		Fingerprint:    ck.fingerprint,
-		Expects:        authzstore.Expects(e.Expects),
+		Expects:        e.Expects,
 		AmountMinor:    p.amountMinor,
 		Currency:       p.currency,
 		Payee:          p.payee,
@@ -86,6 +86,9 @@ func (ck *check) newChallenge(f Facts, e policy.IssueChallenge, about *authzstor
 	}
 	if about != nil {
 		c.Intent = about.ID
+	}
+	if f.Grant != nil {
+		c.Grant = f.Grant.ID
 	}
 	for _, id := range e.Terminals {
 		t, err := ck.reachable(f, id)
@@ -95,15 +98,10 @@ func (ck *check) newChallenge(f Facts, e policy.IssueChallenge, about *authzstor
 		c.Terminals = append(c.Terminals, authzstore.ChallengeTerminal{Terminal: t.ID, BoundAtNanos: t.BoundAtNanos})
 	}
 	if c.Kind == authzstore.ChallengeCode {
-		c.Length, c.MaxAttempts = int(e.Length), e.Attempts
-		c.Condition = authzstore.Condition{
-			Entry:       authzstore.EntryOrder(e.Condition.Entry),
-			WithinNanos: e.Condition.WithinNanos,
-			MinGapNanos: e.Condition.MinGapNanos,
-			MaxGapNanos: e.Condition.MaxGapNanos,
-		}
+		c.Digits, c.MaxAttempts = int(e.Digits), e.MaxAttempts
+		c.Condition = e.Condition
 		// Before a secret is drawn for what must not be.
-		return c, c.Condition.Check(c.Length, len(c.Terminals))
+		return c, c.Condition.Check(c.Digits, len(c.Terminals))
 	}
 	return c, nil
 }
@@ -113,7 +111,7 @@ func (ck *check) seal(c *authzstore.Challenge) error {
 	if ck.cfg.Challenges == nil {
 		return errNoChallenges
 	}
-	sealed, counters, err := ck.cfg.Challenges.NewSecret(c.ID, c.Length, len(c.Terminals))
+	sealed, counters, err := ck.cfg.Challenges.NewSecret(c.ID, c.Digits, len(c.Terminals))
 	if err != nil {
 		return err
 	}
@@ -130,7 +128,7 @@ func asksTheSame(open, other authzstore.Challenge) bool {
 		return a.Terminal == b.Terminal && a.BoundAtNanos == b.BoundAtNanos
 	}
 	return open.Kind == other.Kind && open.Expects == other.Expects && open.Condition == other.Condition &&
-		open.Intent == other.Intent && slices.EqualFunc(open.Terminals, other.Terminals, same)
+		open.Intent == other.Intent && open.Grant == other.Grant && slices.EqualFunc(open.Terminals, other.Terminals, same)
 }
 
 // replace ends a challenge that can still come to something.

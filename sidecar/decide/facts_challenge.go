@@ -40,10 +40,19 @@ func (ck *check) readChallenge(r authzstore.Reader, f *Facts) error {
 	if c.State, err = r.StandingAt(*c, f.nowNanos); err != nil {
 		return err
 	}
-	if ck.call.Route.AsksPeople() && (f.Account == nil || c.Account != f.Account.ID) {
-		c.State = authzstore.ChallengeReplaced // asked of the people of another one
+	if ck.call.Route.AsksPeople() && !f.isOfTheSame(*c) {
+		c.State = authzstore.ChallengeReplaced
 	}
 	return nil
+}
+
+// isOfTheSame tells whether a challenge was asked of the people of the call's account,
+// for its grant. Other evidence, or a terminal that has moved, leads elsewhere.
+func (f Facts) isOfTheSame(c authzstore.Challenge) bool {
+	if f.Grant == nil && c.Grant != "" || f.Grant != nil && c.Grant != f.Grant.ID {
+		return false
+	}
+	return f.Account != nil && f.Account.ID == c.Account
 }
 
 // asked are the terminals that a challenge asks.

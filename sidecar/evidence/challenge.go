@@ -50,8 +50,8 @@ func NewChallenges(cfg ChallengesConfig) (*Challenges, error) {
 		cfg.Random = rand.Reader
 	}
 	c := &Challenges{cfg: cfg}
-	nobodys := authzstore.Challenge{ID: authzstore.NewID("chl"), Length: authzstore.MaxCodeDigits}
-	sealed, counters, err := c.NewSecret(nobodys.ID, nobodys.Length, authzstore.MaxTerminals)
+	nobodys := authzstore.Challenge{ID: authzstore.NewID("chl"), Digits: authzstore.MaxCodeDigits}
+	sealed, counters, err := c.NewSecret(nobodys.ID, nobodys.Digits, authzstore.MaxTerminals)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (c *Challenges) Code(ch authzstore.Challenge, i int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return challengeCode(secret, ch.Terminals[i].Counter, ch.Length)
+	return challengeCode(secret, ch.Terminals[i].Counter, ch.Digits)
 }
 
 func (c *Challenges) open(ch authzstore.Challenge) (Secret, error) {
@@ -161,7 +161,7 @@ func newCodeSet(secret Secret, ch authzstore.Challenge) (s codeSet, err error) {
 	s.count = len(ch.Terminals)
 	for i := range s.texts {
 		counter := ch.Terminals[min(i, s.count-1)].Counter
-		if s.texts[i], err = challengeCode(secret, counter, ch.Length); err != nil {
+		if s.texts[i], err = challengeCode(secret, counter, ch.Digits); err != nil {
 			return codeSet{}, err
 		}
 		if s.numbers[i], err = strconv.Atoi(s.texts[i]); err != nil {

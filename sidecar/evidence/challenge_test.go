@@ -36,7 +36,7 @@ func challenges(t testing.TB, random io.Reader) *Challenges {
 // issue makes a challenge of n codes.
 func issue(t testing.TB, c *Challenges, length, n int, entry authzstore.EntryOrder) authzstore.Challenge {
 	t.Helper()
-	ch := authzstore.Challenge{ID: authzstore.NewID("chl"), Kind: authzstore.ChallengeCode, Length: length, Condition: authzstore.Condition{Entry: entry}}
+	ch := authzstore.Challenge{ID: authzstore.NewID("chl"), Kind: authzstore.ChallengeCode, Digits: length, Condition: authzstore.Condition{Entry: entry}}
 	sealed, counters, err := c.NewSecret(ch.ID, length, n)
 	if err != nil {
 		t.Fatal(err)

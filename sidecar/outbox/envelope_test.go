@@ -32,7 +32,7 @@ func (w *world) challenge(t *testing.T) (ch authzstore.Challenge, codes []string
 		ID: chl, Kind: authzstore.ChallengeCode, Account: account, Initiator: requester, System: "multi_terminal", Operation: "pay",
 		Fingerprint: make([]byte, 32), Expects: authzstore.ExpectsInitiator, AmountMinor: 1250, Currency: "EUR", Payee: "mer_bakery",
 		Terminals: []authzstore.ChallengeTerminal{{Terminal: phone, Counter: counters[0]}, {Terminal: tablet, Counter: counters[1]}},
-		Sealed:    sealed, Length: 6, Condition: authzstore.Condition{Entry: authzstore.EntryAny}, MaxAttempts: 1,
+		Sealed:    sealed, Digits: 6, Condition: authzstore.Condition{Entry: authzstore.EntryAny}, MaxAttempts: 1,
 		ExpiresAtNanos: noon.Add(time.Minute).UnixNano(),
 	}
 	must(t, w.update(authzstore.ChallengeRefs(ch), func(tx *authzstore.Tx) error { return tx.IssueChallenge(ch) }))

@@ -38,9 +38,9 @@ type IssueChallenge struct {
 	Details        map[string]string
 
 	// Of codes alone, 0 for an approval.
-	Attempts  int64 // 1 to 5
-	Length    int64 // digits of each code, 6 to 8
-	Condition authzstore.Condition
+	MaxAttempts int64 // 1 to 5
+	Digits      int64 // of each code, 6 to 8
+	Condition   authzstore.Condition
 }
 
 // OpenIntent opens an intent of the account that the call is about.
@@ -135,8 +135,8 @@ func (o *members) issueChallenge() IssueChallenge {
 		}
 		return c
 	}
-	c.Attempts = o.int(o.either("max_attempts", "attempts"), 1, authzstore.MaxChallengeAttempts)
-	c.Length = o.int(o.either("digits", "length"), authzstore.MinCodeDigits, authzstore.MaxCodeDigits)
+	c.MaxAttempts = o.int(o.either("max_attempts", "attempts"), 1, authzstore.MaxChallengeAttempts)
+	c.Digits = o.int(o.either("digits", "length"), authzstore.MinCodeDigits, authzstore.MaxCodeDigits)
 	c.Condition = o.condition()
 	return c
 }

@@ -32,11 +32,11 @@ func TestEffects(t *testing.T) {
 	}{
 		{denies(codes), []Effect{IssueChallenge{
 			Kind: authzstore.ChallengeCode, Terminals: []string{"trm_a", "trm_b"}, Expects: authzstore.ExpectsInitiator, ExpiresAtNanos: 9, Message: "code", Details: shop,
-			Attempts: 3, Length: 6, Condition: authzstore.Condition{Entry: "ascending", WithinNanos: 8, MinGapNanos: 1, MaxGapNanos: 2},
+			MaxAttempts: 3, Digits: 6, Condition: authzstore.Condition{Entry: "ascending", WithinNanos: 8, MinGapNanos: 1, MaxGapNanos: 2},
 		}}},
 		{denies(strings.Replace(codes, `"ascending", "within_ns": 8, "min_gap_ns": 1, "max_gap_ns": 2`, `"sum"`, 1)), []Effect{IssueChallenge{
 			Kind: authzstore.ChallengeCode, Terminals: []string{"trm_a", "trm_b"}, Expects: authzstore.ExpectsInitiator, ExpiresAtNanos: 9, Message: "code", Details: shop,
-			Attempts: 3, Length: 6, Condition: authzstore.Condition{Entry: "sum"},
+			MaxAttempts: 3, Digits: 6, Condition: authzstore.Condition{Entry: "sum"},
 		}}},
 		{denies(approval, notifies, advances), []Effect{
 			IssueChallenge{Kind: authzstore.ChallengeApproval, Terminals: []string{"trm_a"}, Expects: authzstore.ExpectsTerminals, ExpiresAtNanos: 9, Message: "approval_request"},
