@@ -222,19 +222,23 @@ test_certified_agent[note] if {
 			"value": under("satisfied").facts,
 			"decision": asked,
 		},
-		"what it had confirmed itself": {
-			"path": "/facts",
-			"value": cases.bend(under("satisfied"), "/facts/challenge/initiator", certified_desk).facts,
-			"decision": ordered,
-		},
 	}
 	decision := data.payments.decision with input as cases.bend(cases.bend(first, "/identity", certified_desk), case.path, case.value)
-		with data.systems.agent_order as object.union(tuned, {"agents": array.concat(tuned.agents, [{
-			"kind": "agent",
-			"issuer": certified_desk.issuer,
-		}])})
+		with data.systems.agent_order as with_certified
 	decision == case.decision
 }
+
+test_certified_agent_confirmed if {
+	asked_by_it := cases.bend(confirmed, "/facts/challenge/initiator", certified_desk)
+	decision := data.payments.decision with input as cases.bend(asked_by_it, "/identity", certified_desk)
+		with data.systems.agent_order as with_certified
+	decision == ordered
+}
+
+with_certified := object.union(tuned, {"agents": array.concat(tuned.agents, [{
+	"kind": "agent",
+	"issuer": certified_desk.issuer,
+}])})
 
 certified_desk := {"kind": "agent", "issuer": "spiffe://desk.example", "subject": "/desk"}
 
