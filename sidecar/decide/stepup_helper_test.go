@@ -89,6 +89,10 @@ routes:
 - {match: {method: POST, path: /stored_codes}, operation: store_code, does: store_code,
    identity: {source: jwt, issuer: "https://id.example", kind: terminal},
    fields: {max_amount_minor: {json: /max_amount_minor, optional: true}, currency: {json: /currency, optional: true}}, facts: {terminal: write}}
+- {match: {method: POST, path: /approved_codes}, operation: store_approved, does: store_code,
+   identity: {source: jwt, issuer: "https://id.example", kind: terminal},
+   fields: {max_amount_minor: {json: /max_amount_minor, optional: true}, currency: {json: /currency, optional: true}},
+   facts: {terminal: write, account: read, terminals: write, challenge: write}}
 - {match: {method: POST, path: "/accounts/{account}/unlock"}, operation: unlock, does: unlock_verification, fields: {account: {path: account}}, facts: {account: write}}
 - {match: {method: POST, path: "/accounts/{account}/approved_unlock"}, operation: pay_unlock, does: unlock_verification,
    fields: {account: {path: account}}, facts: {account: write, terminals: write, challenge: write}}
