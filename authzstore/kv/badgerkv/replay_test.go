@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,9 +30,10 @@ func TestReplayed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o, hold := testOptions(crashCopy(t, dir), nil), make(chan struct{})
-	o.faults.apply = func() error { <-hold; return nil }
+	o := testOptions(crashCopy(t, dir), nil)
+	release := holdBadger(&o)
 	s = mustOpen(t, o)
+	t.Cleanup(release)
 	check := func(zero, one int64, entries int) {
 		t.Helper()
 		if err := s.View(t.Context(), func(v kv.Snap) error {
@@ -64,7 +66,7 @@ func TestReplayed(t *testing.T) {
 		t.Fatalf("Badger has batches up to %d: the test shows nothing", applied)
 	}
 	check(2, 2, 2)
-	close(hold)
+	release()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +75,13 @@ func TestReplayed(t *testing.T) {
 		t.Errorf("%d batches to replay after a clean close", s.Recovery().Batches)
 	}
 	check(2, 2, 2)
+}
+
+// holdBadger keeps what is durable from Badger until it is released.
+func holdBadger(o *Options) (release func()) {
+	hold := make(chan struct{})
+	o.faults.apply = func() error { <-hold; return nil }
+	return sync.OnceFunc(func() { close(hold) })
 }
 
 // appendLarge writes much journal and little state.
@@ -147,9 +156,10 @@ func TestReplayBound(t *testing.T) {
 func TestReplayRoom(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	o, hold := testOptions(dir, nil), make(chan struct{})
-	o.faults.apply = func() error { <-hold; return nil }
+	o := testOptions(dir, nil)
+	release := holdBadger(&o)
 	s := mustOpen(t, o)
+	t.Cleanup(release) // before the store is closed
 	n := 0
 	fill := func(ctx context.Context) (err error) {
 		for ; err == nil && n < 1000; n++ {
@@ -175,5 +185,4 @@ func TestReplayRoom(t *testing.T) {
 			t.Fatalf("entry %d: %v", i, err)
 		}
 	}
-	close(hold)
 }
