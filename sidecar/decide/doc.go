@@ -17,8 +17,8 @@
 //     store refuses what was not declared, and the call is planned again.
 //  4. One transaction (transact.go), under those locks: the facts are read; what became of
 //     the key may be the answer (key.go, retry.go); what the call's secret fields prove
-//     (evidence.go); the policy's verdict on all of it (input.go, input_facts.go,
-//     input_stepup.go), held to the call (claim.go); its effects (effects.go): reservations,
+//     (evidence.go); the policy's verdict on all of it (input.go, input_*.go),
+//     held to the call (claim.go); its effects (effects.go): reservations,
 //     challenges (challenge.go), intents (intent.go), messages (message.go); what a
 //     route says that the sidecar does itself (builtin.go, builtin_*.go, entry.go); the
 //     evidence spent (evidence.go); what is known about the key from now on (key.go); the

@@ -13,14 +13,15 @@ import (
 const inputVersion = 1
 
 var (
-	keyVersion  = policy.NewKey("version")
-	keyNow      = policy.NewKey("now_ns")
-	keyArrived  = policy.NewKey("arrived_ns")
-	keyEvidence = policy.NewKey("evidence")
-	keyMatched  = policy.NewKey("matched")
-	keyCall     = policy.NewKey("call")
-	keyIdentity = policy.NewKey("identity")
-	keyFacts    = policy.NewKey("facts")
+	keyVersion     = policy.NewKey("version")
+	keyNow         = policy.NewKey("now_ns")
+	keyArrived     = policy.NewKey("arrived_ns")
+	keyEvidence    = policy.NewKey("evidence")
+	keyMatched     = policy.NewKey("matched")
+	keySpentBefore = policy.NewKey("spent_before")
+	keyCall        = policy.NewKey("call")
+	keyIdentity    = policy.NewKey("identity")
+	keyFacts       = policy.NewKey("facts")
 
 	keySystem    = policy.NewKey("system")
 	keyOperation = policy.NewKey("operation")
