@@ -92,11 +92,6 @@ func (m MerchantIdentity) check() error {
 // MerchantRef declares a merchant.
 func MerchantRef(id string, mode kv.Mode) kv.Ref { return kv.Ref{Key: merchantPrefix + id, Mode: mode} }
 
-// MerchantOfRef declares whose channel an identity is, to be read.
-func MerchantOfRef(identity Identity) kv.Ref {
-	return kv.Ref{Key: merchantOfKey(identity), Mode: kv.Shared}
-}
-
 func merchantOfKey(identity Identity) string { return merchantOfPrefix + hashed(identity.parts()...) }
 
 // MerchantRefs declares what PutMerchant touches: the merchant as it will be, and
@@ -118,8 +113,7 @@ func (r Reader) Merchant(id string) (Merchant, bool, error) {
 }
 
 // MerchantOf returns the merchant that an identity calls for, the channel that it
-// stands for, and whether there is one. In a transaction both [MerchantOfRef] and
-// the merchant are declared.
+// stands for, and whether there is one.
 func (r Reader) MerchantOf(identity Identity) (m Merchant, channel string, ok bool, err error) {
 	of, ok, err := get[MerchantIdentity](r, merchantOfKey(identity), merchantOfVersion)
 	if err != nil || !ok {

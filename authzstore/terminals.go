@@ -51,11 +51,6 @@ func AccountTerminalsRef(account string, mode kv.Mode) kv.Ref {
 	return kv.Ref{Key: accountTerminalsPrefix + account, Mode: mode}
 }
 
-// TerminalAsRef declares which terminal an identity acts for, to be read.
-func TerminalAsRef(identity Identity) kv.Ref {
-	return kv.Ref{Key: terminalAsKey(identity), Mode: kv.Shared}
-}
-
 func terminalAsKey(identity Identity) string { return terminalAsPrefix + hashed(identity.parts()...) }
 
 // AccountTerminals returns the terminals of an account that are not unbound.
@@ -68,7 +63,7 @@ func (r Reader) AccountTerminals(account string) (AccountTerminals, error) {
 }
 
 // TerminalAs returns the terminal that an identity acts for, and whether there is
-// one. In a transaction both [TerminalAsRef] and the terminal are declared.
+// one.
 func (r Reader) TerminalAs(identity Identity) (Terminal, bool, error) {
 	as, ok, err := get[TerminalIdentity](r, terminalAsKey(identity), terminalAsVersion)
 	if err != nil || !ok {

@@ -30,8 +30,8 @@ type Kind interface {
 	// which the delegate has fetched: the use of it is marked there.
 	Lead(r authzstore.Reader, c call.Call, secret string) (grant string, err error)
 	// Refs declares what Check reads, and [authzstore.UseRef] of every thing and
-	// [authzstore.AttemptsRef] of every budget that it may name in a Finding, and
-	// what Lead reads, which may change.
+	// [authzstore.AttemptsRef] of every budget that it may name in a Finding. What Lead
+	// reads is declared already.
 	Refs(about About, secret string) []kv.Ref
 	// Check finds out what the secret proves about the call. It writes nothing,
 	// compares in constant time, and does the same work whether or not there is
