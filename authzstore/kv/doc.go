@@ -52,7 +52,8 @@
 //
 // # Fairness, bounds and failure
 //
-// Locks are granted first come, first served, shared ones side by side. Each
+// Locks are granted first come, first served, urgent Updates before the others, shared
+// ones side by side. Each
 // record has a bound on waiters, and the store a bound on what waits for the
 // disk; past either, Update returns ErrOverloaded at once and nothing happened.
 // Urgent Updates (see Urgent) stand outside the first and have a little room kept

@@ -5,8 +5,8 @@ import "context"
 type urgentKey struct{}
 
 // Urgent returns a context whose Updates are not shed with the rest of the load:
-// those of an operator who freezes, kills or revokes. They wait their turn for a
-// record, however many wait before them, and the room that the bounds on what
+// those of an operator who freezes, kills or revokes. They get a record before all who
+// wait for it and are not urgent, and the room that the bounds on what
 // waits for the disk keep back is theirs alone. That room is small, so whoever
 // calls under load is not urgent.
 func Urgent(ctx context.Context) context.Context {

@@ -89,4 +89,5 @@ func theStream(ck *check, f Facts, _ effected, e *Execution) {
 	e.Terminal, e.ExpiresAtNanos = f.Terminal.ID, ck.call.ExpiresAtNanos
 }
 
+// isTerminal: the call comes from a terminal.
 func (ck *check) isTerminal(f Facts) bool { return ck.fromTerminal(f) != "" }

@@ -128,7 +128,7 @@ func asksTheSame(open, other authzstore.Challenge) bool {
 		return a.Terminal == b.Terminal && a.BoundAtNanos == b.BoundAtNanos
 	}
 	return open.Kind == other.Kind && open.Expects == other.Expects && open.Condition == other.Condition &&
-		open.Intent == other.Intent && open.Grant == other.Grant && slices.EqualFunc(open.Terminals, other.Terminals, same)
+		open.Intent == other.Intent && slices.EqualFunc(open.Terminals, other.Terminals, same)
 }
 
 // replace ends a challenge that can still come to something.

@@ -131,20 +131,16 @@ func (ck *check) purpose(intent *authzstore.Intent) purpose {
 	return p
 }
 
-// mayPass holds an allow to what the call's people were asked: under a key that stands
-// for a challenge it passes by that one, satisfied, or not at all; and a payment by a
-// grant of partial delegation needs an approval.
+// mayPass holds an allow to what the call's people were asked: under a key that was asked
+// for a challenge it passes by that one, satisfied, or not at all, also where its route
+// asks no more; and a payment by a grant of partial delegation needs an approval.
 func (ck *check) mayPass(f Facts) error {
-	if !ck.call.Route.AsksPeople() {
-		if ck.needsApproval(f) {
-			return contradiction("an allow by a grant whose owner approves each payment, on a route that does not ask")
-		}
-		return nil
-	}
+	asked := f.earlier != nil && f.earlier.known.Challenge != ""
+	satisfied := ck.call.Route.AsksPeople() && f.Challenge != nil && f.Challenge.State == authzstore.ChallengeSatisfied
 	switch {
-	case f.Challenge != nil && f.Challenge.State != authzstore.ChallengeSatisfied:
-		return contradiction("an allow though the challenge of its key is %s", f.Challenge.State)
-	case ck.needsApproval(f) && (f.Challenge == nil || f.Challenge.Kind != authzstore.ChallengeApproval):
+	case asked && !satisfied:
+		return contradiction("an allow though the challenge of its key is not satisfied")
+	case ck.needsApproval(f) && !(satisfied && f.Challenge.Kind == authzstore.ChallengeApproval):
 		return contradiction("an allow by a grant whose owner approves each payment, without an approval")
 	}
 	return nil

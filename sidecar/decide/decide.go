@@ -2,7 +2,6 @@ package decide
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -170,7 +169,7 @@ func (d *Decider) newCheck(id string, now time.Time, active *bundle.Bundle, c ca
 func (ck *check) decide(ctx context.Context) Decision {
 	decision, err := ck.transact(ctx)
 	if err != nil {
-		decision = ck.fail(ck.id, fmt.Errorf("%w: %w", errStore, err))
+		decision = ck.fail(ck.id, orStore(err))
 	} else if ck.record != nil {
 		ck.obs.Evidence = ck.record.Evidence
 		if ck.cfg.Record != nil {

@@ -16,11 +16,11 @@
 //     writes beside what it does (…Refs). It is a guess: the transaction reads again, the
 //     store refuses what was not declared, and the call is planned again.
 //  4. One transaction (transact.go), under those locks: the facts are read; what became of
-//     the key may be the answer (key.go, retry.go); what the call's secret fields prove
+//     the key may be the answer (key.go); what the call's secret fields prove
 //     (evidence.go); the policy's verdict on all of it (input.go, input_*.go),
 //     held to the call (claim.go); its effects (effects.go): reservations,
 //     challenges (challenge.go), intents (intent.go), messages (message.go); what a
-//     route says that the sidecar does itself (builtin.go, builtin_*.go, entry.go); the
+//     route says that the sidecar does itself (builtin.go, builtin_*.go); the
 //     evidence spent (evidence.go); what is known about the key from now on (key.go); the
 //     record (record.go). Where there is no verdict, a second one writes what stands
 //     nevertheless.
@@ -101,7 +101,7 @@
 // Where the policy's verdict is a denial with the effect issue_challenge, the call is
 // answered 401, and its key stays pending with the challenge. The messages of the
 // challenge are written with it, one for each terminal. The people asked answer in calls
-// of their own: codes by enter_code (entry.go), approvals by approve_challenge
+// of their own: codes by enter_code (builtin_entry.go), approvals by approve_challenge
 // (builtin_challenge.go). Then the call is repeated under its key, and the policy sees what became
 // of the challenge.
 //

@@ -192,8 +192,8 @@ func (ck *check) findOut(tx *authzstore.Tx, f Facts) error {
 // matched tells whether the same evidence matched when the key was asked for a
 // challenge, and was used up then: it may have aged since. Nothing passes by that alone,
 // for the challenge is to be satisfied ([check.mayPass]).
-func (e *earlier) matched(evidence []byte) bool {
-	return e.spent(evidence) && e.known.EvidenceMatched && e.known.State == authzstore.KeyedPending && e.known.Challenge != ""
+func (e *earlier) matched(mac []byte) bool {
+	return e.spent(mac) && e.known.EvidenceMatched && e.known.State == authzstore.KeyedPending && e.known.Challenge != ""
 }
 
 func (ck *check) allMatched() bool {

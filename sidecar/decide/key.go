@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 
@@ -67,27 +68,24 @@ func (ck *check) fromEarlier(tx *authzstore.Tx, f Facts) (d Decision, done bool,
 	if err != nil {
 		return Decision{}, false, err
 	}
-	switch chooseCourse(e, ck.fingerprint, ck.mac, canRunAgain) {
-	case evaluate:
-		ck.obs.Course = CourseEvaluated
+	course := chooseCourse(e, ck.fingerprint, ck.mac, canRunAgain)
+	ck.obs.Course = course
+	switch course {
+	case CourseEvaluated:
 		return Decision{}, false, nil
-	case otherCall:
-		ck.obs.Course = CourseOtherCall
+	case CourseOtherCall:
 		ck.logRefusal(ck.id, http.StatusUnprocessableEntity, keyOtherCall.Code) // it has no record
 		return denied(http.StatusUnprocessableEntity, keyOtherCall), true, nil
-	case tellAgain:
-		ck.obs.Course = CourseToldAgain
+	case CourseToldAgain:
 		var told toldAnswer
 		if err := json.Unmarshal(e.known.Answer, &told); err != nil {
 			return Decision{}, false, err
 		}
 		d = denied(told.Status, told.Reasons...)
-	case forward:
-		ck.obs.Course = CourseForwarded
+	case CourseForwarded:
 		d = Decision{Outcome: Allow, Execution: ck.executionAgain(f)}
 		d.Execution.Replayed = true
-	default:
-		ck.obs.Course = CourseConflict
+	case CourseConflict:
 		d = denied(http.StatusConflict, alreadyAllowed)
 		if e.reservation != nil {
 			d.ReservationState = string(e.reservation.State)
@@ -97,6 +95,34 @@ func (ck *check) fromEarlier(tx *authzstore.Tx, f Facts) (d Decision, done bool,
 	// The decision that is told is the one that was made then.
 	d.ID, d.Replayed = e.known.RecordID, true
 	return d, true, nil
+}
+
+// chooseCourse is the table of retries (see the package's comment). canRunAgain
+// says whether an allowed call may be forwarded again.
+func chooseCourse(before *earlier, fingerprint, mac []byte, canRunAgain bool) Course {
+	if before == nil {
+		return CourseEvaluated
+	}
+	known := before.known
+	switch {
+	case !bytes.Equal(known.Fingerprint, fingerprint):
+		return CourseOtherCall
+	case known.State == authzstore.KeyedAllowed && canRunAgain:
+		return CourseForwarded
+	case known.State == authzstore.KeyedAllowed:
+		return CourseConflict
+	case known.State == authzstore.KeyedDenied && bytes.Equal(known.Evidence, mac):
+		return CourseToldAgain
+	default:
+		return CourseEvaluated
+	}
+}
+
+// spent tells whether the last evaluation under the key was shown the same evidence, and
+// so has spent it. Where no attempt was left it has not: else who is locked out could
+// bring a guess to an evaluation that comes to nothing, and then have it looked at.
+func (e *earlier) spent(mac []byte) bool {
+	return e != nil && !e.known.LockedOut && bytes.Equal(e.known.Evidence, mac)
 }
 
 // canRunAgain tells whether a call that was allowed before may be forwarded again: to

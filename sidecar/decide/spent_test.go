@@ -7,9 +7,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/countersign/countersign/authzstore"
 	"github.com/countersign/countersign/authzstore/kv"
+	"github.com/countersign/countersign/sidecar/call"
 	"github.com/countersign/countersign/sidecar/decide"
 )
 
@@ -130,5 +132,50 @@ effects contains `+askApproval+` if not allow
 	if c := s.challenge(t, d.Challenge.ID); c.State != authzstore.ChallengeConsumed {
 		t.Errorf("the challenge is %s", c.State)
 	}
+	s.clean(t)
+}
+
+// A backend may run a closure again: what the first run found out counts for nothing.
+func TestClosureRunsAgain(t *testing.T) {
+	backend := openBadger(t)
+	putAccount(t, backend, anna())
+	w := newWorld(t, withCodes(t, nil), withStore(fakeKV{Store: backend, update: func(ctx context.Context, refs []kv.Ref, fn func(kv.Tx) error) error {
+		again := errors.New("run it again")
+		if err := backend.Update(ctx, refs, func(tx kv.Tx) error {
+			if err := fn(tx); err != nil {
+				return err
+			}
+			return again
+		}); !errors.Is(err, again) {
+			return err
+		}
+		return backend.Update(ctx, refs, fn)
+	}}))
+	w.backend = backend
+	d := w.decide(keyedPayment("acc_anna", "k", 1250, "right-1"))
+	want(t, d, decide.Allow, 0)
+	if u := w.usage(t); u.PendingMinor != 1250 || u.Count != 1 {
+		t.Errorf("usage %+v", u)
+	}
+	w.wantLeft(t, "acc_anna", codeAllowance.Max)
+	clean(t, authzstore.New(backend))
+}
+
+// A key that was asked for a challenge passes by that alone, also once the routes have
+// changed and its route asks nobody any more.
+func TestAskedKeyOnARouteThatAsksNoMore(t *testing.T) {
+	s := newStepWorld(t)
+	id := s.asked(t, "k")
+	b := stepUpBundle(t, fixed(true, reserveBun))
+	table, err := call.Load(fstest.MapFS{"systems/checkout/routes.yaml": {Data: []byte(strings.Replace(stepUpRoutes,
+		"{account: write, terminals: write, challenge: write}", "{account: write}", 1))}}, call.Vocabulary{Evidence: []string{"test_code"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Routes = table
+	s.swap(b)
+	want(t, s.decide(pay("k")), decide.Defect, 500, "policy_defect")
+	want(t, s.decide(pay("another")), decide.Allow, 0)
+	s.wantState(t, id, authzstore.ChallengeOpen)
 	s.clean(t)
 }

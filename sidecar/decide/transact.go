@@ -105,9 +105,7 @@ func (ck *check) transactPlanned(ctx context.Context, p plan) (Decision, error) 
 	case err == nil, errors.Is(err, kv.ErrUnknown), errors.Is(err, errReplan), !made.shown:
 		return decision, err // ErrUnknown: perhaps all of it stands
 	}
-	if made.cause == nil { // there was a verdict, and it was not written
-		made.cause = fmt.Errorf("%w: %w", errStore, err)
-	}
+	made.cause = orStore(err)
 	// The caller may be gone; the evidence is spent all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
@@ -122,16 +120,20 @@ func (ck *check) transactPlanned(ctx context.Context, p plan) (Decision, error) 
 func (ck *check) update(ctx context.Context, p plan, maxWait time.Duration, fn func(*authzstore.Tx) error) error {
 	began := time.Now()
 	var ended time.Time // the transaction, but for its being made durable
+	var ran, inTime bool
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if p.stops {
-		ctx = kv.Urgent(ctx)
+		ctx, maxWait = kv.Urgent(ctx), settleTimeout // or until the caller's deadline
 	}
 	wait := time.AfterFunc(maxWait, func() { cancel(errLockWait) })
 	defer wait.Stop()
 	cause := authzstore.Cause{ID: ck.id, Actor: ck.call.Identity, NowNanos: ck.arrived.UnixNano()}
 	err := ck.cfg.Store.Update(ctx, cause, p.refs, func(tx *authzstore.Tx) error {
-		if !wait.Stop() {
+		if !ran { // a backend may run it again
+			ran, inTime = true, wait.Stop()
+		}
+		if !inTime {
 			return errLockWait // ctx ends with it, and with ctx the evaluation
 		}
 		ck.obs.took(StageLocks, began)
@@ -157,12 +159,12 @@ type basis struct {
 	cause   error // nil for a decision
 }
 
-// decideIn is the transaction. Where it fails, made says how far it came.
+// decideIn is the transaction. Where it fails, made says how far it came, and all that it
+// has written goes with the transaction.
 func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, made *basis) (d Decision, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			made.cause = ck.panicked(ck.id, p)
-			d, err = Decision{}, made.cause
+			d, err = Decision{}, ck.panicked(ck.id, p)
 		}
 	}()
 	if made.facts, err = ck.readFacts(tx.Reader, tx.Now()); err != nil {
@@ -172,22 +174,19 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, made *basis) (
 		return d, err
 	}
 	made.shown = true
-	err = ck.findOut(tx, made.facts)
-	if err != nil && !errors.Is(err, errPanic) {
-		return Decision{}, err
+	found := ck.findOut(tx, made.facts)
+	if found != nil && !errors.Is(found, errPanic) {
+		return Decision{}, found
 	}
 	made.input = newInput(tx.Now(), ck, made.facts)
-	if made.cause = err; err != nil {
-		return Decision{}, err
+	if found != nil {
+		return Decision{}, found
 	}
-	if made.verdict, made.cause = ck.askPolicy(ctx, made.input); made.cause != nil {
-		return Decision{}, made.cause
+	if made.verdict, err = ck.askPolicy(ctx, made.input); err != nil {
+		return Decision{}, err
 	}
 	done, err := ck.carryOut(tx, made.facts, made.verdict)
 	if err != nil {
-		if _, isWrong := errors.AsType[*call.Refusal](err); isWrong || errors.Is(err, errContradiction) {
-			made.cause = err // what was done before that goes with the transaction
-		}
 		return Decision{}, err
 	}
 	d = fromPolicy(made.verdict).with(done)
@@ -198,21 +197,21 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, made *basis) (
 // first transaction did not, beside what the store has of the key and the challenge now: so
 // all is declared.
 func (ck *check) settle(tx *authzstore.Tx, made basis, d Decision) error {
-	known, err := ck.readKnown(tx.Reader)
+	now, err := ck.readKnown(tx.Reader)
 	if err != nil {
 		return err
 	}
 	// Another call under the key may have been answered between the two
 	// transactions. Then that stays; what this one has shown is spent all the same.
-	course := chooseCourse(known, ck.fingerprint, ck.mac, false)
-	if course == otherCall {
-		known = nil // what that one spent, this one did not
+	course := chooseCourse(now, ck.fingerprint, ck.mac, false)
+	if course == CourseOtherCall {
+		now = nil // what that one spent, this one did not
 	}
-	made.facts.earlier = known
+	made.facts.earlier = now
 	if err := ck.findOut(tx, made.facts); err != nil && !errors.Is(err, errPanic) {
 		return err
 	}
-	if course != evaluate {
+	if course != CourseEvaluated {
 		if err := ck.spend(tx, made.facts, d.Outcome); err != nil {
 			return err
 		}

@@ -1,6 +1,6 @@
 // Package locks holds the locks of a backend's records: shared or exclusive,
-// first come, first served, with a bound on those who wait for one record. A
-// backend whose database has locks of its own needs it, too, in front of them:
+// first come, first served, urgent ones before the others, with a bound on those who
+// wait for one record. A backend whose database has locks of its own needs it, too, in front of them:
 // for the order, and so that nobody waits with a connection in hand.
 package locks
 
@@ -121,7 +121,14 @@ func (t *Table) take(r kv.Ref, urgent bool) (*waiter, error) {
 		return nil, fmt.Errorf("%w: %d transactions wait for one record", kv.ErrOverloaded, len(l.queue))
 	}
 	w := &waiter{mode: r.Mode, urgent: urgent, granted: make(chan struct{})}
-	l.queue = append(l.queue, w)
+	at := len(l.queue)
+	if urgent {
+		at = slices.IndexFunc(l.queue, func(q *waiter) bool { return !q.urgent })
+		if at < 0 {
+			at = len(l.queue)
+		}
+	}
+	l.queue = slices.Insert(l.queue, at, w)
 	l.count(w, 1)
 	return w, nil
 }

@@ -29,7 +29,8 @@ func mustLock(t *testing.T, table *Table, refs []kv.Ref) {
 	}
 }
 
-// Who is queued gets the record in the order in which they came, urgent or not.
+// Who is queued gets the record in the order in which they came, urgent ones before the
+// others.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := New(8)
@@ -54,7 +55,7 @@ func TestOrder(t *testing.T) {
 		wait(t.Context(), "payment 3", kv.Exclusive)
 		table.Unlock(excl("a"))
 		synctest.Wait()
-		if want := []string{"payment 1", "freeze 1", "payment 2", "freeze 2", "payment 3"}; !slices.Equal(got, want) {
+		if want := []string{"freeze 1", "freeze 2", "payment 1", "payment 2", "payment 3"}; !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
 		if table.Records() != 0 || table.Waiters() != 0 {
