@@ -39,7 +39,7 @@ var direct = []step{
 		status: 400, code: "body_duplicate_member"},
 	{says: "an amount of 1e9999999, ten million digits", caller: "anna", path: annasPayments, body: pay("1e9999999"),
 		status: 400, code: "body_number_out_of_range"},
-	{says: "no token", path: annasPayments, body: pay("1250"), status: 403},
+	{says: "no token", path: annasPayments, body: pay("1250"), status: 401},
 	{says: "Anna calls the payment service past Envoy", past: true, caller: "anna", path: annasPayments, body: pay("1250"),
 		status: 403, code: "token_missing"},
 	{says: "the sidecar is killed (kill -9); call 1 again", before: (*world).killSidecar,

@@ -105,8 +105,10 @@ func TestRefusedHeaders(t *testing.T) {
 		text   string
 	}{
 		{"two hosts", 403, request("GET / HTTP/1.1", "Host: pay.example", "Host: evil.example")},
+		{"two hosts, no token", 403, "GET / HTTP/1.1\r\nHost: pay.example\r\nHost: evil.example\r\n\r\n"},
 		{"host with a comma", 403, request("GET / HTTP/1.1", "Host: pay.example,evil.example")},
 		{"no host", 400, "GET / HTTP/1.1\r\nAuthorization: Bearer $TOKEN\r\n\r\n"},
+		{"path refused, no token", 400, "GET /a%2fb HTTP/1.1\r\nHost: pay.example\r\n\r\n"},
 		{"underscore", 400, request("GET / HTTP/1.1", "idempotency_key: 1")},
 		{"underscore in ours", 400, request("GET / HTTP/1.1", "countersign_decision: 1")},
 		{"pseudo-header", 400, request("GET / HTTP/1.1", ":path: /evil")},
@@ -119,7 +121,7 @@ func TestRefusedHeaders(t *testing.T) {
 		{"61 KiB header", 431, request("GET / HTTP/1.1", "X-A: "+strings.Repeat("a", 61<<10))},
 		{"websocket", 403, request("GET / HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket",
 			"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")},
-		{"token named by connection", 403, request("GET / HTTP/1.1", "Connection: authorization")},
+		{"token named by connection", 401, request("GET / HTTP/1.1", "Connection: authorization")},
 		{"HTTP/1.0", 426, request("GET / HTTP/1.0")},
 	} {
 		t.Run(test.name, func(t *testing.T) {

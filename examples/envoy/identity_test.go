@@ -9,8 +9,8 @@ import (
 	"github.com/countersign/countersign/examples/issuer"
 )
 
-// A token that does not prove an identity: 401 before the sidecar is asked. None at all,
-// where one is looked for: 403.
+// A token that does not prove an identity, or none: 401 before the sidecar is asked, and
+// what to show (RFC 9110, 11.6.1). Something else in its place: 403.
 func TestBadToken(t *testing.T) {
 	good := token(t, time.Minute, nil)
 	head, sig, _ := strings.Cut(good, ".")
@@ -25,9 +25,9 @@ func TestBadToken(t *testing.T) {
 	const none = "eyJhbGciOiJub25lIn0" // {"alg":"none"}
 	for _, test := range []struct {
 		name, path, authorization string
-		missing                   bool
+		other                     bool
 	}{
-		{"missing", "/", "", true},
+		{"missing", "/", "", false},
 		{"empty", "/", "Bearer ", true},
 		{"not a token", "/", "Bearer hello", false},
 		{"basic", "/", "Basic aGVsbG86d29ybGQ=", true},
@@ -39,8 +39,8 @@ func TestBadToken(t *testing.T) {
 		{"expired an hour ago", "/", "Bearer " + token(t, -time.Hour, nil), false},
 		{"no expiry", "/", "Bearer " + token(t, time.Minute, map[string]any{"exp": nil}), false},
 		{"not yet valid", "/", "Bearer " + token(t, 2*time.Hour, map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}), false},
-		{"in the query", "/?access_token=" + good, "", true},
-		{"in the query, dot segments", "/a/../?access_token=" + good, "", true},
+		{"in the query", "/?access_token=" + good, "", false},
+		{"in the query, dot segments", "/a/../?access_token=" + good, "", false},
 		{"two bearers", "/", "Bearer " + good + ",Bearer " + good, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -53,10 +53,17 @@ func TestBadToken(t *testing.T) {
 				req.Header.Set("Authorization", test.authorization)
 			}
 			want := http.StatusUnauthorized
-			if test.missing {
+			if test.other {
 				want = http.StatusForbidden
 			}
-			expect(t, send(t, req), want, 0, 0)
+			resp := send(t, req)
+			expect(t, resp, want, 0, 0)
+			if got := resp.Header.Get("Www-Authenticate"); strings.HasPrefix(got, "Bearer realm=") == test.other {
+				t.Errorf("www-authenticate %q", got)
+			}
+			if test.authorization == "" && resp.body != "no bearer token" {
+				t.Errorf("body %q", resp.body)
+			}
 		})
 	}
 }

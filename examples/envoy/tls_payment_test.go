@@ -64,6 +64,9 @@ func TestCertifiedPayment(t *testing.T) {
 		t.Errorf("again: the payment service reads %+v", again)
 	}
 
+	// A denial is the sidecar's own, also where there is no token to blame.
+	f.hears(t, pay("more", certified, code), http.StatusForbidden, []string{"payment_code_invalid"}, nil)
+
 	// The token of the same merchant is another caller, with keys of its own. The code
 	// has paid, whoever brings it.
 	f.hears(t, pay("rolls", "bakery", code), http.StatusForbidden, []string{"payment_code_invalid"}, nil)

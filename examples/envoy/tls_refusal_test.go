@@ -14,6 +14,12 @@ import (
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+
 	"github.com/countersign/countersign/authzstore"
 )
 
@@ -105,7 +111,7 @@ func TestCertificateRefused(t *testing.T) {
 	by := func(change func(*x509.Certificate), uris ...string) *http.Client {
 		return s.client(s.clients.issue(t, change, uris...))
 	}
-	const denied, missing, ambiguous = "RBAC: access denied", "identity_missing", "identity_ambiguous"
+	const nothing, denied, missing, ambiguous = "no bearer token", "RBAC: access denied", "identity_missing", "identity_ambiguous"
 	for _, c := range []struct {
 		name   string
 		call   tried
@@ -120,12 +126,12 @@ func TestCertificateRefused(t *testing.T) {
 		{name: "one that is not valid yet", call: tried{client: by(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(3 * time.Hour) }, certified)}, alert: "expired certificate"}, // so Envoy calls it
 		{name: "one for servers alone", call: tried{client: by(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, certified)}, alert: "unsupported certificate"},
 
-		{name: "neither a certificate nor a token", call: tried{client: s.client(nil)}, status: 403, says: denied},
-		{name: "a forwarded certificate in place of one", call: tried{client: s.client(nil), header: []string{"X-Forwarded-Client-Cert", "By=spiffe://pay.example/envoy;URI=" + certified}}, status: 403, says: denied},
-		{name: "a certificate without a name", call: tried{client: by(nil)}, status: 403, says: denied},
-		{name: "the name as that of a host", call: tried{client: by(withDNS(certified))}, status: 403, says: denied},
-		{name: "the name as the subject", call: tried{client: by(func(c *x509.Certificate) { c.Subject.CommonName = certified })}, status: 403, says: denied},
-		{name: "a URI of another scheme", call: tried{client: by(nil, "https://shop.example/bakery")}, status: 403, says: denied},
+		{name: "neither a certificate nor a token", call: tried{client: s.client(nil)}, status: 401, says: nothing},
+		{name: "a forwarded certificate in place of one", call: tried{client: s.client(nil), header: []string{"X-Forwarded-Client-Cert", "By=spiffe://pay.example/envoy;URI=" + certified}}, status: 401, says: nothing},
+		{name: "a certificate without a name", call: tried{client: by(nil)}, status: 401, says: nothing},
+		{name: "the name as that of a host", call: tried{client: by(withDNS(certified))}, status: 401, says: nothing},
+		{name: "the name as the subject", call: tried{client: by(func(c *x509.Certificate) { c.Subject.CommonName = certified })}, status: 401, says: nothing},
+		{name: "a URI of another scheme", call: tried{client: by(nil, "https://shop.example/bakery")}, status: 401, says: nothing},
 		{name: "a certificate, and a password", call: tried{client: by(nil, certified), header: []string{"Authorization", "Basic aGVsbG86d29ybGQ="}}, status: 403, says: denied},
 		{name: "a certificate, and an empty token", call: tried{client: by(nil, certified), header: []string{"Authorization", ""}}, status: 403, says: denied},
 		{name: "a certificate, and a token that is not good", call: tried{client: by(nil, certified), header: []string{"Authorization", "Bearer a.b.c"}}, status: 401, says: "Jwt"},
@@ -289,6 +295,49 @@ func TestPrincipal(t *testing.T) {
 			}
 			if got := header(asked()[0].GetAttributes(), "x-forwarded-client-cert"); got != nil {
 				t.Errorf("the sidecar is told %q", got)
+			}
+		})
+	}
+}
+
+// What is said to who has a certificate and no token is not taken for "no bearer token":
+// no denial, whether or not there is a decision in it, and no answer of the service.
+func TestAnswersByCertificate(t *testing.T) {
+	s := newSite(t)
+	e := secured(t, s)
+	denial := func(code codes.Code, status typev3.StatusCode, body string) *authv3.CheckResponse {
+		return &authv3.CheckResponse{
+			Status: &rpcstatus.Status{Code: int32(code)},
+			HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
+				Status: &typev3.HttpStatus{Code: status}, Body: body,
+				Headers: []*corev3.HeaderValueOption{setHeader("www-authenticate", "Bearer error=\"asked\"")},
+			}},
+		}
+	}
+	for _, c := range []struct {
+		name         string
+		answer       answer
+		header       []string
+		status, paid int
+		says         string
+		authenticate string
+	}{
+		{"denied", deny, nil, 403, 0, `{"code":"no_permit"}`, ""},
+		{"denied, no outcome", reply(denial(codes.PermissionDenied, 403, "own")), nil, 403, 0, "own", `Bearer error="asked"`},
+		{"asked for more", reply(denial(codes.Unauthenticated, 401, "own")), nil, 401, 0, "own", `Bearer error="asked"`},
+		{"refused, and no answer", reply(&authv3.CheckResponse{Status: &rpcstatus.Status{Code: int32(codes.PermissionDenied)}}), nil, 403, 0, "", ""},
+		{"no decision", reply(&authv3.CheckResponse{}), nil, 403, 0, "RBAC: access denied", ""},
+		{"the service says 403", allow, []string{"Test-Upstream", "403"}, 403, 1, "paid", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			script(c.answer)
+			resp, err := get(t, e, s.client(s.of(t, certified)), c.header...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, resp, c.status, 1, c.paid)
+			if got := resp.Header.Get("Www-Authenticate"); resp.body != c.says || got != c.authenticate {
+				t.Errorf("body %q, www-authenticate %q; want %q, %q", resp.body, got, c.says, c.authenticate)
 			}
 		})
 	}

@@ -163,6 +163,8 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	case "500":
 		w.WriteHeader(http.StatusInternalServerError)
+	case "403":
+		w.WriteHeader(http.StatusForbidden)
 	}
 	io.WriteString(w, "paid")
 }
