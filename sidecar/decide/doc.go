@@ -152,7 +152,7 @@
 // cannot use up the messages that a terminal may be sent.
 //
 // A step-up uses up what matched, as an allow does: the call that is repeated for the
-// challenge's sake shows it again, and it matches (`spent_before`), although it may have
+// challenge's sake shows it again, and it matches (`matched_when_asked`), although it may have
 // aged since. Nothing passes by that alone: an allow needs the challenge satisfied.
 //
 // Evidence that points to a grant proves nothing about a call that is not about that

@@ -184,24 +184,24 @@ func TestEvidenceOverAStepUp(t *testing.T) {
 			key := nextKey()
 			first := s.decide(codes(right, key))
 			want(t, first, decide.StepUp, 401, "verification_required")
-			s.wantEvidence(t, first.ID, `map[matched:true spent_before:false]`)
+			s.wantEvidence(t, first.ID, `map[matched:true matched_when_asked:false]`)
 			for range 2 {
 				again := s.decide(codes(right, key))
 				want(t, again, decide.StepUp, 401, "verification_required")
-				s.wantEvidence(t, again.ID, `map[matched:true spent_before:true]`)
+				s.wantEvidence(t, again.ID, `map[matched:true matched_when_asked:true]`)
 				if again.Challenge.ID != first.Challenge.ID {
 					t.Error("another challenge")
 				}
 			}
 			// It was used up by the step-up: under another key it is worth nothing.
 			other := s.decide(codes(right, nextKey()))
-			s.wantEvidence(t, other.ID, `map[matched:false spent_before:false]`)
+			s.wantEvidence(t, other.ID, `map[matched:false matched_when_asked:false]`)
 			s.wantLeft(t, "acc_anna", codeAllowance.Max-1)
 			id := s.decide(codes(right, key)).Challenge.ID // the other call had replaced it
 			s.enter(t, id, s.codes(t, id)...)
 			paid := s.decide(codes(right, key))
 			want(t, paid, decide.Allow, 0)
-			s.wantEvidence(t, paid.ID, `map[matched:true spent_before:true]`)
+			s.wantEvidence(t, paid.ID, `map[matched:true matched_when_asked:true]`)
 			s.wantLeft(t, "acc_anna", codeAllowance.Max-1)
 			s.clean(t)
 		})
@@ -249,10 +249,10 @@ func TestOtherEvidenceOverAStepUp(t *testing.T) {
 	want(t, wrong, decide.StepUp, 401, "verification_required") // these rules ask all the same
 	s.wantLeft(t, "acc_anna", codeAllowance.Max-1)
 	again := s.decide(req("wrong", key))
-	s.wantEvidence(t, again.ID, `map[matched:false spent_before:false]`)
+	s.wantEvidence(t, again.ID, `map[matched:false matched_when_asked:false]`)
 	s.wantLeft(t, "acc_anna", codeAllowance.Max-1)
 	other := s.decide(req("right", key))
-	s.wantEvidence(t, other.ID, `map[matched:true spent_before:false]`)
+	s.wantEvidence(t, other.ID, `map[matched:true matched_when_asked:false]`)
 	s.wantLeft(t, "acc_anna", codeAllowance.Max-1)
 	s.enter(t, again.Challenge.ID, s.codes(t, again.Challenge.ID)...)
 	back := s.decide(req("wrong", key)) // the last evidence counts: this is a new try

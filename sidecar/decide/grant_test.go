@@ -111,7 +111,7 @@ func TestGrantFacts(t *testing.T) {
 	if string(r.Input.Facts) != wantFacts {
 		t.Errorf("facts %s\nwant  %s", r.Input.Facts, wantFacts)
 	}
-	if string(r.Input.Evidence) != `{"payment_code":{"matched":true,"spent_before":false}}` {
+	if string(r.Input.Evidence) != `{"payment_code":{"matched":true,"matched_when_asked":false}}` {
 		t.Errorf("evidence %s", r.Input.Evidence)
 	}
 }
@@ -329,7 +329,7 @@ func TestRealPaymentCode(t *testing.T) {
 	}
 	want(t, w.decide(codePayment(code(0), 100, nextKey())), decide.Allow, 0) // the retry did not use it
 	var r decide.Record
-	if err := json.Unmarshal([]byte(w.kept(t, paid.ID)), &r); err != nil || !strings.Contains(string(r.Input), `"evidence":{"payment_code":{"matched":true,"spent_before":false,"step_age":0}}`) {
+	if err := json.Unmarshal([]byte(w.kept(t, paid.ID)), &r); err != nil || !strings.Contains(string(r.Input), `"evidence":{"payment_code":{"matched":true,"matched_when_asked":false,"step_age":0}}`) {
 		t.Errorf("input %s, %v", r.Input, err)
 	}
 	if text := w.kept(t, paid.ID) + w.log.String(); strings.Contains(text, code(-2)) {

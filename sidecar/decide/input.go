@@ -13,15 +13,15 @@ import (
 const inputVersion = 1
 
 var (
-	keyVersion     = policy.NewKey("version")
-	keyNow         = policy.NewKey("now_ns")
-	keyArrived     = policy.NewKey("arrived_ns")
-	keyEvidence    = policy.NewKey("evidence")
-	keyMatched     = policy.NewKey("matched")
-	keySpentBefore = policy.NewKey("spent_before")
-	keyCall        = policy.NewKey("call")
-	keyIdentity    = policy.NewKey("identity")
-	keyFacts       = policy.NewKey("facts")
+	keyVersion          = policy.NewKey("version")
+	keyNow              = policy.NewKey("now_ns")
+	keyArrived          = policy.NewKey("arrived_ns")
+	keyEvidence         = policy.NewKey("evidence")
+	keyMatched          = policy.NewKey("matched")
+	keyMatchedWhenAsked = policy.NewKey("matched_when_asked")
+	keyCall             = policy.NewKey("call")
+	keyIdentity         = policy.NewKey("identity")
+	keyFacts            = policy.NewKey("facts")
 
 	keySystem    = policy.NewKey("system")
 	keyOperation = policy.NewKey("operation")
@@ -102,7 +102,7 @@ func evidenceValue(evidence []*shown) policy.Value {
 	for _, e := range evidence {
 		facts := append([]policy.Member{
 			{Key: keyMatched, Value: policy.Bool(e.finding.Matched)},
-			{Key: keySpentBefore, Value: policy.Bool(e.carried)},
+			{Key: keyMatchedWhenAsked, Value: policy.Bool(e.carried)},
 		}, e.finding.Facts...)
 		members = append(members, policy.Member{Key: policy.NewKey(e.name), Value: policy.Object(facts...)})
 	}

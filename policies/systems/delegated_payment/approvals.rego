@@ -15,7 +15,7 @@ needs_approval if partial_before_raise
 # approval.
 approved if {
 	needs_approval
-	input.evidence.payment_code.spent_before == true
+	input.evidence.payment_code.matched_when_asked == true
 	challenge.confirms("approval", input.facts.account.id)
 	challenge.is_for_payment
 	is_string(input.facts.challenge.decided_by)
@@ -43,7 +43,7 @@ approvers := [bound.id |
 code_changed if {
 	input.facts.grant.delegation == "partial"
 	input.facts.challenge.state in {"open", "satisfied"}
-	not input.evidence.payment_code.spent_before == true
+	not input.evidence.payment_code.matched_when_asked == true
 }
 
 # Nor does a code that needs no approval take the place of the one that did.

@@ -43,13 +43,13 @@ approval := {
 
 # The call repeated under its key, after the owner has approved.
 approved := object.union(
-	bend(partial, "/evidence/payment_code", {"matched": true, "spent_before": true}),
+	bend(partial, "/evidence/payment_code", {"matched": true, "matched_when_asked": true}),
 	{"facts": {"terminals": [phone], "challenge": approval}},
 )
 
 # The same, and the challenge is in another state.
 repeated(state) := object.union(first, {
-	"evidence": {"payment_code": {"spent_before": true}},
+	"evidence": {"payment_code": {"matched_when_asked": true}},
 	"facts": {"challenge": object.union(approval, {"state": state})},
 })
 
@@ -95,23 +95,23 @@ test_approvals[note] if {
 		"used up": {"input": repeated("consumed"), "decision": refused({cases.challenge_used})},
 		"approved": {"input": approved, "decision": paid},
 		"another code, while the owner is asked": {
-			"input": bend(repeated("open"), "/evidence/payment_code/spent_before", false),
+			"input": bend(repeated("open"), "/evidence/payment_code/matched_when_asked", false),
 			"decision": refused({code_changed}),
 		},
 		"another code, once the owner has approved": {
-			"input": bend(repeated("satisfied"), "/evidence/payment_code/spent_before", false),
+			"input": bend(repeated("satisfied"), "/evidence/payment_code/matched_when_asked", false),
 			"decision": refused({code_changed}),
 		},
 		"another code, after nobody answered": {
-			"input": bend(repeated("expired"), "/evidence/payment_code/spent_before", false),
+			"input": bend(repeated("expired"), "/evidence/payment_code/matched_when_asked", false),
 			"decision": asked,
 		},
 		"a wrong code": {
-			"input": bend(first, "/evidence/payment_code", {"matched": false, "spent_before": false}),
+			"input": bend(first, "/evidence/payment_code", {"matched": false, "matched_when_asked": false}),
 			"decision": refused({code_invalid}),
 		},
 		"a wrong code, once the owner has approved": {
-			"input": bend(approved, "/evidence/payment_code", {"matched": false, "spent_before": false}),
+			"input": bend(approved, "/evidence/payment_code", {"matched": false, "matched_when_asked": false}),
 			"decision": refused({code_invalid}),
 		},
 		"over the grant's maximum: nobody is asked": {

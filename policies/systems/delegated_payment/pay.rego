@@ -47,7 +47,7 @@ code_proven if {
 # then: by now it has aged.
 code_proven if {
 	input.evidence.payment_code.matched == true
-	input.evidence.payment_code.spent_before == true
+	input.evidence.payment_code.matched_when_asked == true
 	asked_before
 	is_string(input.facts.grant.id)
 }
