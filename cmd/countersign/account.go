@@ -66,7 +66,7 @@ func printAccount(w io.Writer, a api.Account) error {
 	out.line("", row("account", a.ID))
 	out.line("", row("state", a.State))
 	out.line("", row("owner", who(a.Owner)))
-	out.line("", row("most for one payment", fmt.Sprint(a.MaxPaymentMinor, " ", a.Currency, " minor")))
+	out.line("", row("most for one payment", minorUnits(a.MaxPaymentMinor, a.Currency)))
 	out.line("", row("created", atTime(a.CreatedAtNanos)))
 	if v := a.Verification; v.Locked {
 		out.line("", row("codes", fmt.Sprintf("locked since %s, after %d wrong sets of codes in a row", atTime(v.LockedAtNanos), v.FailedInARow)))

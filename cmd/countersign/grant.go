@@ -34,7 +34,7 @@ func printGrant(w io.Writer, g api.Grant) error {
 	out.line("", row("delegate", who(g.Delegate)))
 	out.line("", row("offered", atTime(g.OfferedAtNanos)))
 	out.line("", row("accepted", atTime(g.AcceptedAtNanos)))
-	out.line("", row("most for one payment", fmt.Sprint(t.MaxPaymentMinor, " ", t.Currency, " minor")))
+	out.line("", row("most for one payment", minorUnits(t.MaxPaymentMinor, t.Currency)))
 	printSums(out, g.Usage)
 	printLimits(out, t.Limits, g.Remaining)
 	for _, room := range g.Remaining[len(t.Limits):] {

@@ -30,7 +30,7 @@ func printIntent(w io.Writer, i api.Intent) error {
 	out.line("", row("account", i.Account))
 	out.line("", row("initiator", who(i.Initiator)))
 	if i.AmountMinor != 0 {
-		out.line("", row("amount", fmt.Sprint(i.AmountMinor, " ", i.Currency, " minor")))
+		out.line("", row("amount", minorUnits(i.AmountMinor, i.Currency)))
 	}
 	if i.Payee != "" {
 		out.line("", row("payee", i.Payee))
@@ -90,10 +90,15 @@ each line is all that intent get prints.`,
 	return cmd
 }
 
+// minorUnits is an amount as people are shown it: 1250 EUR minor, for 12.50 EUR.
+func minorUnits(minor int64, currency string) string {
+	return fmt.Sprint(minor, " ", currency, " minor")
+}
+
 // amountOrNone is an amount in minor units, for what may have none.
 func amountOrNone(minor int64, currency string) string {
 	if minor == 0 {
 		return "-"
 	}
-	return fmt.Sprint(minor, " ", currency)
+	return minorUnits(minor, currency)
 }

@@ -30,7 +30,7 @@ func reservationCommand() *cobra.Command {
 
 // reservationRow is a reservation on a line.
 func reservationRow(r api.Reservation) string {
-	return row(r.ID, r.State, fmt.Sprint(r.AmountMinor, " ", r.Currency), cmp.Or(r.Grant, r.Account), r.Payee, atTime(r.AtNanos))
+	return row(r.ID, r.State, minorUnits(r.AmountMinor, r.Currency), cmp.Or(r.Grant, r.Account), r.Payee, atTime(r.AtNanos))
 }
 
 func reservationListCommand() *cobra.Command {
@@ -67,7 +67,7 @@ func printReservation(w io.Writer, r api.Reservation) error {
 	out := newTable(w)
 	out.line("", row("reservation", r.ID))
 	out.line("", row("state", r.State))
-	out.line("", row("amount", fmt.Sprint(r.AmountMinor, " ", r.Currency, " minor")))
+	out.line("", row("amount", minorUnits(r.AmountMinor, r.Currency)))
 	if r.PostedMinor > 0 {
 		out.line("", row("posted", fmt.Sprintf("%d, of which %d refunded", r.PostedMinor, r.RefundedMinor)))
 	}

@@ -59,7 +59,7 @@ or another terminal in this directory, and paste this, and then lines of the fil
 		fmt.Println()
 	}
 	fmt.Printf("What is decided: %s decision tail --data %s/data\n", w.binary, w.dir)
-	fmt.Printf("Envoy's counters: %s/stats. The sidecar is process %d: kill it, and call again.\n",
+	fmt.Printf("Envoy's counters: %s/stats. The sidecar is process %d: kill it, and calls are answered 503; make demo KEEP=1 begins anew.\n",
 		w.envoy.AdminURL(), w.sidecar.Process.Pid)
 	<-ctx.Done()
 	fmt.Println("\nStopped.")

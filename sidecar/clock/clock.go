@@ -95,6 +95,9 @@ func (c *Clock) stateAfter(lost error, notBefore func() (time.Time, error)) (sta
 	if errors.Is(lost, ErrDamaged) {
 		level = slog.LevelWarn
 	}
+	if at.IsZero() && level == slog.LevelInfo {
+		return state{}, nil // a new store
+	}
 	c.cfg.Log.Log(context.Background(), level, "the newest record stands for the clock's file", "newest_record", at, "error", lost)
 	if at.IsZero() {
 		return state{}, nil

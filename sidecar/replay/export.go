@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -40,7 +41,9 @@ func Export(dir string, archive *bundle.Archive, record decide.Record, described
 	if err := errors.Join(inputErr, decisionErr); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already: name a directory that is not", dir)
+	} else if err != nil {
 		return err
 	}
 	defer func() {

@@ -7,5 +7,5 @@ call anna POST /v1/accounts/acc_anna/payments '{"payee": "mer_bakery", "amount_m
 WHY=$(said countersign-decision-id)
 COUNTERSIGN decision get $WHY --data DIR/data
 COUNTERSIGN decision replay $WHY --data DIR/data
-COUNTERSIGN decision export $WHY DIR/$WHY --data DIR/data
-go tool opa eval --bundle DIR/$WHY/bundle.tar.gz --input DIR/$WHY/input.json --format pretty data.payments.decision
+[ -d DIR/$WHY ] || COUNTERSIGN decision export $WHY DIR/$WHY --data DIR/data
+go tool opa eval --bundle DIR/$WHY/bundle.tar.gz --input DIR/$WHY/input.json --strict-builtin-errors --format pretty data.payments.decision
