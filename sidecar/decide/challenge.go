@@ -20,12 +20,16 @@ func offerOf(c authzstore.Challenge) *ChallengeOffer {
 	return &ChallengeOffer{ID: c.ID, Kind: string(c.Kind), ExpiresAtNanos: c.ExpiresAtNanos}
 }
 
-// challengeRefs declares what asking for a challenge touches, and what its consumption.
+// challengeRefs declares what asking for a challenge touches, and what the end of one:
+// also where evidence leads nowhere this time, and the call to no account.
 func (ck *check) challengeRefs(f Facts) []kv.Ref {
-	if !ck.call.Route.AsksPeople() || f.Account == nil {
+	if !ck.call.Route.AsksPeople() {
 		return nil
 	}
-	refs := []kv.Ref{authzstore.ChallengeRef(ck.challengeID, kv.Exclusive), authzstore.InitiatorRef(f.Account.ID, ck.call.Identity, kv.Exclusive)}
+	var refs []kv.Ref
+	if f.Account != nil {
+		refs = append(refs, authzstore.ChallengeRef(ck.challengeID, kv.Exclusive), authzstore.InitiatorRef(f.Account.ID, ck.call.Identity, kv.Exclusive))
+	}
 	for _, c := range []*authzstore.Challenge{f.Challenge, f.former} {
 		if c != nil { // perhaps of another account than the call's, where a terminal has moved
 			refs = append(refs, authzstore.ChallengeRef(c.ID, kv.Exclusive), authzstore.InitiatorRef(c.Account, c.Initiator, kv.Exclusive))

@@ -140,7 +140,8 @@
 // A secret field is shown to the kind of evidence that the route says it is; the
 // policy sees what was found out (`input.evidence`), never the secret. Evidence
 // that was shown is spent, whatever comes of the call: an allow uses up what
-// matched, every other answer burns an attempt. Evidence may also be used up by
+// matched, every other answer burns an attempt; but where nothing was decided for want of
+// time or of the store, what matched burns none. Evidence may also be used up by
 // whatever it is evaluated for, as a payment code is: then it has paid with itself,
 // and stays used. Whose attempt is burnt depends on who
 // sent it: the thing's own only if it came from the sender that the thing

@@ -223,8 +223,9 @@ func (e *shown) askBudgets(tx *authzstore.Tx, asked map[string]int64) (lockedOut
 }
 
 // spend has the evidence pay for the answer: an allow uses up what matched, and so does a
-// step-up, every other answer burns attempts, unless what matched is used up by a denial
-// too; and what was spent before is not spent again.
+// step-up; every other answer burns attempts, unless what matched is used up by a denial
+// too, or the call was not decided for want of time or of the store: else an overload
+// would lock out who brings the right code. What was spent before is not spent again.
 func (ck *check) spend(tx *authzstore.Tx, f Facts, o Outcome) error {
 	allowed := o == Allow
 	if ck.entry != nil && !allowed && !ck.entry.again {
@@ -243,7 +244,7 @@ func (ck *check) spend(tx *authzstore.Tx, f Facts, o Outcome) error {
 			}
 			e.burns = nil
 		}
-		if allowed || e.again {
+		if allowed || e.again || e.finding.Matched && o == Unavailable {
 			e.burns = nil
 		}
 		for _, b := range e.burns {

@@ -64,8 +64,8 @@ func asked(c authzstore.Challenge) []string {
 	return all
 }
 
-// readFormer reads the challenge that the caller has asked for the same call under
-// another key than that of the challenge id.
+// readFormer reads the challenge that the caller has asked for the same call, by the same
+// grant if there is one, under another key than that of the challenge id.
 func (ck *check) readFormer(r authzstore.Reader, id string, f *Facts) error {
 	if f.Account == nil {
 		return nil
@@ -75,9 +75,16 @@ func (ck *check) readFormer(r authzstore.Reader, id string, f *Facts) error {
 		return err
 	}
 	for _, open := range before.Open {
-		if open.Challenge != id && bytes.Equal(open.Fingerprint, ck.fingerprint) {
-			f.former, err = found(r.Challenge(open.Challenge))
+		if open.Challenge == id || !bytes.Equal(open.Fingerprint, ck.fingerprint) {
+			continue
+		}
+		c, err := found(r.Challenge(open.Challenge))
+		if err != nil {
 			return err
+		}
+		if c != nil && f.isOfTheSame(*c) {
+			f.former = c
+			return nil
 		}
 	}
 	return nil

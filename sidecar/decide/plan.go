@@ -25,6 +25,8 @@ var errReplan = errors.New("the call leads elsewhere than planned")
 type plan struct {
 	reads authzstore.Reads
 	refs  []kv.Ref // all that reading the facts looks at, and all that may be changed
+	same  bool     // nothing that was read has changed since the plan before
+	last  bool     // there is no other plan after it
 	// changes are the entities that an effect may change, and of whose changes only so
 	// many are decided at once.
 	changes []string

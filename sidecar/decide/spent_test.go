@@ -17,7 +17,8 @@ import (
 
 // Evidence that was looked at is spent, whatever keeps its decision from being written:
 // also where the store had no room for it once it was made, or the caller was gone. Only
-// where it is not known whether it was written, nothing more is: it may be spent.
+// where it is not known whether it was written, nothing more is: it may be spent. What
+// was right burns no attempt then: an overload locks nobody out.
 func TestEvidenceIsSpentThoughNothingIsWritten(t *testing.T) {
 	for name, c := range map[string]struct {
 		err   error
@@ -52,7 +53,12 @@ func TestEvidenceIsSpentThoughNothingIsWritten(t *testing.T) {
 				w.backend = backend
 				d := w.decide(keyedPayment("acc_anna", "k", 100, code))
 				want(t, d, decide.Unavailable, 503, c.code)
-				w.wantLeft(t, "acc_anna", codeAllowance.Max-c.spent)
+				left := codeAllowance.Max - c.spent
+				if code != "wrong" {
+					left = codeAllowance.Max
+				}
+				w.wantLeft(t, "acc_anna", left)
+				want(t, w.decide(keyedPayment("acc_anna", "k2", 100, "right-1")), decide.Allow, 0)
 				clean(t, authzstore.New(backend))
 			})
 		}

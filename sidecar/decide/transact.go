@@ -52,18 +52,17 @@ const (
 	settleTimeout = time.Second
 )
 
-// errForgotten: a transaction touches what its plan did not declare, and nothing that the
-// plan read has changed. It is a fault of this program.
+// errForgotten: a transaction touches what its plan did not declare, though nothing that
+// was read has changed since the plan before. It is a fault of this program.
 var errForgotten = errors.New("the plan of a call leaves out what its transaction touches")
 
 var errLockWait = fmt.Errorf("%w: the locks were not free in time", kv.ErrOverloaded)
 
 // transact decides a call in one transaction. An error says why there is no
 // decision, and then nothing was written.
-func (ck *check) transact(ctx context.Context) (Decision, error) {
+func (ck *check) transact(ctx context.Context) (d Decision, err error) {
 	var before plan
-	moved := errReplan
-	for range maxPlans {
+	for round := range maxPlans {
 		if err := ck.prepareBuiltIn(); err != nil {
 			return Decision{}, err
 		}
@@ -71,16 +70,15 @@ func (ck *check) transact(ctx context.Context) (Decision, error) {
 		if err != nil {
 			return Decision{}, err
 		}
-		d, err := ck.transactPlanned(ctx, p)
-		if !errors.Is(err, errReplan) {
+		p.same = round > 0 && p.reads.Same(before.reads)
+		p.last = p.same || round == maxPlans-1
+		d, err = ck.transactPlanned(ctx, p)
+		if p.last || !errors.Is(err, errReplan) {
 			return d, err
 		}
-		if errors.Is(err, kv.ErrUndeclared) && p.reads.Same(before.reads) {
-			return Decision{}, fmt.Errorf("%w: %w", errForgotten, err)
-		}
-		moved, before = err, p
+		before = p
 	}
-	return Decision{}, moved
+	return Decision{}, errReplan
 }
 
 // transactPlanned decides a call under the locks of a plan. Where there is no verdict, or
@@ -100,10 +98,15 @@ func (ck *check) transactPlanned(ctx context.Context, p plan) (Decision, error) 
 		return err
 	})
 	switch {
-	case errors.Is(err, kv.ErrUndeclared):
-		return Decision{}, fmt.Errorf("%w: %w", errReplan, err)
-	case err == nil, errors.Is(err, kv.ErrUnknown), errors.Is(err, errReplan), !made.shown:
+	case err == nil, errors.Is(err, kv.ErrUnknown):
 		return decision, err // ErrUnknown: perhaps all of it stands
+	case errors.Is(err, kv.ErrUndeclared) && p.same:
+		err = fmt.Errorf("%w: %w", errForgotten, err)
+	case errors.Is(err, kv.ErrUndeclared), errors.Is(err, errReplan):
+		err = fmt.Errorf("%w: %w", errReplan, err)
+	}
+	if !made.shown || errors.Is(err, errReplan) && !p.last {
+		return Decision{}, err
 	}
 	made.cause = orStore(err)
 	// The caller may be gone; the evidence is spent all the same.
