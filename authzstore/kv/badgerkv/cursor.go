@@ -15,7 +15,7 @@ type cursor struct {
 	d    *segments
 	at   place      // of the next record; offset 0: the segment's header is not read yet
 	h    chain.Link // of the record before at
-	last uint64     // segment in which the journal ends
+	last uint64     // segment that is known to hold a record, or to be the first to be read
 	size int64      // of the segment
 	read int64      // bytes of records so far
 }
@@ -24,26 +24,35 @@ type cursor struct {
 var errUnreadable = errors.New("badgerkv: unreadable")
 
 // next returns the record at the cursor, in memory of its own. At the end of the
-// journal it returns one without a body. After an error it may be tried again.
-func (c *cursor) next() (rec record, err error) {
+// journal, which may grow meanwhile, it returns one without a body. After an error
+// it may be tried again.
+func (c *cursor) next() (record, error) {
 	for {
-		if c.at.off == 0 {
-			h, err := c.d.header(c.at.seg)
-			if err != nil {
-				return rec, err
-			}
-			c.at.off, c.size = pageBytes, h.Bytes
-		}
 		rec, err := c.record()
-		if err != nil || rec.body != nil || c.at.seg >= c.last {
+		switch {
+		case err != nil || rec.body != nil:
 			return rec, err
+		case c.at.seg < c.last:
+			c.at = place{c.at.seg + 1, 0}
+			continue
 		}
-		c.at = place{c.at.seg + 1, 0}
+		empty, err := c.d.empty(c.last + 1)
+		if err != nil || empty {
+			return record{}, err
+		}
+		c.last++ // a record may have come to the end of this segment before
 	}
 }
 
 // record returns one without a body at the end of a segment.
 func (c *cursor) record() (rec record, err error) {
+	if c.at.off == 0 {
+		h, err := c.d.header(c.at.seg)
+		if err != nil {
+			return rec, err
+		}
+		c.at.off, c.size = pageBytes, h.Bytes
+	}
 	if c.at.off+pageBytes > c.size {
 		return rec, nil
 	}
@@ -88,13 +97,13 @@ func (c *cursor) nextBatch() (kv.Batch, error) {
 }
 
 // cursorAt puts a cursor at the start of a segment.
-func (d *segments) cursorAt(seg, last uint64) (*cursor, error) {
+func (d *segments) cursorAt(seg uint64) (*cursor, error) {
 	before, err := d.before(seg)
-	return &cursor{d: d, at: place{seg, 0}, h: before, last: last}, err
+	return &cursor{d: d, at: place{seg, 0}, h: before, last: seg}, err
 }
 
 // cursorAfter puts a cursor behind a position that was seen before, and refuses
-// if the journal does not contain it.
+// if the journal, of which last is the last segment, does not contain it.
 func (d *segments) cursorAfter(from kv.Pos, last uint64) (*cursor, error) {
 	seg := last
 	for first := d.first.Load(); seg > first; seg-- {
@@ -106,7 +115,7 @@ func (d *segments) cursorAfter(from kv.Pos, last uint64) (*cursor, error) {
 			break
 		}
 	}
-	c, err := d.cursorAt(seg, last)
+	c, err := d.cursorAt(seg)
 	if err != nil {
 		return nil, err
 	}

@@ -480,7 +480,7 @@ func rollBack(t *testing.T, dir string) error {
 	if err != nil {
 		return err
 	}
-	c, err := journalIn(dir, disk.OS{}).cursorAt(1, 1)
+	c, err := journalIn(dir, disk.OS{}).cursorAt(1)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,6 @@ package badgerkv
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"time"
 
 	"github.com/countersign/countersign/authzstore/kv"
@@ -25,7 +23,11 @@ const settleTries = 10
 // While the store is in use Follow syncs that one itself before it hands it out.
 // With wait it goes on until ctx ends.
 func Follow(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.Batch) error) error {
-	c, err := followCursor(dir, from)
+	d, segs, err := journalBeside(dir)
+	if err != nil {
+		return err
+	}
+	c, err := d.cursorAfter(from, segs[len(segs)-1])
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,7 @@ func Follow(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.
 		if err != nil {
 			return err
 		}
-		rec, err := follow(c)
+		rec, err := c.next()
 		pause := followEvery
 		switch {
 		case errors.Is(err, kv.ErrDamaged) && inUse && tries < settleTries:
@@ -59,7 +61,7 @@ func Follow(ctx context.Context, dir string, from kv.Pos, wait bool, fn func(kv.
 			held = &batch
 		default:
 			if inUse && held != nil {
-				err = syncSegment(c.d, c.at.seg)
+				err = syncSegment(d, c.at.seg)
 			}
 			if err = errors.Join(err, show()); err != nil || !wait {
 				return err
@@ -88,49 +90,6 @@ func journalBeside(dir string) (*segments, []uint64, error) {
 		d.first.Store(segs[0])
 	}
 	return d, segs, err
-}
-
-func followCursor(dir string, from kv.Pos) (*cursor, error) {
-	d, segs, err := journalBeside(dir)
-	if err != nil {
-		return nil, err
-	}
-	c, err := d.cursorAfter(from, segs[len(segs)-1])
-	if err == nil {
-		c.last = c.at.seg
-	}
-	return c, err
-}
-
-// follow is next for a journal that grows, segments included.
-func follow(c *cursor) (record, error) {
-	for {
-		rec, err := c.next()
-		if errors.Is(err, os.ErrNotExist) {
-			err = errors.Join(c.d.missing(c.at.seg), err)
-		}
-		if err != nil || rec.body != nil {
-			return rec, err
-		}
-		empty, err := c.d.empty(c.last + 1)
-		if errors.Is(err, os.ErrNotExist) {
-			return record{}, c.d.missing(c.last + 1)
-		}
-		if err != nil || empty {
-			return record{}, err
-		}
-		c.last++
-	}
-}
-
-// missing says what it means that there is no such segment: nil if it is yet to
-// be made.
-func (d *segments) missing(seg uint64) error {
-	segs, err := d.listRun()
-	if err == nil && len(segs) > 0 && seg < segs[0] {
-		err = fmt.Errorf("%w: journal segment %d", kv.ErrPruned, seg)
-	}
-	return err
 }
 
 // syncSegment makes durable what can be read of a segment, whoever wrote it.

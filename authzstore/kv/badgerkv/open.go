@@ -247,7 +247,9 @@ func (r *recoverer) findPlace() (err error) {
 	}
 	r.applied = r.at.Seq
 	r.state.mark(r.applied)
-	r.cursor, err = r.journal.cursorAfter(r.at.pos(), r.last)
+	if r.cursor, err = r.journal.cursorAfter(r.at.pos(), r.last); err == nil {
+		r.cursor.last = r.last // whatever lies between has to be records
+	}
 	return err
 }
 

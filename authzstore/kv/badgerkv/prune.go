@@ -112,7 +112,7 @@ func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
 // dropIndex removes a segment's entries from the index. If a crash brings some
 // of them back, they lead to a pruned segment, and readers know that.
 func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
-	c, err := s.journal.cursorAt(p.seg, p.seg)
+	c, err := s.journal.cursorAt(p.seg)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package badgerkv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -110,8 +111,8 @@ func (r *segmentReader) read(seg uint64, b []byte, off int64) (err error) {
 	if r.f == nil || r.seg != seg {
 		r.close()
 		r.f, err = r.d.fs.Open(segPath(r.d.dir, seg))
-		if errors.Is(err, os.ErrNotExist) && seg < r.d.first.Load() {
-			return fmt.Errorf("%w: journal segment %d", kv.ErrPruned, seg)
+		if errors.Is(err, os.ErrNotExist) {
+			err = cmp.Or(r.d.missing(seg), err)
 		}
 		if err != nil {
 			return err
@@ -126,6 +127,18 @@ func (r *segmentReader) read(seg uint64, b []byte, off int64) (err error) {
 		return fmt.Errorf("segment %d offset %d: %w", seg, off, err)
 	}
 	return nil
+}
+
+// missing says what it means that there is no such segment: nil if it is yet to
+// be made.
+func (d *segments) missing(seg uint64) error {
+	if seg >= d.first.Load() {
+		segs, err := d.listRun() // others may be removed beside a reader that does not own them
+		if err != nil || len(segs) == 0 || seg >= segs[0] {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: journal segment %d", kv.ErrPruned, seg)
 }
 
 func (r *segmentReader) close() {
@@ -162,10 +175,14 @@ func (d *segments) header(seg uint64) (segHeader, error) {
 	return h, d.read(seg, page, h.Bytes-pageBytes) // or it was truncated
 }
 
-// empty: no record was ever written to the segment, not even a part of one.
+// empty: no record was ever written to the segment, not even a part of one, or it
+// is yet to be made.
 func (d *segments) empty(seg uint64) (bool, error) {
 	b := make([]byte, recordExtent(maxBodyBytes))
 	err := d.read(seg, b, pageBytes)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
 	return isAll(b, 0), err
 }
 

@@ -45,7 +45,6 @@ func (s *Store) Tail(ctx context.Context, from kv.Pos, fn func(kv.Batch) error) 
 				return err
 			}
 		}
-		c.last = last
 		b, err := c.nextBatch()
 		if err != nil {
 			return err

@@ -25,7 +25,7 @@ func (s *Store) verify(ctx context.Context, progress func(done, total int64)) er
 	s.mu.Lock()
 	end, last := s.durableTo, s.durable.Seq
 	s.mu.Unlock()
-	c, err := s.journal.cursorAt(s.journal.first.Load(), end.seg)
+	c, err := s.journal.cursorAt(s.journal.first.Load())
 	if err != nil {
 		return err
 	}
