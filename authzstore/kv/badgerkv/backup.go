@@ -5,8 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/authzstore/kv/chain"
 	"github.com/countersign/countersign/authzstore/kv/disk"
@@ -88,59 +86,48 @@ func (s *Store) mayWrite(ctx context.Context) error {
 }
 
 type backupWriter struct {
-	goOn func() error // asked before each write
-	f    disk.File
-	end  int64
-	head chain.Link
-	unit chain.Unit
-	cost int64
+	goOn    func() error // asked before each write
+	f       disk.File
+	end     int64
+	head    chain.Link
+	records []kv.Write
+	cost    int64
 }
 
 func (w *backupWriter) writeAll(p *snapshot) error {
-	it := p.txn.NewIterator(badger.DefaultIteratorOptions)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		key := string(it.Item().Key())
+	err := p.scan("", "", func(key string, val []byte) error {
 		if key == keyApplied || key == keyPad {
-			continue
+			return nil
 		}
-		val, err := it.Item().ValueCopy(nil)
-		if err != nil {
-			return err
+		w.records = append(w.records, kv.Write{Key: key, Val: val})
+		if w.cost += keyCost + int64(len(key)+len(val)); w.cost < backupUnitCost {
+			return nil
 		}
-		if err := w.add(key, val); err != nil {
-			return err
-		}
+		return w.flush()
+	})
+	if err != nil {
+		return err
 	}
 	at, _, err := p.get(keyApplied)
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.flush(), w.add(keyApplied, at), w.flush())
-}
-
-func (w *backupWriter) add(key string, val []byte) error {
-	w.unit.Records = append(w.unit.Records, kv.Write{Key: key, Val: val})
-	if w.cost += keyCost + int64(len(key)+len(val)); w.cost < backupUnitCost {
-		return nil
-	}
+	w.records = append(w.records, kv.Write{Key: keyApplied, Val: at})
 	return w.flush()
 }
 
 func (w *backupWriter) flush() error {
-	if len(w.unit.Records) == 0 {
-		return nil
-	}
 	if err := w.goOn(); err != nil {
 		return err
 	}
-	w.unit.Seal()
-	w.head = w.head.Next(w.unit.Leaf)
-	b := make([]byte, recordExtent(int64(len(w.unit.Bytes))))
-	encodeRecord(b, w.head, []*chain.Unit{&w.unit}, 0)
+	u := &chain.Unit{Unit: kv.Unit{Records: w.records}}
+	u.Seal()
+	w.head = w.head.Next(u.Leaf)
+	b := make([]byte, recordExtent(int64(len(u.Bytes))))
+	encodeRecord(b, w.head, []*chain.Unit{u}, 0)
 	_, err := w.f.WriteAt(b, w.end)
 	w.end += int64(len(b))
-	w.unit, w.cost = chain.Unit{}, 0
+	w.records, w.cost = nil, 0
 	return err
 }
 

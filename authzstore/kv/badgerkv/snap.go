@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/countersign/countersign/authzstore/kv"
 	"github.com/countersign/countersign/authzstore/kv/chain"
 )
@@ -178,34 +176,22 @@ func (v *snap) scan(prefix, from string, fn func(key string, val []byte) error) 
 		}
 	}
 	layered := slices.Sorted(maps.Keys(over))
-	opts := badger.DefaultIteratorOptions
-	opts.Prefix = []byte(prefix)
-	it := v.base.txn.NewIterator(opts)
-	defer it.Close()
-	it.Seek([]byte(max(prefix, from)))
-	for it.Valid() || len(layered) > 0 {
-		stored := it.Valid() && (len(layered) == 0 || string(it.Item().Key()) < layered[0])
-		var key string
-		var val []byte
-		if stored {
-			var err error
-			key = string(it.Item().Key())
-			if val, err = it.Item().ValueCopy(nil); err != nil {
+	layered = slices.DeleteFunc(layered, func(key string) bool { return over[key] == nil })
+	err := v.base.scan(prefix, from, func(key string, val []byte) error {
+		for ; len(layered) > 0 && layered[0] < key; layered = layered[1:] {
+			if err := fn(layered[0], over[layered[0]]); err != nil {
 				return err
-			}
-			it.Next()
-		} else {
-			key, layered = layered[0], layered[1:]
-			val = over[key]
-			if it.Valid() && string(it.Item().Key()) == key {
-				it.Next()
 			}
 		}
-		if stored || val != nil {
-			if err := fn(key, val); err != nil {
-				return err
-			}
+		if _, newer := over[key]; newer {
+			return nil
+		}
+		return fn(key, val)
+	})
+	for _, key := range layered {
+		if err == nil {
+			err = fn(key, over[key])
 		}
 	}
-	return nil
+	return err
 }

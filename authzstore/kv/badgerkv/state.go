@@ -232,6 +232,25 @@ func (p *snapshot) get(key string) (val []byte, ok bool, err error) {
 	return val, true, nil
 }
 
+// scan calls fn for each key with the prefix that is ≥ from, in order, with a copy
+// of the value, until fn returns an error.
+func (p *snapshot) scan(prefix, from string, fn func(key string, val []byte) error) error {
+	opts := badger.DefaultIteratorOptions
+	opts.Prefix = []byte(prefix)
+	it := p.txn.NewIterator(opts)
+	defer it.Close()
+	for it.Seek([]byte(max(prefix, from))); it.Valid(); it.Next() {
+		val, err := it.Item().ValueCopy(nil)
+		if err == nil {
+			err = fn(string(it.Item().Key()), val)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // recoverDamage turns a panic of Badger, which is how it meets some damaged
 // blocks, into an error.
 func recoverDamage(err *error, file, do string) {
