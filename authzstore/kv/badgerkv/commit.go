@@ -67,7 +67,7 @@ func (s *Store) commit(b *batch) error {
 	s.mu.Lock()
 	s.layers = append(s.layers, b)
 	s.durable = b.head.Pos()
-	s.durableTo, s.segmentLeft = s.journal.end()
+	s.durableTo, s.segmentLeft = s.journal.at, s.journal.size-s.journal.at.off
 	s.batches, s.units = s.batches+1, s.units+uint64(units)
 	s.undurable -= b.bodyBytes
 	s.written += b.bodyBytes

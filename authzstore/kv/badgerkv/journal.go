@@ -21,9 +21,8 @@ type journal struct {
 
 	// Of the appending goroutine.
 	active disk.File
-	seg    uint64
-	off    int64
-	size   int64
+	at     place // behind the last record
+	size   int64 // of the active segment
 	head   chain.Link
 	buf    []byte
 	next   chan spare // gets the next segment; nil if none is being made
@@ -31,14 +30,7 @@ type journal struct {
 	starved atomic.Bool // the next segment cannot be made
 	// Ended once nobody waits for a segment any more. One that a commit needs all
 	// the same, on a full disk, is then that commit's error.
-	stop   context.Context
-	cancel context.CancelFunc
-}
-
-func newJournal(d *segments, o Options) *journal {
-	j := &journal{segments: d, now: o.Now, maxBytes: o.SegmentBytes}
-	j.stop, j.cancel = context.WithCancel(context.Background())
-	return j
+	stop context.Context
 }
 
 // journalIn is the journal of a store's directory, to be read.
@@ -55,16 +47,11 @@ func (j *journal) create() error {
 	return j.makeSegment(1)
 }
 
-// resume continues at the given place.
-func (j *journal) resume(f disk.File, at place, size int64) {
-	j.active, j.seg, j.off, j.size = f, at.seg, at.off, size
-}
-
 // append writes one batch with one synchronous write and returns the place of
 // its body. After an error the journal is not written again.
 func (j *journal) append(h chain.Link, units []*chain.Unit, bodyBytes int64) (body place, err error) {
 	extent := recordExtent(bodyBytes)
-	if j.off+extent > j.size {
+	if j.at.off+extent > j.size {
 		if err := j.roll(); err != nil {
 			return place{}, err
 		}
@@ -74,16 +61,16 @@ func (j *journal) append(h chain.Link, units []*chain.Unit, bodyBytes int64) (bo
 	}
 	b := j.buf[:extent]
 	encodeRecord(b, h, units, j.now().UnixMilli())
-	if _, err := j.active.WriteAt(b, j.off); err != nil {
-		return place{}, fmt.Errorf("journal segment %d offset %d: %w", j.seg, j.off, err)
+	if _, err := j.active.WriteAt(b, j.at.off); err != nil {
+		return place{}, fmt.Errorf("journal segment %d offset %d: %w", j.at.seg, j.at.off, err)
 	}
-	body = bodyAt(place{j.seg, j.off})
-	j.off += extent
+	body = bodyAt(j.at)
+	j.at.off += extent
 	j.head = h
 	if j.next == nil {
 		// Only now: of two empty segments at the journal's end, recovery could not
 		// tell the first one from one whose records were lost.
-		j.makeSpare(j.seg+1, false)
+		j.makeSpare(j.at.seg+1, false)
 	}
 	return body, nil
 }
@@ -96,15 +83,13 @@ func (j *journal) roll() error {
 		return fmt.Errorf("next journal segment: %w", next.err)
 	}
 	closed := j.active.Close()
-	j.resume(next.file, place{j.seg + 1, pageBytes}, j.sizeOf(j.seg+1))
+	j.active, j.at = next.file, place{j.at.seg + 1, pageBytes}
+	j.size = j.sizeOf(j.at.seg)
 	if closed != nil {
-		return fmt.Errorf("journal segment %d: %w", j.seg-1, closed)
+		return fmt.Errorf("journal segment %d: %w", j.at.seg-1, closed)
 	}
 	return nil
 }
-
-// end is the place behind the last record, and how many bytes its segment has left.
-func (j *journal) end() (at place, left int64) { return place{j.seg, j.off}, j.size - j.off }
 
 // forget removes the first segment. Its readers get ErrPruned from now on. If it
 // cannot be removed it stays the first one: none behind it may go before it.
@@ -117,8 +102,8 @@ func (j *journal) forget(seg uint64) error {
 	return j.fs.SyncDir(j.dir)
 }
 
+// close is called once stop has ended.
 func (j *journal) close() {
-	j.cancel()
 	if j.active != nil {
 		j.active.Close()
 	}

@@ -36,8 +36,10 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
+	stop, cancel := context.WithCancel(context.Background())
 	r := &recoverer{ctx: ctx, Store: &Store{
-		o: o, owner: owner, locks: locks.New(o.MaxWaiters), journal: newJournal(journalIn(o.Dir, o.fs), o),
+		o: o, owner: owner, locks: locks.New(o.MaxWaiters), stop: stop, cancel: cancel,
+		journal: &journal{segments: journalIn(o.Dir, o.fs), now: o.Now, maxBytes: o.SegmentBytes, stop: stop},
 		backups: &segments{fs: o.fs, dir: filepath.Join(o.Dir, "backup"), do: doBackup},
 		guard:   &disk.Guard{FS: o.fs, Dir: o.Dir, MinFreeBytes: o.MinFreeBytes, BallastBytes: o.BallastBytes, Logger: o.Logger},
 		overlay: map[string]latest{}, failed: make(chan struct{}),
@@ -67,9 +69,8 @@ func (s *Store) start() {
 			}
 		}
 	}
-	s.durableTo, s.segmentLeft = s.journal.end()
+	s.durableTo, s.segmentLeft = s.journal.at, s.journal.size-s.journal.at.off
 	s.work, s.moved = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
-	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.closed = sync.OnceValue(s.close)
 	s.SafeSeq()
 	s.guard.MakeBallast()
@@ -110,12 +111,7 @@ func (r *recoverer) run() error {
 }
 
 func (r *recoverer) makeDirs() error {
-	for _, d := range []string{"journal", "state", "backup"} {
-		if err := os.MkdirAll(r.dir(d), 0o700); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(os.MkdirAll(r.dir("journal"), 0o700), os.MkdirAll(r.dir("state"), 0o700), os.MkdirAll(r.dir("backup"), 0o700))
 }
 
 // oldState is a state that is being thrown away.
@@ -254,6 +250,7 @@ func (r *recoverer) findPlace() (err error) {
 }
 
 func (r *recoverer) abort() {
+	r.cancel()
 	if r.state != nil {
 		r.state.close()
 	}

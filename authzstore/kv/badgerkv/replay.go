@@ -91,7 +91,7 @@ func (r *recoverer) resumeJournal() error {
 		return err
 	}
 	r.journal.head = r.cursor.h
-	r.journal.resume(f, at, r.cursor.size)
+	r.journal.active, r.journal.at, r.journal.size = f, at, r.cursor.size
 	if err := errors.Join(r.settle(f), r.syncNames()); err != nil {
 		return err
 	}

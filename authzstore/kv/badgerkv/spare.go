@@ -1,6 +1,7 @@
 package badgerkv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"syscall"
@@ -27,11 +28,7 @@ type spare struct {
 }
 
 func (j *journal) sizeOf(seg uint64) int64 {
-	size := int64(firstSegmentBytes)
-	for n := uint64(1); n < seg && size < j.maxBytes; n++ {
-		size *= 2
-	}
-	return min(size, j.maxBytes)
+	return min(int64(firstSegmentBytes)<<min(seg-1, 8), j.maxBytes)
 }
 
 // bytesTo is the size of the segments kept, up to seg.
@@ -82,13 +79,8 @@ func (j *journal) makeSegment(seg uint64) error {
 		step := make([]byte, zeroStepBytes)
 		newSegHeader(seg, j.store, size).encode(step)
 		for off := int64(0); off < size; off += zeroStepBytes {
-			if _, err := f.WriteAt(step[:min(zeroStepBytes, size-off)], off); err != nil {
-				return err
-			}
-			if err := f.Sync(); err != nil {
-				return err
-			}
-			if err := j.stop.Err(); err != nil {
+			_, err := f.WriteAt(step[:min(zeroStepBytes, size-off)], off)
+			if err := cmp.Or(err, f.Sync(), j.stop.Err()); err != nil {
 				return err
 			}
 			clear(step[:pageBytes])

@@ -59,10 +59,10 @@ func openState(dir string, o Options) (s *state, err error) {
 			return nil, err
 		}
 	}
-	defer recoverDamage(&err, dir, doRebuild)
+	defer asDamage(&err, dir, doRebuild)
 	db, err := badger.Open(badgerOptions(dir, o.Logger))
 	if err != nil {
-		return nil, fmt.Errorf("%w: open Badger in %s: %w; %s", kv.ErrDamaged, dir, err, doRebuild)
+		return nil, err
 	}
 	return &state{db: db, maxCost: db.MaxBatchSize()*9/10 - 4096}, nil
 }
@@ -78,19 +78,13 @@ func cleanState(dir string, o Options) error {
 		return err
 	}
 	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		scrap := strings.HasSuffix(e.Name(), ".mem") || strings.HasSuffix(e.Name(), ".vlog") || e.Name() == "DISCARD"
-		empty := info.Size() == 0 // a kill while creating one: Badger cannot open it
-		if scrap && (empty || !o.faults.trustWAL) {
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
+		name := e.Name()
+		scrap := strings.HasSuffix(name, ".mem") || strings.HasSuffix(name, ".vlog") || name == "DISCARD"
+		if scrap && !o.faults.trustWAL {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
 		}
 	}
-	return nil
+	return err
 }
 
 // verifyTables checks every table before Badger opens them: later it swallows
@@ -125,28 +119,23 @@ func verifyTables(dir string) error {
 }
 
 func verifyTable(name string) (err error) {
-	defer recoverDamage(&err, name, doRebuild)
+	defer asDamage(&err, name, doRebuild)
 	f, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
-	if err == nil {
-		defer f.Close(-1)
-		var t *table.Table
-		if t, err = table.OpenTable(f, table.Options{ReadOnly: true}); err == nil {
-			err = t.VerifyChecksum()
-		}
-	}
 	if err != nil {
-		return &kv.DamageError{File: name, Offset: -1, What: err.Error(), Do: doRebuild}
+		return err
 	}
-	return nil
+	defer f.Close(-1)
+	t, err := table.OpenTable(f, table.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	return t.VerifyChecksum()
 }
 
 // verify checks the tables of the open Badger.
 func (s *state) verify() (err error) {
-	defer recoverDamage(&err, s.db.Opts().Dir, doRestart)
-	if err := s.db.VerifyChecksum(); err != nil {
-		return &kv.DamageError{File: s.db.Opts().Dir, Offset: -1, What: err.Error(), Do: doRestart}
-	}
-	return nil
+	defer asDamage(&err, s.db.Opts().Dir, doRestart)
+	return s.db.VerifyChecksum()
 }
 
 // readApplied returns the zero value for a state that holds nothing.
@@ -218,7 +207,7 @@ func (s *state) read() *snapshot { return &snapshot{txn: s.db.NewTransaction(fal
 
 // get returns a copy.
 func (p *snapshot) get(key string) (val []byte, ok bool, err error) {
-	defer recoverDamage(&err, "state", doRestart)
+	defer asDamage(&err, "state", doRestart)
 	item, err := p.txn.Get([]byte(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, false, nil
@@ -226,10 +215,7 @@ func (p *snapshot) get(key string) (val []byte, ok bool, err error) {
 	if err == nil {
 		val, err = item.ValueCopy(nil)
 	}
-	if err != nil {
-		return nil, false, fmt.Errorf("badger: %w", err)
-	}
-	return val, true, nil
+	return val, err == nil, err
 }
 
 // scan calls fn for each key with the prefix that is ≥ from, in order, with a copy
@@ -251,10 +237,13 @@ func (p *snapshot) scan(prefix, from string, fn func(key string, val []byte) err
 	return nil
 }
 
-// recoverDamage turns a panic of Badger, which is how it meets some damaged
-// blocks, into an error.
-func recoverDamage(err *error, file, do string) {
+// asDamage makes damage of what Badger says: of an error, and of a panic, which is
+// how it meets some damaged blocks.
+func asDamage(err *error, file, do string) {
 	if p := recover(); p != nil {
-		*err = &kv.DamageError{File: file, Offset: -1, What: fmt.Sprintf("Badger panics: %.200v", p), Do: do}
+		*err = fmt.Errorf("panic of Badger: %.200v", p)
+	}
+	if *err != nil {
+		*err = &kv.DamageError{File: file, Offset: -1, What: (*err).Error(), Do: do}
 	}
 }

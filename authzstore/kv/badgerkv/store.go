@@ -223,7 +223,6 @@ func (s *Store) close() error {
 		s.moved.Wait()
 	}
 	s.mu.Unlock()
-	s.journal.cancel()
 	s.cancel()
 	s.done.Wait()
 	s.release(s.snapshot)

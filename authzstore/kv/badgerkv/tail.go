@@ -63,10 +63,12 @@ func (s *Store) waitDurable(ctx context.Context, seq uint64) (uint64, error) {
 		return 0, s.journal.damage(place{}, s.durable.Seq,
 			"the journal ends at %d and once had %d: its end was lost, or it was rolled back", s.durable.Seq, seq-1)
 	}
-	for s.durable.Seq < seq {
+	for {
 		switch {
 		case ctx.Err() != nil:
 			return 0, ctx.Err()
+		case s.durable.Seq >= seq:
+			return s.durableTo.seg, nil
 		case s.failure != nil:
 			return 0, s.failure
 		case s.closing:
@@ -74,8 +76,4 @@ func (s *Store) waitDurable(ctx context.Context, seq uint64) (uint64, error) {
 		}
 		s.moved.Wait()
 	}
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.durableTo.seg, nil
 }
