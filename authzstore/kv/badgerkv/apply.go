@@ -61,6 +61,7 @@ func (s *Store) toApply() []*batch {
 	return s.layers[:len(s.layers):len(s.layers)]
 }
 
+// apply brings batches into Badger, and drops them from memory.
 func (s *Store) apply(batches []*batch) error {
 	if f := s.o.faults.apply; f != nil {
 		if err := f(); err != nil {
@@ -70,22 +71,14 @@ func (s *Store) apply(batches []*batch) error {
 	if err := s.state.apply(s.journal.store, batches); err != nil {
 		return err
 	}
-	s.switchSnapshot(batches)
-	s.SafeSeq() // makes room for the updates that follow
-	return nil
-}
-
-// switchSnapshot lets readers find the batches in Badger and drops them from
-// memory, all under one mutex: a reader sees each batch in exactly one of the
-// two.
-func (s *Store) switchSnapshot(batches []*batch) {
+	// Readers find the batches in Badger, and no more in memory, all under one mutex:
+	// each sees a batch in exactly one of the two.
 	next := s.state.read()
-	last := batches[len(batches)-1]
 	s.mu.Lock()
 	old := s.snapshot
 	s.snapshot = next
 	s.layers = s.layers[len(batches):]
-	s.applied = last.seq
+	s.applied = batches[len(batches)-1].seq
 	for _, b := range batches {
 		for k := range b.state {
 			if s.overlay[k].in == b {
@@ -97,6 +90,8 @@ func (s *Store) switchSnapshot(batches []*batch) {
 	}
 	s.mu.Unlock()
 	s.release(old)
+	s.SafeSeq() // makes room for the updates that follow
+	return nil
 }
 
 // release gives a snapshot back.

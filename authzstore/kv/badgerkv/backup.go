@@ -1,6 +1,7 @@
 package badgerkv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -67,7 +68,7 @@ func (s *Store) writeBackup(ctx context.Context, seq uint64, p *snapshot) error 
 			return s.fail(err) // it may have answered wrongly
 		}
 		page := make([]byte, pageBytes)
-		newSegHeader(seq, s.backups.store, w.end).encode(page)
+		encodeSegHeader(page, seq, s.backups.store, w.end)
 		_, err := f.WriteAt(page, 0)
 		return err
 	})
@@ -79,10 +80,7 @@ func (s *Store) writeBackup(ctx context.Context, seq uint64, p *snapshot) error 
 
 // mayWrite says whether pruning may go on to fill the disk.
 func (s *Store) mayWrite(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return s.guard.Check()
+	return cmp.Or(ctx.Err(), s.guard.Check())
 }
 
 type backupWriter struct {

@@ -499,7 +499,7 @@ func setFormat(t *testing.T, dir string, reader, writer uint16) error {
 	patch(t, segPath(filepath.Join(dir, "journal"), 1), 0, func(b []byte) {
 		h, _ := decodeSegHeader(b)
 		h.Format, h.MinReader, h.MinWriter = 9, reader, writer
-		h.encode(b)
+		encodeHeader(b[:segHeaderBytes], segMagic, h)
 	}, pageBytes)
 	return nil
 }

@@ -80,14 +80,14 @@ type place struct {
 	off int64
 }
 
-// encode lays out page 0 of a segment.
-func (h segHeader) encode(page []byte) {
-	encodeHeader(page[:segHeaderBytes], segMagic, h)
+// encodeSegHeader lays out page 0 of a segment.
+func encodeSegHeader(page []byte, seg uint64, store [16]byte, bytes int64) {
+	encodeHeader(page[:segHeaderBytes], segMagic, segHeader{seg, store, bytes, formatVersion, minReader, minWriter})
 	pad(page[segHeaderBytes:pageBytes])
 }
 
 func decodeSegHeader(page []byte) (h segHeader, ok bool) {
-	ok = decodeHeader(page[:segHeaderBytes], segMagic, &h) && isPad(page[segHeaderBytes:pageBytes])
+	ok = decodeHeader(page[:segHeaderBytes], segMagic, &h) && isAll(page[segHeaderBytes:pageBytes], padByte)
 	return h, ok
 }
 
@@ -127,7 +127,7 @@ func decodeRecord(b []byte) (r record, extent int64, ok bool) {
 		return record{}, 0, false
 	}
 	r.body = b[recordHeaderBytes:end:end]
-	ok = checksum(r.body) == r.BodyCRC && r.Head.Sound() && isPad(b[end:extent])
+	ok = checksum(r.body) == r.BodyCRC && r.Head.Sound() && isAll(b[end:extent], padByte)
 	return r, extent, ok
 }
 
@@ -164,8 +164,6 @@ func pad(b []byte) {
 		b[i] = padByte
 	}
 }
-
-func isPad(b []byte) bool { return isAll(b, padByte) }
 
 // isAll compares b with itself shifted by one, which runs at memory speed.
 func isAll(b []byte, c byte) bool {

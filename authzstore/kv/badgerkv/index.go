@@ -19,10 +19,7 @@ const (
 )
 
 func streamKey(stream string) string {
-	b := make([]byte, 0, 3+len(stream)+8)
-	b = append(b, nsEntry...)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(stream)))
-	return string(append(b, stream...))
+	return nsEntry + string(binary.BigEndian.AppendUint16(nil, uint16(len(stream)))) + stream
 }
 
 func entryKey(stream string, num uint64) string {

@@ -91,7 +91,7 @@ func testUnit(i int, val []byte) *chain.Unit {
 // testSegment is a small segment image with three records.
 func testSegment(t testing.TB) []byte {
 	b := make([]byte, 16*pageBytes)
-	segHeader{Seg: 1, Format: formatVersion, MinReader: minReader, MinWriter: minWriter, Bytes: int64(len(b))}.encode(b)
+	encodeSegHeader(b, 1, [16]byte{}, int64(len(b)))
 	h, off := chain.Link{}, int64(pageBytes)
 	for i := range 3 {
 		u := testUnit(i, bytes.Repeat([]byte{0}, 700*i))

@@ -18,47 +18,46 @@ func (s *Store) Prune(ctx context.Context, r kv.Retention) (uint64, error) {
 	defer s.leave()
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
-	segs, err := s.prunable(r)
+	first := s.journal.first.Load()
+	end, err := s.prunable(first, r)
 	if err != nil {
 		return 0, err
 	}
-	if len(segs) > 0 {
-		if err := s.coverWithBackup(ctx, segs[len(segs)-1].last); err != nil {
-			return 0, err
-		}
+	before, err := s.journal.before(end)
+	if err == nil && end > first {
+		err = s.coverWithBackup(ctx, before.Seq)
 	}
-	for _, p := range segs {
-		err := s.dropIndex(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	for seg := first; seg < end; seg++ {
+		last, err := s.journal.before(seg + 1)
 		if err == nil {
-			err = s.journal.forget(p.seg)
+			err = s.dropIndex(ctx, seg, last.Seq)
+		}
+		if err == nil {
+			err = s.journal.forget(seg)
 		}
 		if err != nil {
 			return 0, err
 		}
-		s.o.Logger.Info("pruned journal segment", "segment", p.seg, "last_seq", p.last)
-	}
-	before, err := s.journal.before(s.journal.first.Load())
-	if err != nil {
-		return 0, err
+		s.o.Logger.Info("pruned journal segment", "segment", seg, "last_seq", last.Seq)
 	}
 	return before.Seq + 1, nil
 }
 
-type prunableSegment struct{ seg, last uint64 }
-
-// prunable returns the oldest segments that may all go.
-func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
+// prunable returns the first segment that has to stay: all from first to it may go.
+func (s *Store) prunable(first uint64, r kv.Retention) (uint64, error) {
 	bound := min(s.SafeSeq(), r.Exported)
 	s.mu.Lock()
 	active := s.durableTo.seg
 	s.mu.Unlock()
-	first, kept := s.journal.first.Load(), s.journal.bytesTo(active)
-	var segs []prunableSegment
+	kept := s.journal.bytesTo(active)
 	latestMs, certainMs := int64(0), int64(0)
-	for seg := first; seg < active; seg++ {
-		next, ok, err := s.journal.firstRecord(seg + 1) // it came after the last one of seg
+	for ; first < active; first++ {
+		next, ok, err := s.journal.firstRecord(first + 1) // it came after the last one of first
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		if !ok {
 			break
@@ -77,10 +76,9 @@ func (s *Store) prunable(r kv.Retention) ([]prunableSegment, error) {
 		if young || !old && !large || next.Head.Seq-1 > bound {
 			break
 		}
-		segs = append(segs, prunableSegment{seg, next.Head.Seq - 1})
-		kept -= s.journal.sizeOf(seg)
+		kept -= s.journal.sizeOf(first)
 	}
-	return segs, nil
+	return first, nil
 }
 
 // coverWithBackup makes sure that a backup holds batches up to seq at least,
@@ -111,12 +109,12 @@ func (s *Store) coverWithBackup(ctx context.Context, seq uint64) error {
 
 // dropIndex removes a segment's entries from the index. If a crash brings some
 // of them back, they lead to a pruned segment, and readers know that.
-func (s *Store) dropIndex(ctx context.Context, p prunableSegment) error {
-	c, err := s.journal.cursorAt(p.seg)
+func (s *Store) dropIndex(ctx context.Context, seg, last uint64) error {
+	c, err := s.journal.cursorAt(seg)
 	if err != nil {
 		return err
 	}
-	for c.h.Seq < p.last {
+	for c.h.Seq < last {
 		if err := s.mayWrite(ctx); err != nil {
 			return err
 		}

@@ -94,25 +94,17 @@ func (s *Store) lockWithSums(u *chain.Unit) (map[string]int64, error) {
 		}
 		p.refs++
 		s.mu.Unlock()
-		err := p.readSums(missing, stored)
+		var err error
+		for _, key := range missing {
+			if stored[key], err = sum(p.get(key)); err != nil {
+				break
+			}
+		}
 		s.release(p)
 		if err != nil {
 			return nil, err
 		}
 	}
-}
-
-func (p *snapshot) readSums(keys []string, into map[string]int64) error {
-	for _, key := range keys {
-		v, _, err := p.get(key)
-		if err != nil {
-			return err
-		}
-		if into[key], err = chain.DecodeInt(v); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // fix makes increments sums, and numbers entries; sums follows.

@@ -148,10 +148,6 @@ func (r *segmentReader) close() {
 	}
 }
 
-func newSegHeader(seg uint64, store [16]byte, bytes int64) segHeader {
-	return segHeader{Seg: seg, Store: store, Bytes: bytes, Format: formatVersion, MinReader: minReader, MinWriter: minWriter}
-}
-
 // header reads and checks a segment's page 0.
 func (d *segments) header(seg uint64) (segHeader, error) {
 	page := make([]byte, pageBytes)

@@ -19,12 +19,14 @@ type reader struct {
 
 func (r *reader) Record(key string) ([]byte, bool, error) { return r.read(nsRecord + key) }
 
-func (r *reader) Counter(counter string) (int64, error) {
-	v, _, err := r.read(nsCounter + counter)
+func (r *reader) Counter(counter string) (int64, error) { return sum(r.read(nsCounter + counter)) }
+
+// sum is a counter's, as it was read.
+func sum(val []byte, _ bool, err error) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return chain.DecodeInt(v)
+	return chain.DecodeInt(val)
 }
 
 // read returns a copy of the newest published value of a key. The snapshot is
@@ -100,11 +102,7 @@ func (v *snap) Get(key string) ([]byte, bool, error) {
 }
 
 func (v *snap) Counter(counter string) (int64, error) {
-	val, _, err := v.named(nsCounter, counter)
-	if err != nil {
-		return 0, err
-	}
-	return chain.DecodeInt(val)
+	return sum(v.named(nsCounter, counter))
 }
 
 func (v *snap) Record(id string) (kv.Entry, bool, error) {

@@ -77,7 +77,7 @@ func (j *journal) makeSegment(seg uint64) error {
 			return fmt.Errorf("preallocate: %w", err)
 		}
 		step := make([]byte, zeroStepBytes)
-		newSegHeader(seg, j.store, size).encode(step)
+		encodeSegHeader(step, seg, j.store, size)
 		for off := int64(0); off < size; off += zeroStepBytes {
 			_, err := f.WriteAt(step[:min(zeroStepBytes, size-off)], off)
 			if err := cmp.Or(err, f.Sync(), j.stop.Err()); err != nil {
