@@ -2,7 +2,6 @@ package badgerkv
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,15 +35,6 @@ type journal struct {
 // journalIn is the journal of a store's directory, to be read.
 func journalIn(dir string, fs disk.FileSystem) *segments {
 	return &segments{fs: fs, dir: filepath.Join(dir, "journal"), do: doRestoreJournal}
-}
-
-// create starts the journal of a new store.
-func (j *journal) create() error {
-	if _, err := rand.Read(j.store[:]); err != nil {
-		return err
-	}
-	j.first.Store(1)
-	return j.makeSegment(1)
 }
 
 // append writes one batch with one synchronous write and returns the place of

@@ -2,6 +2,7 @@ package badgerkv
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -46,7 +47,11 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}}
 	defer func() {
 		if err != nil {
-			r.abort()
+			cancel()
+			if r.state != nil {
+				r.state.close()
+			}
+			r.journal.close()
 			err = errors.Join(err, owner.Release())
 		}
 	}()
@@ -218,11 +223,10 @@ func (r *recoverer) create() error {
 	if r.at.Seq > 0 || len(backups) > 0 {
 		return r.journal.damage(place{}, r.at.Seq, "the journal is missing; the state holds batches up to %d", r.at.Seq)
 	}
-	if err := r.journal.create(); err != nil {
-		return err
-	}
+	rand.Read(r.journal.store[:])
+	r.journal.first.Store(1)
 	r.first, r.last, r.backups.store = 1, 1, r.journal.store
-	return nil
+	return r.journal.makeSegment(1)
 }
 
 // findPlace puts the cursor behind the state's last batch. That proves that the
@@ -247,12 +251,4 @@ func (r *recoverer) findPlace() (err error) {
 		r.cursor.last = r.last // whatever lies between has to be records
 	}
 	return err
-}
-
-func (r *recoverer) abort() {
-	r.cancel()
-	if r.state != nil {
-		r.state.close()
-	}
-	r.journal.close()
 }

@@ -32,14 +32,6 @@ type Options struct {
 	// 16 MiB as counted, which is about 80 MiB of heap: a map entry of 100
 	// counted bytes took 500. What a start replayed comes on top of it.
 	MaxUnappliedBytes int64
-	// MaxReplayBytes bounds what a start after a crash has to read of the journal,
-	// and so how long it takes: 14 to 21 ms a MiB, all of opening included, measured
-	// on two slow and busy cores with 41 MiB.
-	// It is what Badger's synced tables do not hold yet, counted in bytes of
-	// batches; past it updates are refused. Default and least 48 MiB, three
-	// memtables: one is filled while another one is flushed, and then there is room
-	// left for a disk that takes its time.
-	MaxReplayBytes int64
 	// MaxWaiters bounds the transactions that wait for one record, without the
 	// urgent ones. Default 256.
 	MaxWaiters int
@@ -88,7 +80,6 @@ func (o Options) withDefaults() (Options, error) {
 	o.SegmentBytes = cmp.Or(o.SegmentBytes, 64<<20)
 	o.MaxPendingBytes = cmp.Or(o.MaxPendingBytes, 32<<20)
 	o.MaxUnappliedBytes = cmp.Or(o.MaxUnappliedBytes, 16<<20)
-	o.MaxReplayBytes = cmp.Or(o.MaxReplayBytes, minReplayBytes)
 	o.MaxWaiters = cmp.Or(o.MaxWaiters, 256)
 	o.MinFreeBytes = cmp.Or(o.MinFreeBytes, 10*memTableBytes)
 	o.BallastBytes = cmp.Or(o.BallastBytes, 64<<20)
@@ -101,8 +92,6 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Dir == "":
 		return o, fmt.Errorf("badgerkv: Dir is empty")
-	case o.MaxReplayBytes < minReplayBytes:
-		return o, fmt.Errorf("badgerkv: MaxReplayBytes %d is less than %d", o.MaxReplayBytes, minReplayBytes)
 	case o.SegmentBytes < firstSegmentBytes || o.SegmentBytes > 1<<30 || o.SegmentBytes%pageBytes != 0:
 		return o, fmt.Errorf("badgerkv: SegmentBytes %d is not a multiple of %d from %d to %d", o.SegmentBytes, pageBytes, firstSegmentBytes, 1<<30)
 	}
@@ -114,7 +103,13 @@ func (o Options) withDefaults() (Options, error) {
 // batch would fit a transaction of Badger.
 const memTableBytes = 16 << 20
 
-const minReplayBytes = 3 * memTableBytes
+// maxReplayBytes bounds what a start after a crash has to read of the journal, and
+// so how long it takes: 14 to 21 ms a MiB, all of opening included, measured on two
+// slow and busy cores with 41 MiB. It is what Badger's synced tables do not hold yet,
+// counted in bytes of batches; past it updates are refused. Of three memtables one is
+// filled while another one is flushed, and then there is room left for a disk that
+// takes its time.
+const maxReplayBytes = 3 * memTableBytes
 
 // badgerOptions are the settings that the measurements favoured.
 func badgerOptions(dir string, log *slog.Logger) badger.Options {

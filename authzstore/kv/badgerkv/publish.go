@@ -129,7 +129,7 @@ func fix(u *chain.Unit, sums map[string]int64) error {
 // never in the committer, where it would have to be "unknown". An eighth of each
 // bound, and a little of the last segment on a full disk, is left to urgent units.
 func (s *Store) room(bytes int64, urgent bool) error {
-	maxPending, maxUnapplied, maxReplay, kept := s.o.MaxPendingBytes, s.o.MaxUnappliedBytes, s.o.MaxReplayBytes, int64(0)
+	maxPending, maxUnapplied, maxReplay, kept := s.o.MaxPendingBytes, s.o.MaxUnappliedBytes, int64(maxReplayBytes), int64(0)
 	if !urgent {
 		maxPending, maxUnapplied, maxReplay, kept = maxPending/8*7, maxUnapplied/8*7, maxReplay/8*7, urgentSegmentBytes
 	}

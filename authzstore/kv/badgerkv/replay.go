@@ -52,21 +52,17 @@ func (r *recoverer) add(rec record) error {
 	r.lastAt = rec.at
 	r.recovery.Batches++
 	r.recovery.Bytes += int64(len(rec.body))
-	for r.recovery.Bytes-r.state.bodies > r.o.MaxReplayBytes {
-		if err := r.applyOldest(); err != nil {
+	for r.recovery.Bytes-r.state.bodies > maxReplayBytes {
+		if err := r.guard.Check(); err != nil {
+			return err
+		}
+		oldest := r.layers[0]
+		r.layers, r.unapplied, r.applied = r.layers[1:], r.unapplied-oldest.cost, oldest.seq
+		if err := r.state.apply(r.journal.store, []*batch{oldest}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (r *recoverer) applyOldest() error {
-	if err := r.guard.Check(); err != nil {
-		return err
-	}
-	oldest := r.layers[0]
-	r.layers, r.unapplied, r.applied = r.layers[1:], r.unapplied-oldest.cost, oldest.seq
-	return r.state.apply(r.journal.store, []*batch{oldest})
 }
 
 // judgeEnd finds out whether the place where the cursor stopped is the end of the
@@ -86,16 +82,24 @@ func (r *recoverer) judgeEnd(err error) error {
 // resumeJournal makes the journal ready to append where the cursor stopped.
 func (r *recoverer) resumeJournal() error {
 	at := r.cursor.at
-	f, err := r.o.fs.OpenSync(segPath(r.dir("journal"), at.seg))
+	f, err := r.o.fs.OpenSync(segPath(r.journal.dir, at.seg))
 	if err != nil {
 		return err
 	}
 	r.journal.head = r.cursor.h
 	r.journal.active, r.journal.at, r.journal.size = f, at, r.cursor.size
-	if err := errors.Join(r.settle(f), r.syncNames()); err != nil {
+	// An earlier process may have left names in memory: of segments, and of the
+	// directories of a new store.
+	err = errors.Join(r.settle(f), r.o.fs.SyncDir(r.journal.dir))
+	if r.cursor.h.Seq == 0 {
+		err = errors.Join(err, r.o.fs.SyncDir(r.o.Dir), r.o.fs.SyncDir(filepath.Dir(r.o.Dir)))
+	}
+	if err != nil {
 		return err
 	}
-	r.resumeSpare()
+	next := r.last + 1
+	h, err := r.journal.header(next) // the empty segment that is there serves, if it is as it would be made
+	r.journal.makeSpare(next, err == nil && h.Bytes == r.journal.sizeOf(next))
 	return nil
 }
 
@@ -124,21 +128,4 @@ func (r *recoverer) settle(f disk.File) error {
 		return fmt.Errorf("settle the journal's end: %w", err)
 	}
 	return nil
-}
-
-// syncNames makes the names durable that an earlier process may have left in
-// memory: of segments, and of the directories of a new store.
-func (r *recoverer) syncNames() error {
-	err := r.o.fs.SyncDir(r.dir("journal"))
-	if r.cursor.h.Seq == 0 {
-		err = errors.Join(err, r.o.fs.SyncDir(r.o.Dir), r.o.fs.SyncDir(filepath.Dir(r.o.Dir)))
-	}
-	return err
-}
-
-// resumeSpare uses the empty segment that is there, if it is as it would be made.
-func (r *recoverer) resumeSpare() {
-	next := r.last + 1
-	h, err := r.journal.header(next)
-	r.journal.makeSpare(next, err == nil && h.Bytes == r.journal.sizeOf(next))
 }

@@ -135,7 +135,7 @@ func TestReplayBound(t *testing.T) {
 		s := mustOpen(t, testOptions(dir, nil))
 		replayed := s.Recovery().Bytes
 		most = max(most, replayed)
-		if replayed > minReplayBytes+maxBodyBytes {
+		if replayed > maxReplayBytes+maxBodyBytes {
 			t.Errorf("round %d: %d bytes replayed", round, replayed)
 		}
 		if round%2 == 0 { // the next one is opened after a crash of this one
@@ -146,7 +146,7 @@ func TestReplayBound(t *testing.T) {
 		}
 	}
 	t.Logf("%d bytes written, up to %d replayed", written, most)
-	if written < 3*minReplayBytes {
+	if written < 3*maxReplayBytes {
 		t.Fatalf("only %d bytes were written: the test cannot fail", written)
 	}
 }
@@ -177,8 +177,8 @@ func TestReplayRoom(t *testing.T) {
 		}
 	}
 	s = mustOpen(t, testOptions(crashCopy(t, dir), nil))
-	if got := s.Recovery().Bytes; got > minReplayBytes || got < minReplayBytes*9/10 {
-		t.Errorf("%d bytes replayed, the bound is %d", got, minReplayBytes)
+	if got := s.Recovery().Bytes; got > maxReplayBytes || got < maxReplayBytes*9/10 {
+		t.Errorf("%d bytes replayed, the bound is %d", got, maxReplayBytes)
 	}
 	for i := range 300 { // more than the bound, with nothing but padding to fill memtables
 		if err := appendPatiently(s, fmt.Sprint("again", i)); err != nil {
