@@ -25,22 +25,18 @@ const (
 // usableBackup returns the newest good backup that the kept segments continue.
 func (r *recoverer) usableBackup() (seq uint64, err error) {
 	seqs, err := listSegments(r.backups.dir)
-	if err != nil {
-		return 0, err
-	}
-	var bad []error
 	for _, seq := range slices.Backward(seqs) {
 		if seq < r.before.Seq {
 			break
 		}
-		err := r.backups.checkBackup(r.ctx, seq)
-		if err == nil {
+		bad := r.backups.checkBackup(r.ctx, seq)
+		if bad == nil {
 			return seq, nil
 		}
-		bad = append(bad, err)
+		err = errors.Join(err, bad)
 	}
-	return 0, errors.Join(append(bad, r.backups.damage(place{}, r.at.Seq,
-		"the state cannot be rebuilt: the journal starts after %d and no good state backup reaches it", r.before.Seq))...)
+	return 0, errors.Join(err, r.backups.damage(place{}, r.at.Seq,
+		"the state cannot be rebuilt: the journal starts after %d and no good state backup reaches it", r.before.Seq))
 }
 
 // loadBackup fills an empty state. What is applied goes in last, so a load that

@@ -163,7 +163,7 @@ func TestNoNextSegment(t *testing.T) {
 	fs := &faultFS{}
 	fs.fillUp(false)
 	o := testOptions(dir, fs)
-	o.SegmentBytes = 16 << 20
+	o.segmentBytes = 16 << 20
 	s := mustOpen(t, o)
 	var out outcomes
 	big := func(id string) error {

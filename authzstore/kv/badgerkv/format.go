@@ -83,7 +83,7 @@ type place struct {
 // encodeSegHeader lays out page 0 of a segment.
 func encodeSegHeader(page []byte, seg uint64, store [16]byte, bytes int64) {
 	encodeHeader(page[:segHeaderBytes], segMagic, segHeader{seg, store, bytes, formatVersion, minReader, minWriter})
-	pad(page[segHeaderBytes:pageBytes])
+	copy(page[segHeaderBytes:pageBytes], padding)
 }
 
 func decodeSegHeader(page []byte) (h segHeader, ok bool) {
@@ -108,7 +108,7 @@ func encodeRecord(b []byte, h chain.Link, units []*chain.Unit, writtenMs int64) 
 	for _, u := range units {
 		end += copy(b[end:], u.Bytes)
 	}
-	pad(b[end:])
+	copy(b[end:], padding)
 	encodeHeader(b[:recordHeaderBytes], recordMagic, recordHeader{
 		BodyBytes: uint32(end - recordHeaderBytes), ZeroSectors: zeroSectors(b[sectorBytes:]), Head: h, Units: uint32(len(units)),
 		BodyCRC: checksum(b[recordHeaderBytes:end]), WrittenMs: writtenMs,
@@ -157,12 +157,6 @@ func zeroSectors(b []byte) (n uint32) {
 		}
 	}
 	return n
-}
-
-func pad(b []byte) {
-	for i := range b {
-		b[i] = padByte
-	}
 }
 
 // isAll compares b with itself shifted by one, which runs at memory speed.

@@ -40,7 +40,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	stop, cancel := context.WithCancel(context.Background())
 	r := &recoverer{ctx: ctx, Store: &Store{
 		o: o, owner: owner, locks: locks.New(o.MaxWaiters), stop: stop, cancel: cancel,
-		journal: &journal{segments: journalIn(o.Dir, o.fs), now: o.Now, maxBytes: o.SegmentBytes, stop: stop},
+		journal: &journal{segments: journalIn(o.Dir, o.fs), now: o.Now, maxBytes: o.segmentBytes, stop: stop},
 		backups: &segments{fs: o.fs, dir: filepath.Join(o.Dir, "backup"), do: doBackup},
 		guard:   &disk.Guard{FS: o.fs, Dir: o.Dir, MinFreeBytes: o.MinFreeBytes, BallastBytes: o.BallastBytes, Logger: o.Logger},
 		overlay: map[string]latest{}, failed: make(chan struct{}),
@@ -93,13 +93,12 @@ type recoverer struct {
 	*Store
 	ctx context.Context
 
-	first, last uint64     // segments that hold data, or segment 1; 0: there is none
-	before      chain.Link // of the record before the first one kept
-	at          applied    // how far the state is
-	cursor      *cursor    // there
+	last   uint64     // segment that holds data, or segment 1; 0: there is none
+	before chain.Link // of the record before the first one kept
+	at     applied    // how far the state is
+	cursor *cursor    // there
 
 	lastAt place // of the last record replayed
-	torn   int64 // bytes that a torn write left where the journal ends
 }
 
 func (r *recoverer) dir(name string) string { return filepath.Join(r.o.Dir, name) }
@@ -135,10 +134,11 @@ func (r *recoverer) findSegments() error {
 	if err != nil || len(segs) == 0 {
 		return err
 	}
-	r.first, r.last = segs[0], segs[len(segs)-1]
-	r.journal.first.Store(r.first)
+	first := segs[0]
+	r.last = segs[len(segs)-1]
+	r.journal.first.Store(first)
 	empty, err := r.journal.empty(r.last)
-	if err == nil && empty && r.last > r.first {
+	if err == nil && empty && r.last > first {
 		r.last-- // it is the spare
 		empty, err = r.journal.empty(r.last)
 	}
@@ -148,10 +148,10 @@ func (r *recoverer) findSegments() error {
 	if empty && r.last > 1 {
 		return r.journal.damage(place{r.last, pageBytes}, 0, "no record, and none follows")
 	}
-	if r.before, err = r.journal.before(r.first); err != nil {
+	if r.before, err = r.journal.before(first); err != nil {
 		return err
 	}
-	h, err := r.journal.header(r.first)
+	h, err := r.journal.header(first)
 	if err != nil {
 		return err
 	}
@@ -178,8 +178,8 @@ func (r *recoverer) openState() (err error) {
 // rebuild throws the state away, if it can be made again, and begins a new one:
 // with the newest good backup where segments were pruned.
 func (r *recoverer) rebuild() (err error) {
-	var backup uint64
-	if r.first > 1 {
+	pruned, backup := r.before.Seq > 0, uint64(0)
+	if pruned {
 		if backup, err = r.usableBackup(); err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (r *recoverer) rebuild() (err error) {
 	if r.state, err = openState(dir, r.o); err != nil {
 		return err
 	}
-	if r.first > 1 {
+	if pruned {
 		if err := r.loadBackup(backup); err != nil {
 			return err
 		}
@@ -225,7 +225,7 @@ func (r *recoverer) create() error {
 	}
 	rand.Read(r.journal.store[:])
 	r.journal.first.Store(1)
-	r.first, r.last, r.backups.store = 1, 1, r.journal.store
+	r.last, r.backups.store = 1, r.journal.store
 	return r.journal.makeSegment(1)
 }
 
@@ -247,7 +247,7 @@ func (r *recoverer) findPlace() (err error) {
 	}
 	r.applied = r.at.Seq
 	r.state.mark(r.applied)
-	if r.cursor, err = r.journal.cursorAfter(r.at.pos(), r.last); err == nil {
+	if r.cursor, err = r.journal.cursorAfter(kv.Pos{Seq: r.at.Seq, Hash: r.at.Hash}, r.last); err == nil {
 		r.cursor.last = r.last // whatever lies between has to be records
 	}
 	return err

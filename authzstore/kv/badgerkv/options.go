@@ -20,11 +20,6 @@ type Options struct {
 	// made if it is missing.
 	Dir string
 
-	// SegmentBytes is the size to which journal segments grow from 4 MiB.
-	// Default 64 MiB: with it the next segment was never waited for at 65 000
-	// updates per second. 4 MiB to 1 GiB.
-	SegmentBytes int64
-
 	// MaxPendingBytes bounds what is published and not yet durable. Default
 	// 32 MiB: over a second of work at the highest rate measured.
 	MaxPendingBytes int64
@@ -53,8 +48,9 @@ type Options struct {
 	Now    func() time.Time // default time.Now; stamps segments
 
 	// Of the package's tests alone.
-	fs     disk.FileSystem // nil: the real one
-	faults faults
+	fs           disk.FileSystem // nil: the real one
+	segmentBytes int64           // to which journal segments grow; 0: maxSegmentBytes
+	faults       faults
 }
 
 // faults are the controls of the fault tests: each takes one guarantee away, so
@@ -77,7 +73,7 @@ type faults struct {
 }
 
 func (o Options) withDefaults() (Options, error) {
-	o.SegmentBytes = cmp.Or(o.SegmentBytes, 64<<20)
+	o.segmentBytes = cmp.Or(o.segmentBytes, maxSegmentBytes)
 	o.MaxPendingBytes = cmp.Or(o.MaxPendingBytes, 32<<20)
 	o.MaxUnappliedBytes = cmp.Or(o.MaxUnappliedBytes, 16<<20)
 	o.MaxWaiters = cmp.Or(o.MaxWaiters, 256)
@@ -89,11 +85,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	switch {
-	case o.Dir == "":
+	if o.Dir == "" {
 		return o, fmt.Errorf("badgerkv: Dir is empty")
-	case o.SegmentBytes < firstSegmentBytes || o.SegmentBytes > 1<<30 || o.SegmentBytes%pageBytes != 0:
-		return o, fmt.Errorf("badgerkv: SegmentBytes %d is not a multiple of %d from %d to %d", o.SegmentBytes, pageBytes, firstSegmentBytes, 1<<30)
 	}
 	return o, nil
 }

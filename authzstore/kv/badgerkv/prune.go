@@ -128,9 +128,6 @@ func (s *Store) dropIndex(ctx context.Context, seg, last uint64) error {
 				gone[nsID+e.ID], gone[entryKey(e.Stream, e.Num)] = nil, nil
 			}
 		}
-		if len(gone) == 0 {
-			continue
-		}
 		if _, err := s.state.write(gone); err != nil {
 			return err
 		}

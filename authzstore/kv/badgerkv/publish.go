@@ -78,14 +78,11 @@ func (s *Store) lockWithSums(u *chain.Unit) (map[string]int64, error) {
 		}
 		sums, missing := map[string]int64{}, []string(nil)
 		for _, key := range keys {
-			l, published := s.overlay[key]
-			n, read := stored[key]
-			switch {
-			case published:
+			if l, published := s.overlay[key]; published {
 				sums[key], _ = chain.DecodeInt(l.val) // EncodeInt made it
-			case read:
+			} else if n, read := stored[key]; read {
 				sums[key] = n
-			default:
+			} else {
 				missing = append(missing, key)
 			}
 		}

@@ -70,11 +70,11 @@ func (r *recoverer) add(rec record) error {
 func (r *recoverer) judgeEnd(err error) error {
 	c := r.cursor
 	if err == nil || errors.Is(err, errUnreadable) && c.at.seg == r.last {
-		r.torn, err = c.torn()
+		r.recovery.TornBytes, err = c.torn()
 	}
 	if errors.Is(err, kv.ErrDamaged) && r.o.faults.trustJournal {
 		rest, readErr := c.rest()
-		r.torn, err = int64(len(rest)), readErr
+		r.recovery.TornBytes, err = int64(len(rest)), readErr
 	}
 	return err
 }
@@ -119,10 +119,9 @@ func (r *recoverer) settle(f disk.File) error {
 	if _, err := f.ReadAt(last, from); err != nil {
 		return err
 	}
-	if r.torn > 0 && !r.o.faults.keepTorn {
-		r.recovery.TornBytes = r.torn
-		r.o.Logger.Warn("wiping a torn journal write", "segment", at.seg, "offset", at.off, "bytes", r.torn)
-		last = append(last, make([]byte, r.torn)...)
+	if torn := r.recovery.TornBytes; torn > 0 && !r.o.faults.keepTorn {
+		r.o.Logger.Warn("wiping a torn journal write", "segment", at.seg, "offset", at.off, "bytes", torn)
+		last = append(last, make([]byte, torn)...)
 	}
 	if _, err := f.WriteAt(last, from); err != nil {
 		return fmt.Errorf("settle the journal's end: %w", err)

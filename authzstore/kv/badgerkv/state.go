@@ -46,8 +46,6 @@ const (
 	appliedBytes = 66
 )
 
-func (a applied) pos() kv.Pos { return kv.Pos{Seq: a.Seq, Hash: a.Hash} }
-
 // openState prepares the directory and opens Badger. ErrDamaged means that the
 // state has to be rebuilt.
 func openState(dir string, o Options) (s *state, err error) {

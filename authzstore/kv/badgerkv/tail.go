@@ -34,45 +34,36 @@ func (s *Store) Tail(ctx context.Context, from kv.Pos, fn func(kv.Batch) error) 
 		defer s.mu.Unlock()
 		s.moved.Broadcast()
 	})()
-	var c *cursor
-	for seq := from.Seq + 1; ; seq++ {
-		last, err := s.waitDurable(ctx, seq)
-		if err != nil {
-			return err
+	s.mu.Lock()
+	last := s.durableTo.seg
+	s.mu.Unlock()
+	c, err := s.journal.cursorAfter(from, last)
+	for err == nil {
+		if err = s.waitDurable(ctx, c.h.Seq+1); err != nil {
+			break
 		}
-		if c == nil {
-			if c, err = s.journal.cursorAfter(from, last); err != nil {
-				return err
-			}
-		}
-		b, err := c.nextBatch()
-		if err != nil {
-			return err
-		}
-		if err := fn(b); err != nil {
-			return err
+		var b kv.Batch
+		if b, err = c.nextBatch(); err == nil {
+			err = fn(b)
 		}
 	}
+	return err
 }
 
-// waitDurable waits until a batch is durable and returns the last segment then.
-func (s *Store) waitDurable(ctx context.Context, seq uint64) (uint64, error) {
+// waitDurable waits until a batch is durable.
+func (s *Store) waitDurable(ctx context.Context, seq uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if seq > s.durable.Seq+1 {
-		return 0, s.journal.damage(place{}, s.durable.Seq,
-			"the journal ends at %d and once had %d: its end was lost, or it was rolled back", s.durable.Seq, seq-1)
-	}
 	for {
 		switch {
 		case ctx.Err() != nil:
-			return 0, ctx.Err()
+			return ctx.Err()
 		case s.durable.Seq >= seq:
-			return s.durableTo.seg, nil
+			return nil
 		case s.failure != nil:
-			return 0, s.failure
+			return s.failure
 		case s.closing:
-			return 0, kv.ErrClosed
+			return kv.ErrClosed
 		}
 		s.moved.Wait()
 	}

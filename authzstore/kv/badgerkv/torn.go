@@ -21,17 +21,14 @@ func (c *cursor) torn() (int64, error) {
 		}
 	}
 	r, extent, _ := decodeRecord(rest)
-	if extent == 0 {
-		if !isAll(rest[:sectorBytes], 0) {
-			return 0, c.damage("record header was written, its checksum is wrong")
-		}
-		torn := roundUp(int64(len(bytes.TrimRight(rest, "\x00"))))
-		if torn > recordExtent(maxBodyBytes) {
+	switch {
+	case extent == 0 && !isAll(rest[:sectorBytes], 0):
+		return 0, c.damage("record header was written, its checksum is wrong")
+	case extent == 0:
+		extent = roundUp(int64(len(bytes.TrimRight(rest, "\x00"))))
+		if extent > recordExtent(maxBodyBytes) {
 			return 0, c.damage("more bytes than one write can leave behind")
 		}
-		return torn, nil
-	}
-	switch {
 	case !isAll(rest[extent:], 0):
 		return 0, c.damage("data behind an unreadable last record")
 	case r.Head.Seq != c.h.Seq+1 || r.Head.Prev != c.h.Hash:
