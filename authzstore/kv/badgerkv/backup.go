@@ -39,18 +39,6 @@ func (r *recoverer) usableBackup() (seq uint64, err error) {
 		"the state cannot be rebuilt: the journal starts after %d and no good state backup reaches it", r.before.Seq))
 }
 
-// loadBackup fills an empty state. What is applied goes in last, so a load that
-// was cut short is not mistaken for a state.
-func (r *recoverer) loadBackup(seq uint64) error {
-	return r.backups.readBackup(r.ctx, seq, func(values map[string][]byte) error {
-		if err := r.guard.Check(); err != nil {
-			return err
-		}
-		_, err := r.state.write(values)
-		return err
-	})
-}
-
 // writeBackup makes a backup of a snapshot, which holds batches up to seq, and
 // reads it back. It has its name only after Badger's tables were found good: they
 // would be copied with their damage.

@@ -140,10 +140,7 @@ func decideIn(s *Store) decider {
 }
 
 func openPlain(b *testing.B, delay time.Duration) decider {
-	o, err := Options{Dir: b.TempDir()}.withDefaults()
-	if err != nil {
-		b.Fatal(err)
-	}
+	o := Options{Dir: b.TempDir()}.withDefaults()
 	db, err := badger.Open(badgerOptions(o.Dir, o.Logger).WithSyncWrites(true).WithDetectConflicts(true))
 	if err != nil {
 		b.Fatal(err)
@@ -369,11 +366,11 @@ func openTimed(o Options) *Store {
 		os.Exit(1)
 	}
 	took := time.Since(start)
-	if why := s.Recovery().Rebuilt; why != "" {
+	if why := s.recovery.Rebuilt; why != "" {
 		fmt.Println("ERR rebuilt:", why)
 		os.Exit(1)
 	}
-	fmt.Print(float64(took.Microseconds())/1000, " ", float64(s.Recovery().Bytes)/1e6, " ")
+	fmt.Print(float64(took.Microseconds())/1000, " ", float64(s.recovery.Bytes)/1e6, " ")
 	return s
 }
 

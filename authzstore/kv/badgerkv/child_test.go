@@ -155,7 +155,7 @@ func TestKill(t *testing.T) {
 		if _, p := checkSpends(s, acked); !p.none() {
 			t.Fatalf("round %d: %v", round, p)
 		}
-		if s.Recovery().TornBytes > 0 {
+		if s.recovery.TornBytes > 0 {
 			torn++
 		}
 		if err := s.Verify(t.Context(), nil); err != nil {

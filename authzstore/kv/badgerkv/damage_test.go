@@ -48,7 +48,7 @@ func TestTorn(t *testing.T) {
 			if got := s.Stats().Seq; got != last.Head.Seq-1 {
 				t.Fatalf("seed %d: journal ends at %d, want %d", seed, got, last.Head.Seq-1)
 			}
-			if torn := s.Recovery().TornBytes > 0; torn != (round == 0) {
+			if torn := s.recovery.TornBytes > 0; torn != (round == 0) {
 				t.Fatalf("seed %d, start %d: torn is %v", seed, round, torn)
 			}
 			if _, p := checkSpends(s, nil); !p.none() {
@@ -148,7 +148,7 @@ func judge(t *testing.T, dir string, acked []string, f faults) (verdict, error) 
 		return noticed, p.errors[0]
 	case verified != nil:
 		return noticed, verified
-	case s.Recovery().Rebuilt != "":
+	case s.recovery.Rebuilt != "":
 		return rebuilt, nil
 	}
 	return harmless, nil

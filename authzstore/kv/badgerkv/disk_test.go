@@ -61,7 +61,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	fs.free.Store(0)
 	s = mustOpen(t, o)
-	if s.Recovery().Batches == 0 {
+	if s.recovery.Batches == 0 {
 		t.Fatal("nothing was left to replay: the guard did not hold Badger back")
 	}
 	acked = append(acked, spendMany(t, s, "after", 20)...)

@@ -138,7 +138,7 @@ func (fs *faultFS) fillUp(full bool) {
 
 // testOptions keep a test's directory small.
 func testOptions(dir string, fs disk.FileSystem) Options {
-	return Options{Dir: dir, segmentBytes: 4 << 20, MinFreeBytes: -1, VerifyEvery: -1, MaxWaiters: 64, fs: fs}
+	return Options{Dir: dir, segmentBytes: 4 << 20, MinFreeBytes: -1, VerifyEvery: -1, fs: fs}
 }
 
 func mustOpen(t testing.TB, o Options) *Store {

@@ -76,22 +76,18 @@ func addState(state map[string][]byte, units []*chain.Unit, at place) {
 				state[nsCounter+c.Counter] = chain.EncodeInt(c.N)
 			}
 		}
-		indexEntries(state, u, at)
+		off := len(u.Bytes) // its entries are its last bytes
+		for _, e := range u.Entries {
+			off -= chain.EntrySize(e)
+		}
+		for _, e := range u.Entries {
+			size := chain.EntrySize(e)
+			loc := location{uint32(at.seg), uint32(at.off) + uint32(off), uint32(size), checksum(u.Bytes[off : off+size])}.encode()
+			state[nsStream+e.Stream] = chain.EncodeInt(int64(e.Num))
+			state[nsID+e.ID] = loc
+			state[entryKey(e.Stream, e.Num)] = loc
+			off += size
+		}
 		at.off += int64(len(u.Bytes))
-	}
-}
-
-func indexEntries(state map[string][]byte, u *chain.Unit, at place) {
-	off := len(u.Bytes)
-	for _, e := range u.Entries {
-		off -= chain.EntrySize(e)
-	}
-	for _, e := range u.Entries {
-		size := chain.EntrySize(e)
-		loc := location{uint32(at.seg), uint32(at.off) + uint32(off), uint32(size), checksum(u.Bytes[off : off+size])}.encode()
-		state[nsStream+e.Stream] = chain.EncodeInt(int64(e.Num))
-		state[nsID+e.ID] = loc
-		state[entryKey(e.Stream, e.Num)] = loc
-		off += size
 	}
 }

@@ -73,8 +73,8 @@ func TestNothingLeft(t *testing.T) {
 			s.locks.Records(), len(s.overlay), len(s.layers), s.undurable, s.unapplied)
 	}
 	s = mustOpen(t, testOptions(dir, nil))
-	if s.Recovery().Batches != 0 {
-		t.Errorf("%d batches to replay after a clean close", s.Recovery().Batches)
+	if s.recovery.Batches != 0 {
+		t.Errorf("%d batches to replay after a clean close", s.recovery.Batches)
 	}
 	check()
 }

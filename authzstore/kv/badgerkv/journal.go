@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -46,9 +47,7 @@ func (j *journal) append(h chain.Link, units []*chain.Unit, bodyBytes int64) (bo
 			return place{}, err
 		}
 	}
-	if int64(cap(j.buf)) < extent {
-		j.buf = make([]byte, extent+64<<10)
-	}
+	j.buf = slices.Grow(j.buf[:0], int(extent))
 	b := j.buf[:extent]
 	encodeRecord(b, h, units, j.now().UnixMilli())
 	if _, err := j.active.WriteAt(b, j.at.off); err != nil {

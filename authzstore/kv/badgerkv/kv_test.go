@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 				return s
 			},
 			Stall:      fs.stall,
-			MaxWaiters: o.MaxWaiters,
+			MaxWaiters: maxWaiters,
 		}
 	})
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/countersign/countersign/authzstore/kv/locks"
 )
 
-// Recovery says what Open found and did.
-type Recovery struct {
+// recovery says what Open found and did.
+type recovery struct {
 	Batches   int    // replayed from the journal
 	Bytes     int64  // of their bodies
 	TornBytes int64  // a write that a crash cut short, never acknowledged, was wiped
@@ -26,10 +26,7 @@ type Recovery struct {
 // Open opens the store in o.Dir, or makes a new one. It refuses with
 // kv.ErrDamaged what it cannot put right without losing something.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
-	o, err = o.withDefaults()
-	if err != nil {
-		return nil, err
-	}
+	o = o.withDefaults()
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -39,7 +36,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	stop, cancel := context.WithCancel(context.Background())
 	r := &recoverer{ctx: ctx, Store: &Store{
-		o: o, owner: owner, locks: locks.New(o.MaxWaiters), stop: stop, cancel: cancel,
+		o: o, owner: owner, locks: locks.New(maxWaiters), stop: stop, cancel: cancel,
 		journal: &journal{segments: journalIn(o.Dir, o.fs), now: o.Now, maxBytes: o.segmentBytes, stop: stop},
 		backups: &segments{fs: o.fs, dir: filepath.Join(o.Dir, "backup"), do: doBackup},
 		guard:   &disk.Guard{FS: o.fs, Dir: o.Dir, MinFreeBytes: o.MinFreeBytes, BallastBytes: o.BallastBytes, Logger: o.Logger},
@@ -49,7 +46,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		if err != nil {
 			cancel()
 			if r.state != nil {
-				r.state.close()
+				r.state.db.Close()
 			}
 			r.journal.close()
 			err = errors.Join(err, owner.Release())
@@ -186,7 +183,7 @@ func (r *recoverer) rebuild() (err error) {
 	}
 	r.o.Logger.Warn("rebuilding the state from the journal", "why", r.recovery.Rebuilt)
 	if r.state != nil {
-		err = r.state.close()
+		err = r.state.db.Close()
 	}
 	dir := r.dir("state")
 	if err == nil {
@@ -201,12 +198,18 @@ func (r *recoverer) rebuild() (err error) {
 	if r.state, err = openState(dir, r.o); err != nil {
 		return err
 	}
-	if pruned {
-		if err := r.loadBackup(backup); err != nil {
+	if pruned { // what is applied goes in last: a load that was cut short is not mistaken for a state
+		err = r.backups.readBackup(r.ctx, backup, func(values map[string][]byte) error {
+			if err := r.guard.Check(); err != nil {
+				return err
+			}
+			_, err := r.state.write(values)
 			return err
-		}
+		})
 	}
-	r.at, err = r.state.readApplied()
+	if err == nil {
+		r.at, err = r.state.readApplied()
+	}
 	return err
 }
 
@@ -247,7 +250,7 @@ func (r *recoverer) findPlace() (err error) {
 	}
 	r.applied = r.at.Seq
 	r.state.mark(r.applied)
-	if r.cursor, err = r.journal.cursorAfter(kv.Pos{Seq: r.at.Seq, Hash: r.at.Hash}, r.last); err == nil {
+	if r.cursor, err = r.journal.cursorAfter(r.at.Pos, r.last); err == nil {
 		r.cursor.last = r.last // whatever lies between has to be records
 	}
 	return err

@@ -321,7 +321,7 @@ func TestPruneToTheState(t *testing.T) {
 	crash := crashCopy(t, dir)
 	s.Close()
 	s = mustOpen(t, testOptions(crash, nil))
-	if r := s.Recovery(); r.Rebuilt != "" || r.Batches != 1 {
+	if r := s.recovery; r.Rebuilt != "" || r.Batches != 1 {
 		t.Fatalf("%+v, want one batch replayed", r)
 	}
 	if after := records(t, s); after != before {
@@ -350,7 +350,7 @@ func TestPruneLooksAtTheTables(t *testing.T) {
 		t.Errorf("a backup of a damaged state: %v", backups)
 	}
 	s = mustOpen(t, o)
-	if s.Recovery().Rebuilt == "" {
+	if s.recovery.Rebuilt == "" {
 		t.Error("the state was not made again")
 	}
 	if _, p := checkSpends(s, acked); !p.none() {

@@ -71,8 +71,8 @@ func TestReplayed(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = mustOpen(t, o)
-	if s.Recovery().Batches > 0 {
-		t.Errorf("%d batches to replay after a clean close", s.Recovery().Batches)
+	if s.recovery.Batches > 0 {
+		t.Errorf("%d batches to replay after a clean close", s.recovery.Batches)
 	}
 	check(2, 2, 2)
 }
@@ -133,7 +133,7 @@ func TestReplayBound(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 		s := mustOpen(t, testOptions(dir, nil))
-		replayed := s.Recovery().Bytes
+		replayed := s.recovery.Bytes
 		most = max(most, replayed)
 		if replayed > maxReplayBytes+maxBodyBytes {
 			t.Errorf("round %d: %d bytes replayed", round, replayed)
@@ -177,7 +177,7 @@ func TestReplayRoom(t *testing.T) {
 		}
 	}
 	s = mustOpen(t, testOptions(crashCopy(t, dir), nil))
-	if got := s.Recovery().Bytes; got > maxReplayBytes || got < maxReplayBytes*9/10 {
+	if got := s.recovery.Bytes; got > maxReplayBytes || got < maxReplayBytes*9/10 {
 		t.Errorf("%d bytes replayed, the bound is %d", got, maxReplayBytes)
 	}
 	for i := range 300 { // more than the bound, with nothing but padding to fill memtables

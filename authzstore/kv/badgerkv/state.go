@@ -13,7 +13,6 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 
 	"github.com/countersign/countersign/authzstore/kv"
-	"github.com/countersign/countersign/authzstore/kv/chain"
 )
 
 const doRebuild = "the journal is the truth and this is only derived from it: move the directory state away and start again, then it is made anew from the journal"
@@ -36,8 +35,7 @@ type state struct {
 type applied struct {
 	Format uint16
 	Store  [16]byte // whose journal
-	Seq    uint64
-	Hash   chain.Hash
+	kv.Pos
 }
 
 const (
@@ -162,7 +160,7 @@ func (s *state) apply(store [16]byte, batches []*batch) error {
 		bodies += b.bodyBytes
 	}
 	last, at := batches[len(batches)-1].head, make([]byte, appliedBytes)
-	encodeHeader(at, appliedMagic, applied{formatVersion, store, last.Seq, last.Hash})
+	encodeHeader(at, appliedMagic, applied{formatVersion, store, last.Pos()})
 	values[keyApplied] = at
 	took, err := s.write(values)
 	if err != nil {
@@ -191,8 +189,6 @@ func (s *state) write(values map[string][]byte) (took int64, err error) {
 	}
 	return took, txn.Commit()
 }
-
-func (s *state) close() error { return s.db.Close() }
 
 // snapshot is a shared read transaction. Badger's own way, one per reader,
 // blocks while a commit is in flight (measured: a third of the throughput).

@@ -27,7 +27,7 @@ type Store struct {
 	state    *state
 	guard    *disk.Guard
 	gather   gatherer
-	recovery Recovery
+	recovery recovery
 
 	mu sync.Mutex // of everything down to the blank line
 
@@ -227,7 +227,7 @@ func (s *Store) close() error {
 	s.done.Wait()
 	s.release(s.snapshot)
 	s.guard.OK() // gives the ballast up, if need be: Badger writes what it has in memory
-	err := s.state.close()
+	err := s.state.db.Close()
 	s.journal.close()
 	return errors.Join(err, s.owner.Release())
 }
@@ -246,15 +246,11 @@ type Stats struct {
 
 // Stats returns a moment's numbers.
 func (s *Store) Stats() Stats {
-	waiters := s.locks.Waiters()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Stats{
 		Seq: s.durable.Seq, Applied: s.applied, Batches: s.batches, Units: s.units,
 		UndurableBytes: s.undurable, UnappliedBytes: s.unapplied,
-		JournalBytes: s.journal.bytesTo(s.durableTo.seg), Waiters: waiters, DiskPaused: s.guard.Paused(),
+		JournalBytes: s.journal.bytesTo(s.durableTo.seg), Waiters: s.locks.Waiters(), DiskPaused: s.guard.Paused(),
 	}
 }
-
-// Recovery says what Open found.
-func (s *Store) Recovery() Recovery { return s.recovery }
