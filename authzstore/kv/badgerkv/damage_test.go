@@ -459,6 +459,23 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestSegmentsZeroed: a journal that lost what two of its segments held does not end
+// before them.
+func TestSegmentsZeroed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, _ := grown(t, testOptions(dir, nil))
+	if err := errors.Join(s.Close(), emptyDir(filepath.Join(dir, "state"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, seg := range []uint64{2, 3} {
+		patch(t, segPath(filepath.Join(dir, "journal"), seg), pageBytes, func(b []byte) { clear(b) }, 4<<20-pageBytes)
+	}
+	if _, err := Open(t.Context(), testOptions(dir, nil)); !errors.Is(err, kv.ErrDamaged) || !strings.Contains(err.Error(), "does not continue the chain") {
+		t.Fatalf("opened: %v", err)
+	}
+}
+
 func emptyDir(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
