@@ -34,7 +34,7 @@ func TestForgedHeaders(t *testing.T) {
 		"x-envoy-original-path", "x-envoy-original-host", "x-envoy-retry-on", "x-envoy-max-retries",
 		"x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-alt-stat-name", "x-envoy-something-new",
 		"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port",
-		"x-forwarded-prefix", "x-forwarded-client-cert", "x-request-id", "forwarded", "x-real-ip",
+		"x-forwarded-prefix", "x-forwarded-client-cert", "client-cert", "client-cert-chain", "x-ssl-client-verify", "x-request-id", "forwarded", "x-real-ip",
 		"x-original-url", "x-rewrite-url",
 		"x-http-method", "x-http-method-override", "x-method-override",
 	} {

@@ -130,6 +130,7 @@ func TestCertificateRefused(t *testing.T) {
 		{name: "a forwarded certificate in place of one", call: tried{client: s.client(nil), header: []string{"X-Forwarded-Client-Cert", "By=spiffe://pay.example/envoy;URI=" + certified}}, status: 401, says: nothing},
 		{name: "a certificate without a name", call: tried{client: by(nil)}, status: 401, says: nothing},
 		{name: "the name as that of a host", call: tried{client: by(withDNS(certified))}, status: 401, says: nothing},
+		{name: "the name as that of a host, beside a token", call: tried{client: by(withDNS(certified)), header: bearer(t, "bakery")}, status: 403, says: denied},
 		{name: "the name as the subject", call: tried{client: by(func(c *x509.Certificate) { c.Subject.CommonName = certified })}, status: 401, says: nothing},
 		{name: "a URI of another scheme", call: tried{client: by(nil, "https://shop.example/bakery")}, status: 401, says: nothing},
 		{name: "a certificate, and a password", call: tried{client: by(nil, certified), header: []string{"Authorization", "Basic aGVsbG86d29ybGQ="}}, status: 403, says: denied},

@@ -233,12 +233,16 @@ func TestListenerByHand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(readme), "   sed ")
-	command, _, found := strings.Cut(rest, " > my-envoy.yaml\n")
+	_, rest, _ := strings.Cut(string(readme), "   sed -i ")
+	command, _, found := strings.Cut(rest, " my-envoy.yaml\n")
 	if !found {
 		t.Fatal("README.md has no such command")
 	}
-	sed := exec.CommandContext(t.Context(), "sh", "-c", "sed "+command)
+	copied := filepath.Join(t.TempDir(), "my-envoy.yaml")
+	if err := os.WriteFile(copied, configYAML, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sed := exec.CommandContext(t.Context(), "sh", "-c", "sed "+command+" "+copied) // to the standard output
 	sed.Dir = filepath.Join("..", "..")
 	made, err := sed.Output()
 	if err != nil || !bytes.Equal(made, withTLS(tlsDir)) || bytes.Equal(made, configYAML) {
