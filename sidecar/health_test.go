@@ -40,7 +40,7 @@ func TestMetricsAndHealth(t *testing.T) {
 		`countersign_repeats_total{course="told_again"} 1`,
 		`countersign_repeats_total{course="other_call"} 1`,
 		`countersign_evidence_total{kind="test_code",result="unmatched"} 3`,
-		`countersign_attempts_burnt_total{kind="test_code",whose="thing"} 3`,
+		`countersign_attempts_burnt_total{kind="test_code",whose="thing"} 2`,
 		`countersign_attempts_burnt_total{kind="test_code",whose="sender"} 3`,
 		`countersign_stage_seconds_count{stage="total"} 18`,
 		`countersign_calls_in_flight 0`,

@@ -162,7 +162,7 @@ func TestReload(t *testing.T) {
 	edit(t, s.files, accountRules, "known if {", "known if {{")
 	bad := s.digest()
 	s.looks(3)
-	s.wants(second, "shared/account/account.rego:16: rego_parse_error")
+	s.wants(second, "shared/account/account.rego:14: rego_parse_error")
 	if status := s.Status(); status.FailedDigest != bad || status.Refused != 1 || status.Activated != 2 {
 		t.Errorf("%+v", status)
 	}
