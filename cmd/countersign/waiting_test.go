@@ -62,7 +62,7 @@ state        locked
 account      acc_anna
 initiator    terminal phone of https://id.example
 for          pay of multi_terminal
-amount       1250 EUR
+amount       1250 EUR minor
 asks         trm_phone trm_tablet
 answered by  the initiator
 wrong sets   3 of 3

@@ -53,7 +53,7 @@ func TestBusinessFlow(t *testing.T) {
 				t.Errorf("the agent sees %v", shown)
 			}
 			// Neither the account of the user, nor what else the phone is shown.
-			want := []string{"amount_minor", "attributes", "closed", "currency", "expired", "expires_at_ns", "id", "kind", "opened_at_ns", "state", "user"}
+			want := []string{"amount_minor", "attributes", "closed", "currency", "expired", "expires_at_ns", "id", "initiator", "kind", "opened_at_ns", "state"}
 			if got := slices.Sorted(maps.Keys(shown)); !slices.Equal(slices.DeleteFunc(got, func(name string) bool { return name == "payee" }), want) {
 				t.Errorf("the agent is shown %q", got)
 			}
