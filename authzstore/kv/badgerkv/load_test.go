@@ -146,8 +146,17 @@ func crashCopy(t testing.TB, from string) string {
 		}
 	}
 	to := filepath.Join(t.TempDir(), "copy")
-	if out, err := exec.Command("cp", "-r", from, to).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	for try := 0; ; try++ { // a segment may be begun and renamed meanwhile
+		out, err := exec.Command("cp", "-r", from, to).CombinedOutput()
+		if err == nil {
+			break
+		}
+		if try == 20 {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if err := os.RemoveAll(to); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, name := range []string{filepath.Join("state", "LOCK"), "countersign.lock"} {
 		if err := os.Remove(filepath.Join(to, name)); err != nil && !os.IsNotExist(err) {

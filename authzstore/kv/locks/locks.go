@@ -14,8 +14,10 @@ import (
 	"github.com/countersign/countersign/authzstore/kv"
 )
 
-// Table is the locks of all records. Transactions take theirs in key order, so
-// none waits for one that waits for it.
+// Table is the locks of all records. Transactions take theirs in one order, from the
+// last key to the first, so none waits for one that waits for it. From the last: who
+// waits for what an account has used does not hold the account meanwhile, which a
+// freeze wants.
 type Table struct {
 	maxWaiters int // per record, without the urgent ones
 	mu         sync.Mutex
@@ -51,10 +53,10 @@ func (t *Table) Lock(ctx context.Context, refs []kv.Ref) error {
 	}
 	urgent := kv.IsUrgent(ctx)
 	t.mu.Lock()
-	for i, r := range refs {
+	for i, r := range slices.Backward(refs) {
 		w, err := t.take(r, urgent)
 		if err != nil {
-			t.release(refs[:i])
+			t.release(refs[i+1:])
 			t.mu.Unlock()
 			return err
 		}
@@ -76,7 +78,7 @@ func (t *Table) Lock(ctx context.Context, refs []kv.Ref) error {
 			t.mu.Lock()
 			t.waiting--
 			t.abandon(r, w)
-			t.release(refs[:i])
+			t.release(refs[i+1:])
 			t.mu.Unlock()
 			return ctx.Err()
 		}
