@@ -3,8 +3,6 @@ package authzstore
 import (
 	"fmt"
 	"slices"
-
-	"github.com/countersign/countersign/authzstore/kv"
 )
 
 // Delegates are the open grants from one account. Being one noun, they are locked
@@ -38,11 +36,6 @@ func (d Delegates) check() error {
 		}
 	}
 	return checkID("account", "acc", d.Account)
-}
-
-// DelegatesRef declares the delegates of an account.
-func DelegatesRef(account string, mode kv.Mode) kv.Ref {
-	return kv.Ref{Key: delegatesPrefix + account, Mode: mode}
 }
 
 // Delegates returns the open grants from an account.

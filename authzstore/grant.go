@@ -143,7 +143,7 @@ func GrantRef(id string, mode kv.Mode) kv.Ref { return kv.Ref{Key: grantPrefix +
 // grant has another credential by then, what is declared is not enough
 // (kv.ErrUndeclared), and the caller looks again.
 func GrantRefs(g Grant) []kv.Ref {
-	refs := []kv.Ref{GrantRef(g.ID, kv.Exclusive), DelegatesRef(g.Account, kv.Exclusive)}
+	refs := []kv.Ref{GrantRef(g.ID, kv.Exclusive), exclusive(delegatesPrefix + g.Account)}
 	if g.Handle != "" {
 		refs = append(refs, CredentialRef(g.Handle, kv.Exclusive))
 	}

@@ -152,7 +152,7 @@ func IntentRef(id string, mode kv.Mode) kv.Ref { return kv.Ref{Key: intentPrefix
 // IntentRefs declares what OpenIntent and AdvanceIntent touch, i as it will be or
 // as a snapshot has it.
 func IntentRefs(i Intent) []kv.Ref {
-	return []kv.Ref{IntentRef(i.ID, kv.Exclusive), OpenIntentsRef(i.Account, kv.Exclusive)}
+	return []kv.Ref{IntentRef(i.ID, kv.Exclusive), exclusive(openIntentsPrefix + i.Account)}
 }
 
 // Intent returns an intent, and whether it exists.

@@ -89,9 +89,6 @@ func (m MerchantIdentity) check() error {
 	return checkID("merchant", "mer", m.Merchant)
 }
 
-// MerchantRef declares a merchant.
-func MerchantRef(id string, mode kv.Mode) kv.Ref { return kv.Ref{Key: merchantPrefix + id, Mode: mode} }
-
 func merchantOfKey(identity Identity) string { return merchantOfPrefix + hashed(identity.parts()...) }
 
 // MerchantRefs declares what PutMerchant touches: the merchant as it will be, and
@@ -99,7 +96,7 @@ func merchantOfKey(identity Identity) string { return merchantOfPrefix + hashed(
 func MerchantRefs(merchants ...Merchant) []kv.Ref {
 	var refs []kv.Ref
 	for _, m := range merchants {
-		refs = append(refs, MerchantRef(m.ID, kv.Exclusive))
+		refs = append(refs, exclusive(merchantPrefix+m.ID))
 		for _, c := range m.Channels {
 			refs = append(refs, exclusive(merchantOfKey(c.Identity)))
 		}

@@ -3,8 +3,6 @@ package authzstore
 import (
 	"fmt"
 	"slices"
-
-	"github.com/countersign/countersign/authzstore/kv"
 )
 
 // OpenIntents are the intents of one account that are not closed. Being one noun,
@@ -37,11 +35,6 @@ func (o OpenIntents) check() error {
 		return err
 	}
 	return checkID("account", "acc", o.Account)
-}
-
-// OpenIntentsRef declares the open intents of an account.
-func OpenIntentsRef(account string, mode kv.Mode) kv.Ref {
-	return kv.Ref{Key: openIntentsPrefix + account, Mode: mode}
 }
 
 // OpenIntents returns the intents of an account that are not closed.

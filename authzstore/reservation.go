@@ -126,11 +126,6 @@ func (openMark) check() error { return nil }
 
 func openKey(account, id string) string { return openPrefix + account + "/" + id }
 
-// ReservationRef declares a reservation that is only read.
-func ReservationRef(id string) kv.Ref {
-	return kv.Ref{Key: reservationPrefix + id, Mode: kv.Shared}
-}
-
 // ReserveRefs declares what ReserveWithinLimits touches. Of r, only ID, Account and
 // Grant count.
 func ReserveRefs(r Reservation) []kv.Ref {

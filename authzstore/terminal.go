@@ -110,7 +110,7 @@ func TerminalRefs(terminals ...Terminal) []kv.Ref {
 	var refs []kv.Ref
 	for _, t := range terminals {
 		refs = append(refs, TerminalRef(t.ID, kv.Exclusive), exclusive(terminalOfKey(t)),
-			AccountTerminalsRef(t.Account, kv.Exclusive), exclusive(terminalAsKey(t.Identity)))
+			exclusive(accountTerminalsPrefix+t.Account), exclusive(terminalAsKey(t.Identity)))
 	}
 	return refs
 }

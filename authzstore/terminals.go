@@ -3,8 +3,6 @@ package authzstore
 import (
 	"fmt"
 	"slices"
-
-	"github.com/countersign/countersign/authzstore/kv"
 )
 
 // AccountTerminals are the terminals of one account that are not unbound. Being
@@ -45,11 +43,6 @@ func (a AccountTerminals) check() error {
 }
 
 func (t TerminalIdentity) check() error { return checkID("terminal", "trm", t.Terminal) }
-
-// AccountTerminalsRef declares the terminals of an account.
-func AccountTerminalsRef(account string, mode kv.Mode) kv.Ref {
-	return kv.Ref{Key: accountTerminalsPrefix + account, Mode: mode}
-}
 
 func terminalAsKey(identity Identity) string { return terminalAsPrefix + hashed(identity.parts()...) }
 

@@ -36,7 +36,7 @@ func (d *Decider) show(c call.Call) ([]*shown, error) {
 		kind, known := d.cfg.Evidence[s.Evidence]
 		switch {
 		case s.Evidence == evidence.ChallengeCode:
-			// is entered (entry.go), and proves nothing
+			// is entered (builtin_entry.go), and proves nothing
 		case !known:
 			return nil, fmt.Errorf("%w: evidence %q", errNotKnown, s.Evidence)
 		case c.Secrets[i] != "":

@@ -77,14 +77,16 @@ func (ck *check) readMerchant(r authzstore.Reader, f *Facts) error {
 // owner who gave the grant.
 func accountPays(r authzstore.Reader, account, grant string) (bool, error) {
 	a, ok, err := r.Account(account)
-	if err != nil || !ok || a.State != authzstore.AccountActive {
-		return false, err
-	}
-	if grant == "" {
-		return true, nil
+	if err != nil || !ok || grant == "" {
+		return ok && pays(a, nil), err
 	}
 	g, ok, err := r.Grant(grant)
-	return ok && g.State == authzstore.GrantActive && g.Owner == a.Owner, err
+	return ok && pays(a, &g), err
+}
+
+// pays is accountPays of what was read. by is nil where the account pays by itself.
+func pays(a authzstore.Account, by *authzstore.Grant) bool {
+	return a.State == authzstore.AccountActive && (by == nil || by.State == authzstore.GrantActive && by.Owner == a.Owner)
 }
 
 // merchantIsPaid tells whether the merchant that calls is still paid at all. Where a route

@@ -177,13 +177,13 @@ func (ck *check) decideIn(ctx context.Context, tx *authzstore.Tx, made *basis) (
 		return d, err
 	}
 	made.shown = true
-	found := ck.findOut(tx, made.facts)
-	if found != nil && !errors.Is(found, errPanic) {
-		return Decision{}, found
+	panicked := ck.findOut(tx, made.facts)
+	if panicked != nil && !errors.Is(panicked, errPanic) {
+		return Decision{}, panicked
 	}
 	made.input = newInput(tx.Now(), ck, made.facts)
-	if found != nil {
-		return Decision{}, found
+	if panicked != nil {
+		return Decision{}, panicked
 	}
 	if made.verdict, err = ck.askPolicy(ctx, made.input); err != nil {
 		return Decision{}, err
