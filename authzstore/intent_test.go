@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-
-	"github.com/countersign/countersign/authzstore/kv"
 )
 
 // order is an intent of Anna's.
@@ -260,6 +258,6 @@ func TestMaxOpenIntents(t *testing.T) {
 	}
 	other := d.order("int_c")
 	other.Account = "acc_ben"
-	d.must(t, []kv.Ref{IntentRef("int_c", kv.Exclusive), OpenIntentsRef("acc_ben", kv.Exclusive)}, func(tx *Tx) error { return tx.OpenIntent(other) })
+	d.must(t, IntentRefs(Intent{ID: "int_c", Account: "acc_ben"}), func(tx *Tx) error { return tx.OpenIntent(other) })
 	d.clean(t)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -126,12 +125,7 @@ func (f *family) executeAll(ctx context.Context, agent string, ids []string) (wo
 			req.Header.Set("Authorization", "Bearer "+token)
 			req.Header.Set("Content-Type", "application/json")
 			req.Header.Set("Idempotency-Key", ids[i])
-			resp, err := client.Do(req)
-			if err != nil {
-				return won, err
-			}
-			answer, err := io.ReadAll(resp.Body)
-			_ = resp.Body.Close()
+			resp, err := answered(&client, req)
 			if err != nil {
 				return won, err
 			}
@@ -140,7 +134,7 @@ func (f *family) executeAll(ctx context.Context, agent string, ids []string) (wo
 				won++
 			case http.StatusForbidden, http.StatusServiceUnavailable:
 			default:
-				return won, fmt.Errorf("%s: status %d, %s", agent, status, answer)
+				return won, fmt.Errorf("%s: status %d, %s", agent, status, resp.body)
 			}
 		}
 	}

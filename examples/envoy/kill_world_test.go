@@ -209,13 +209,7 @@ func (c *caller) once(ctx context.Context, subject, key, path string, text []byt
 	req.Header.Set("Authorization", "Bearer "+c.token[subject])
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", key)
-	resp, err := c.client.Do(req)
-	if err != nil {
-		return response{}, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	return response{resp, string(answer)}, err
+	return answered(&c.client, req)
 }
 
 // guessed tells who kills that a guess was answered.

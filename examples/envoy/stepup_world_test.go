@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -39,15 +38,11 @@ func overSocket(t *testing.T, socket string, req *http.Request) (status int, bod
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
 	}}
-	resp, err := client.Do(req)
+	resp, err := answered(&client, req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	if body, err = io.ReadAll(resp.Body); err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, body
+	return resp.StatusCode, []byte(resp.body)
 }
 
 // bind writes a terminal through the control API.

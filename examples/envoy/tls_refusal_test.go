@@ -58,13 +58,7 @@ func (f *family) try(t *testing.T, c tried) (response, error) {
 	for i := 0; i+1 < len(c.header); i += 2 {
 		req.Header.Add(c.header[i], c.header[i+1])
 	}
-	resp, err := c.client.Do(req)
-	if err != nil {
-		return response{}, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	return response{resp, string(answer)}, err
+	return answered(c.client, req)
 }
 
 // alert is how a handshake of a client ends. It sends nothing: with TLS 1.3 a client may
@@ -245,16 +239,7 @@ func secured(t *testing.T, s *site) *Envoy {
 	t.Helper()
 	cfg := config(checks.socket, nil)
 	cfg.TLS = s.dir
-	e, err := Start(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return e
+	return started(t, cfg)
 }
 
 func get(t *testing.T, e *Envoy, client *http.Client, header ...string) (response, error) {

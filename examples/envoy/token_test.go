@@ -45,15 +45,7 @@ func guarded(t *testing.T, edit func(map[string]any)) (*Envoy, answer) {
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
 	server.Start()
 	t.Cleanup(server.Close)
-	e, err := Start(t.Context(), Config{Socket: checks.socket, Upstream: server.Listener.Addr().String(), JWKS: provider.JWKS(), Edit: edit})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	e := started(t, Config{Socket: checks.socket, Upstream: server.Listener.Addr().String(), JWKS: provider.JWKS(), Edit: edit})
 	decided := &extauthz.Service{Sign: signer.Sign, Log: log, Decide: func(context.Context, call.Request) decide.Decision {
 		return decide.Decision{ID: authzstore.NewID("dec"), Outcome: decide.Allow, Execution: &decide.Execution{
 			Audience: "payments.example", System: "direct_payment", Operation: "pay",

@@ -80,7 +80,13 @@ func config(socket string, edit func(map[string]any)) Config {
 // bent starts another Envoy, with another sidecar socket or configuration.
 func bent(t *testing.T, socket string, edit func(root map[string]any)) *Envoy {
 	t.Helper()
-	e, err := Start(t.Context(), config(socket, edit))
+	return started(t, config(socket, edit))
+}
+
+// started is an Envoy for the time of a test.
+func started(t *testing.T, cfg Config) *Envoy {
+	t.Helper()
+	e, err := Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,16 +294,22 @@ func send(t *testing.T, req *http.Request) response {
 func sendBy(t *testing.T, client *http.Client, req *http.Request) response {
 	t.Helper()
 	req.Close = true
-	resp, err := client.Do(req)
+	resp, err := answered(client, req)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return resp
+}
+
+// answered sends a request, and reads the whole answer.
+func answered(client *http.Client, req *http.Request) (response, error) {
+	resp, err := client.Do(req)
+	if err != nil {
+		return response{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response{resp, string(body)}
+	return response{resp, string(body)}, err
 }
 
 // expect fails unless the client got the status, the sidecar was asked and the

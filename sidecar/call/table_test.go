@@ -30,10 +30,16 @@ const identityLines = "identity: {source: jwt, issuer: x, kind: user}\n"
 // edit replaces one text of the good table by another.
 func edit(t *testing.T, old, replacement string) string {
 	t.Helper()
-	if strings.Count(goodTable, old) != 1 {
-		t.Fatalf("%q stands %d times in the table", old, strings.Count(goodTable, old))
+	return replaceIn(t, goodTable, old, replacement)
+}
+
+// replaceIn replaces one text of a table by another.
+func replaceIn(t *testing.T, table, old, replacement string) string {
+	t.Helper()
+	if strings.Count(table, old) != 1 {
+		t.Fatalf("%q stands %d times in the table", old, strings.Count(table, old))
 	}
-	return strings.Replace(goodTable, old, replacement, 1)
+	return strings.Replace(table, old, replacement, 1)
 }
 
 func TestGoodTable(t *testing.T) { mustLoadYAML(t, goodTable) }

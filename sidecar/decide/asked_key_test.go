@@ -17,7 +17,7 @@ import (
 // A partialWorld has the built-in rules and real payment codes: Anna has given grants of
 // partial delegation, and the bakery charges codes of them.
 type partialWorld struct {
-	*stepWorld
+	*systemsWorld
 	codes *evidence.PaymentCodes
 }
 
@@ -31,19 +31,7 @@ func newPartialWorld(t *testing.T) *partialWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, err := evidence.NewStoredCodes(evidence.StoredCodesConfig{Sealer: sealer})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := evidence.NewIntentTokens(bytes.Repeat([]byte{7}, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStepWorld(t, func(cfg *decide.Config) {
-		cfg.Evidence = map[string]evidence.Kind{"payment_code": codes, "stored_code": stored, "intent_token": tokens}
-		cfg.StoredCodes = stored
-	})
-	s.swap(systemsBundle(t, nil))
+	s := newSystemsWorld(t, nil, func(cfg *decide.Config) { cfg.Evidence["payment_code"] = codes })
 	w := &partialWorld{s, codes}
 	m := bakery()
 	m.Channels[0].Identity.Kind = "merchant"

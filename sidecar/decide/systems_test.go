@@ -25,8 +25,8 @@ type systemsWorld struct {
 }
 
 // newSystemsWorld tunes the data of systems: in each, what matches the first pattern
-// becomes the second text.
-func newSystemsWorld(t testing.TB, tuned map[string][2]string) *systemsWorld {
+// becomes the second text. changes come last.
+func newSystemsWorld(t testing.TB, tuned map[string][2]string, changes ...func(*decide.Config)) *systemsWorld {
 	t.Helper()
 	sealer, err := evidence.NewSealer(bytes.Repeat([]byte{5}, 32))
 	if err != nil {
@@ -40,10 +40,11 @@ func newSystemsWorld(t testing.TB, tuned map[string][2]string) *systemsWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newStepWorld(t, func(cfg *decide.Config) {
+	kinds := func(cfg *decide.Config) {
 		cfg.Evidence = map[string]evidence.Kind{"payment_code": handleCode{}, "stored_code": stored, "intent_token": tokens}
 		cfg.StoredCodes = stored
-	})
+	}
+	w := newStepWorld(t, append([]func(*decide.Config){kinds}, changes...)...)
 	w.swap(systemsBundle(t, tuned))
 	w.pass(time.Hour)
 	return &systemsWorld{w, stored}
